@@ -1,0 +1,198 @@
+"""The process's configuration as data: what `etc/proxy.yaml` says, after it was checked.
+
+PURE: no files, no Twisted. `config.load` reads, checks and builds these; times are seconds, sizes bytes, paths absolute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Union
+
+Network = Union[IPv4Network, IPv6Network]
+Address = Union[IPv4Address, IPv6Address]
+
+
+class ListenerType(Enum):
+    """What clients speak to a listener. The first byte is looked at in any case."""
+
+    HTTP = "HTTP"
+    HTTPS = "HTTPS"
+
+
+class DenyStyle(Enum):
+    """How a denied CONNECT is answered.
+
+    AUTO: 200 and then 403 inside the tunnel for a host that would be intercepted, else 403 on the CONNECT.
+    CONNECT: always 403 on the CONNECT. AWS: the preview's exact bytes on the CONNECT.
+    """
+
+    AUTO = "auto"
+    CONNECT = "connect"
+    AWS = "aws"
+
+
+class DenyOpaque(Enum):
+    """How a PreREQUEST denial of a passed-through tunnel shows: 403 on the CONNECT, or closed after its 200."""
+
+    CONNECT = "connect"
+    AFTER_200 = "after_200"
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySection:
+    """`hostname` is how clients call this proxy; None: not known."""
+
+    name: str
+    hostname: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSection:
+    """One listening address. `clients`: who may connect; everybody else is closed and counted."""
+
+    name: str
+    type: ListenerType
+    address: Address
+    port: int
+    certificate: Path | None
+    private_key: Path | None
+    clients: tuple[Network, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class BypassEntry:
+    """A destination that is never intercepted: a domain form (`x`, `.x` or `*.x`), for clients in `source` or for all."""
+
+    domain: str
+    source: Network | None
+
+
+@dataclass(frozen=True, slots=True)
+class TlsInterceptSection:
+    """`ca_certificate` and `ca_private_key` are set whenever `enabled` is."""
+
+    enabled: bool
+    ca_certificate: Path | None
+    ca_private_key: Path | None
+    bypass: tuple[BypassEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicySection:
+    """Exactly one of the two is set."""
+
+    file: Path | None
+    directory: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class DnsSection:
+    """`resolvers`: (address, port), empty: those of /etc/resolv.conf. `timeout`: one query's, in seconds."""
+
+    resolvers: tuple[tuple[Address, int], ...]
+    hosts_file: Path | None
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class EgressSection:
+    """The addresses that origins see; empty: the system's choice."""
+
+    source_addresses: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSection:
+    """Destination addresses that are opened although the guard would keep them closed."""
+
+    allow: tuple[Network, ...]
+    allow_private: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSection:
+    """Certificates that origins are verified with: the system's (None) or these files' (PEM)."""
+
+    trust: tuple[Path, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsSection:
+    """Caps, enforced while reading. Sizes in bytes."""
+
+    head_size: int
+    head_fields: int
+    chunk_line: int
+    trailer_size: int
+    client_hello: int
+    connections: int
+    connections_per_client: int
+    requests_per_connection: int
+    idle_upstream_connections: int
+    leaf_cache: int
+    dns_cache: int
+
+
+@dataclass(frozen=True, slots=True)
+class TimeoutsSection:
+    """Deadlines in seconds. `lifetime` 0: none."""
+
+    head: float
+    body: float
+    idle: float
+    resolve: float
+    connect: float
+    handshake: float
+    response: float
+    lifetime: float
+    drain: float
+    abort: float
+
+
+@dataclass(frozen=True, slots=True)
+class DenySection:
+    """How denials are shown; `help_url` may hold `{id}`."""
+
+    style: DenyStyle
+    opaque: DenyOpaque
+    help_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogSection:
+    """Where records go: a file, or standard output (None)."""
+
+    path: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class AdminSection:
+    """The admin surface: a Unix socket, a loopback address and port, either or both."""
+
+    socket: Path | None
+    address: Address | None
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All of it. `path` is the file it came from."""
+
+    path: Path
+    proxy: ProxySection
+    listeners: tuple[ListenerSection, ...]
+    tls_intercept: TlsInterceptSection
+    policy: PolicySection
+    dns: DnsSection
+    egress: EgressSection
+    guard: GuardSection
+    upstream: UpstreamSection
+    limits: LimitsSection
+    timeouts: TimeoutsSection
+    deny: DenySection
+    log: LogSection
+    admin: AdminSection
+    workers: int

@@ -1,0 +1,100 @@
+"""Every seam between rooms, as a zope Interface. Each has a real implementation and a verified fake in `netfw.testing`."""
+
+from __future__ import annotations
+
+from zope.interface import Attribute, Interface
+
+
+class IResolver(Interface):
+    """Names to addresses."""
+
+    def resolve(host):
+        """Return a Deferred of `netfw.transport.resolution.Resolution` for a `names.host.Host` that is a name.
+
+        Fails with `errors.NameNotFound`, `DnsFailure` or `DnsTimeout`. Cancelling it withdraws this caller; the lookup
+        itself stops when its last caller has gone.
+        """
+
+
+class IDialer(Interface):
+    """TCP connections to addresses that were judged; never to names."""
+
+    def dial(addresses, port):
+        """Return a Deferred of a connected, not yet started `transport.stream.Stream`.
+
+        `addresses` are `ipaddress` objects, tried as RFC 8305 says and in the order given; nothing else is ever
+        dialled. Fails with `errors.OriginRefused`, `OriginUnroutable` or `OriginConnectTimeout`. Cancelling it aborts every attempt under way.
+        """
+
+
+class IByteTransport(Interface):
+    """What protocols of the data path may ask of a transport: Stream, TlsStream and Twisted's own offer it.
+
+    A streaming producer registered with it is paused when more than 64 KiB wait to be sent.
+    """
+
+    def write(data):
+        """Send bytes, at once where the kernel takes them; the rest is kept and sent in order."""
+
+    def writeSequence(parts):
+        """Send the parts as one write."""
+
+    def loseConnection():
+        """Send what is waiting, then close."""
+
+    def abortConnection():
+        """Close at once; what is waiting is dropped and the peer sees a reset."""
+
+    def pauseProducing():
+        """Stop reading."""
+
+    def resumeProducing():
+        """Read again."""
+
+    def stopProducing():
+        """Same as loseConnection."""
+
+    def registerProducer(producer, streaming):
+        """Pause and resume this IPushProducer by the amount that waits to be sent. Only `streaming=True`."""
+
+    def unregisterProducer():
+        """Forget the producer."""
+
+    def getPeer():
+        """The peer's IPv4Address or IPv6Address (twisted.internet.address)."""
+
+    def getHost():
+        """Our end's address."""
+
+
+class ICertificateIssuer(Interface):
+    """Leaf certificates for intercepted names."""
+
+    def issue(host):
+        """Return a Deferred of `x509.leaf.Leaf` for this `names.host.Host`."""
+
+
+class IPolicySource(Interface):
+    """The policy in force."""
+
+    current = Attribute("The `policy.compile.CompiledPolicy` that new exchanges are decided by.")
+
+    def reload():
+        """Read, validate and compile again, then swap. Return a Deferred of `ReloadResult`; on failure the old one stays."""
+
+
+class IRecordSink(Interface):
+    """Where records go."""
+
+    def write(record):
+        """Take one record (a dict that `json` can print). Never blocks and never raises; what is dropped is counted."""
+
+
+class IAdmission(Interface):
+    """Who may come in, and how many."""
+
+    def admit_connection(listener, peer):
+        """Return None, or the reason (a closed set of words) why this connection is closed at once."""
+
+    def connection_closed(listener, peer):
+        """An admitted connection ended."""
