@@ -1,0 +1,301 @@
+"""The real server as a subprocess: `twistd netfwproxy` with a configuration of its own in a directory of its own.
+
+Here: starting, waiting until it is ready, reading its records, log and /proc entries, stopping it with checks. What it
+is configured with is data that `configuration` and `policy` make; tests change them before they start it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+RECORD_SECONDS = 10.0
+_TROUBLE = re.compile(r"Unhandled|Traceback \(most recent call last\)|Unexpected error|was never retrieved")
+
+Document = dict[str, Any]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def condition(key: str, operator: str, *values: str) -> Document:
+    """One condition of a rule."""
+    return {"ConditionKey": key, "ConditionOperator": operator, "ConditionValues": list(values)}
+
+
+def rule(name: str, action: str, *conditions: Document) -> Document:
+    """One rule."""
+    return {"ProxyRuleName": name, "Action": action, "Conditions": list(conditions)}
+
+
+def domain_rule(name: str, action: str, *domains: str) -> Document:
+    """A rule on the destination's name."""
+    return rule(name, action, condition("request:DestinationDomain", "StringEquals", *domains))
+
+
+def policy(
+    *,
+    pre_dns: str = "ALLOW",
+    pre_request: str = "ALLOW",
+    post_response: str = "ALLOW",
+    groups: dict[str, dict[str, list[Document]]] | None = None,
+) -> Document:
+    """A policy file: the three default actions and the rule groups in their order ({group: {phase: [rules]}})."""
+    groups = groups or {}
+    return {
+        "ProxyConfiguration": {
+            "ProxyConfigurationName": "test",
+            "DefaultRulePhaseActions": {"PreDNS": pre_dns, "PreREQUEST": pre_request, "PostRESPONSE": post_response},
+            "RuleGroups": list(groups),
+        },
+        "ProxyRuleGroups": [{"ProxyRuleGroupName": name, "Rules": rules} for name, rules in groups.items()],
+    }
+
+
+def configuration(
+    directory: Path,
+    *,
+    resolver_port: int | None = None,
+    intercept: tuple[Path, Path] | None = None,
+    listener_tls: tuple[Path, Path] | None = None,
+    trust: Path | None = None,
+) -> Document:
+    """The configuration file of a test proxy: loopback only, ports chosen by the kernel, loopback destinations allowed.
+
+    `intercept` is the interception CA as (certificate, key), `listener_tls` the HTTPS listener's.
+    """
+    listeners: list[Document] = [
+        {"name": "plain", "type": "HTTP", "address": "127.0.0.1", "port": 0, "clients": ["127.0.0.0/8"]}
+    ]
+    if listener_tls is not None:
+        listeners.append({
+            "name": "tls", "type": "HTTPS", "address": "127.0.0.1", "port": 0, "clients": ["127.0.0.0/8"],
+            "certificate": str(listener_tls[0]), "private_key": str(listener_tls[1]),
+        })  # fmt: skip
+    document: Document = {
+        "proxy": {"name": "netfw-test"},
+        "listeners": listeners,
+        "tls_intercept": {"mode": "DISABLED"},
+        "policy": {"file": str(directory / "policy.yaml")},
+        "guard": {"allow": ["127.0.0.0/8"]},
+        "log": {"path": str(directory / "records.jsonl")},
+        "admin": {"socket": str(directory / "admin.sock")},
+        "workers": 0,
+    }
+    if resolver_port is not None:
+        document["dns"] = {"resolvers": [f"127.0.0.1:{resolver_port}"]}
+    if intercept is not None:
+        ca = {"certificate": str(intercept[0]), "private_key": str(intercept[1])}
+        document["tls_intercept"] = {"mode": "ENABLED", "ca": ca}
+    if trust is not None:
+        document["upstream"] = {"trust": str(trust)}
+    return document
+
+
+def merge(document: Document, changes: Document) -> Document:
+    """`document` with `changes` laid over it, section by section."""
+    merged = dict(document)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: Path, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+class ProxyProcess:
+    """One running server. Start it with `start()`, end it with `stop()`, or use it as a context manager."""
+
+    def __init__(self, directory: Path, config: Document, rules: Document, *, python: str = sys.executable) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.config = config
+        self.python = python
+        self.config_path = directory / "proxy.yaml"
+        self.policy_path = directory / "policy.yaml"
+        self.records_path = Path(config["log"]["path"])
+        self.log_path = directory / "twistd.log"
+        self.config_path.write_text(yaml.safe_dump(config, sort_keys=False))
+        self.write_policy(rules)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def command(self) -> list[str]:
+        """As one would type it."""
+        return ["twistd", "-n", "--pidfile=", "netfwproxy", "--config", str(self.config_path)]
+
+    def write_policy(self, rules: Document) -> None:
+        """Replace the policy file; a running server takes it on SIGHUP."""
+        self.policy_path.write_text(yaml.safe_dump(rules, sort_keys=False))
+
+    def start(self) -> ProxyProcess:
+        """Start it and wait until it is ready; RuntimeError with its log when it ends or is not ready in time."""
+        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [self.python, "-c", "from twisted.scripts.twistd import run; run()", *self.command[1:]],
+                cwd=self.directory, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.log}")
+            try:
+                self._status = self.status()
+                return self
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                if time.monotonic() > deadline:
+                    self.kill()
+                    raise RuntimeError(f"the server was not ready in time ({error}):\n{self.log}") from None
+            time.sleep(0.02)
+
+    def __enter__(self) -> ProxyProcess:
+        return self.start()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self.stop()
+        else:
+            self.kill()
+
+    # asking
+
+    def admin(self, path: str, method: str = "GET") -> tuple[int, bytes]:
+        """Ask the admin socket."""
+        connection = _UnixConnection(Path(self.config["admin"]["socket"]), 5.0)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def status(self) -> Document:
+        """GET /status; ValueError unless it is 200 and JSON."""
+        code, body = self.admin("/status")
+        if code != 200:
+            raise ValueError(f"/status answers {code}")
+        status: Document = json.loads(body)
+        return status
+
+    def port(self, listener: str = "plain") -> int:
+        """The bound port of a listener."""
+        for entry in self._status["listeners"]:
+            if entry["name"] == listener:
+                return int(entry["port"])
+        raise KeyError(listener)
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def log(self) -> str:
+        """What it printed so far."""
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
+
+    def trouble(self) -> list[str]:
+        """Lines of its log that say an error was not handled."""
+        return [line for line in self.log.splitlines() if _TROUBLE.search(line)]
+
+    def rss(self) -> int:
+        """Resident memory in bytes."""
+        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise ValueError("no VmRSS")
+
+    def open_files(self) -> list[str]:
+        """What its descriptors point to."""
+        found = []
+        for entry in Path(f"/proc/{self.pid}/fd").iterdir():
+            try:
+                found.append(os.readlink(entry))
+            except OSError:
+                continue
+        return found
+
+    def open_sockets(self) -> int:
+        """How many of its descriptors are sockets."""
+        return sum(link.startswith("socket:") for link in self.open_files())
+
+    # records
+
+    def records(self) -> list[Document]:
+        """Every record written so far."""
+        if not self.records_path.exists():
+            return []
+        lines = self.records_path.read_bytes().split(b"\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def wait_for_records(
+        self, wanted: Callable[[Document], bool], count: int = 1, timeout: float = RECORD_SECONDS
+    ) -> list[Document]:
+        """The records that `wanted` accepts, once there are `count`; AssertionError when it takes too long."""
+        deadline = time.monotonic() + timeout
+        while True:
+            found = [record for record in self.records() if wanted(record)]
+            if len(found) >= count:
+                return found
+            if time.monotonic() > deadline or (self.process is not None and self.process.poll() is not None):
+                last = _few(self.records())
+                raise AssertionError(f"{len(found)} of {count} records came; the last: {last}\n{self.log[-4000:]}")
+            time.sleep(0.02)
+
+    def wait_for_record(self, wanted: Callable[[Document], bool], timeout: float = RECORD_SECONDS) -> Document:
+        """The one record that `wanted` accepts; AssertionError when there are several."""
+        found = self.wait_for_records(wanted, 1, timeout)
+        assert len(found) == 1, found
+        return found[0]
+
+    # ending
+
+    def reload(self) -> None:
+        """SIGHUP: read the policy again."""
+        os.kill(self.pid, signal.SIGHUP)
+
+    def stop(self) -> None:
+        """SIGTERM; AssertionError when it does not end cleanly or its log shows an unhandled error."""
+        assert self.process is not None
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self.kill()
+                raise AssertionError(f"the server did not stop in time:\n{self.log[-4000:]}") from None
+        assert self.process.returncode == 0, f"exit status {self.process.returncode}:\n{self.log[-4000:]}"
+        assert not self.trouble(), f"{self.trouble()}\n{self.log[-8000:]}"
+
+    def kill(self) -> None:
+        """SIGKILL, without checks."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(STOP_SECONDS)
+
+
+def _few(records: Iterable[Document], limit: int = 20) -> str:
+    return "\n".join(json.dumps(record) for record in list(records)[-limit:])
