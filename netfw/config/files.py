@@ -1,0 +1,94 @@
+"""Whether the files that a configuration names are there, readable and guarded.
+
+In this room: existence and permissions. Nothing is opened for long and nothing is written. Not here: whether a
+certificate belongs to its key and is still valid (`config.preflight`).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from netfw.config.defaults import HOSTS_FILE
+from netfw.config.errors import Problem
+from netfw.config.model import Configuration
+
+
+def check_files(configuration: Configuration) -> list[Problem]:
+    """Return what is wrong with the files and directories that the configuration names."""
+    problems: list[Problem] = []
+
+    def check(path: str, message: str | None) -> None:
+        if message is not None:
+            problems.append(Problem(path, message))
+
+    for position, listener in enumerate(configuration.listeners):
+        if listener.certificate is not None:
+            check(f"listeners[{position}].certificate", unreadable(listener.certificate))
+        if listener.private_key is not None:
+            check(f"listeners[{position}].private_key", exposed(listener.private_key))
+    intercept = configuration.tls_intercept
+    if intercept.enabled and intercept.ca_certificate is not None and intercept.ca_private_key is not None:
+        hint = f"make a CA with `netfw ca init --config {configuration.path}`"
+        check("tls_intercept.ca.certificate", unreadable(intercept.ca_certificate, hint))
+        check("tls_intercept.ca.private_key", exposed(intercept.ca_private_key, hint))
+    if configuration.policy.file is not None:
+        check("policy.file", unreadable(configuration.policy.file))
+    if configuration.policy.directory is not None:
+        check("policy.directory", _no_directory(configuration.policy.directory, writable=False))
+    # Without a word about it, a machine without /etc/hosts is one without names of its own.
+    hosts_file = configuration.dns.hosts_file
+    if hosts_file is not None and hosts_file != HOSTS_FILE:
+        check("dns.hosts_file", unreadable(hosts_file))
+    for position, trusted in enumerate(configuration.upstream.trust or ()):
+        index = "" if len(configuration.upstream.trust or ()) == 1 else f"[{position}]"
+        check(f"upstream.trust{index}", unreadable(trusted))
+    if configuration.log.path is not None:
+        check("log.path", _unwritable(configuration.log.path))
+    if configuration.admin.socket is not None:
+        check("admin.socket", _no_directory(configuration.admin.socket.parent, writable=True))
+    return problems
+
+
+def unreadable(path: Path, hint: str = "") -> str | None:
+    """Return why this file cannot be read, or None."""
+    message = None
+    try:
+        with open(path, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                message = f"{path} is not a file"
+    except FileNotFoundError:
+        message = f"{path} does not exist"
+    except IsADirectoryError:
+        message = f"{path} is a directory"
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}"
+    return f"{message}; {hint}" if message and hint else message
+
+
+def exposed(path: Path, hint: str = "") -> str | None:
+    """Return why this private key cannot be used: unreadable for us, or readable for its group or the world."""
+    message = unreadable(path, hint)
+    if message is not None:
+        return message
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if mode & 0o077:
+        return f"{path} has mode {mode:04o}, a private key is its owner's alone; run: chmod 0600 {path}"
+    return None
+
+
+def _no_directory(path: Path, *, writable: bool) -> str | None:
+    if not path.is_dir():
+        return f"the directory {path} does not exist; run: mkdir -p {path}"
+    if not os.access(path, os.X_OK | (os.W_OK if writable else os.R_OK)):
+        return f"the directory {path} is not {'writable' if writable else 'readable'} for this user"
+    return None
+
+
+def _unwritable(path: Path) -> str | None:
+    if path.is_dir():
+        return f"{path} is a directory; name a file in it"
+    if path.exists():
+        return None if os.access(path, os.W_OK) else f"{path} is not writable for this user"
+    return _no_directory(path.parent, writable=True)

@@ -1,0 +1,292 @@
+"""From the file's data to the model, a function a section.
+
+PURE but for looking up symbolic links in paths. In this room: which settings there are, their types, and what must hold
+between settings of one section. Not here: defaults (`config.defaults`), whether the files that are named exist
+(`config.files`), and what holds between sections (`config.load`).
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from netfw.config import defaults, values
+from netfw.config.model import (
+    AdminSection,
+    BypassEntry,
+    DenyOpaque,
+    DenySection,
+    DenyStyle,
+    DnsSection,
+    EgressSection,
+    GuardSection,
+    LimitsSection,
+    ListenerSection,
+    ListenerType,
+    LogSection,
+    PolicySection,
+    ProxySection,
+    TimeoutsSection,
+    TlsInterceptSection,
+    UpstreamSection,
+)
+from netfw.config.table import Table
+from netfw.config.units import parse_duration, parse_size
+from netfw.names.domain_form import parse_domain_form
+from netfw.names.host import host_from_text
+
+# The kernel's sun_path is 108 bytes with its final NUL.
+SOCKET_PATH_LIMIT = 107
+
+
+def read_proxy(table: Table) -> ProxySection:
+    """`proxy`: what this proxy is called."""
+    section = ProxySection(
+        name=table.take("name", values.name, "netfw"),
+        hostname=table.take("hostname", _hostname, None),
+    )
+    table.close()
+    return section
+
+
+def read_listener(table: Table, directory: Path) -> ListenerSection:
+    """One entry of `listeners`."""
+    kind = table.take("type", values.one_of(ListenerType), ListenerType.HTTP)
+    default_port = defaults.HTTPS_PORT if kind is ListenerType.HTTPS else defaults.HTTP_PORT
+    section = ListenerSection(
+        name=table.take("name", values.name),
+        type=kind,
+        address=table.take("address", values.address),
+        port=table.take("port", values.port, default_port),
+        certificate=table.take("certificate", values.path(directory), None),
+        private_key=table.take("private_key", values.path(directory), None),
+        clients=table.take_list("clients", values.network, defaults.CLIENTS),
+    )
+    for key in ("certificate", "private_key"):
+        if kind is ListenerType.HTTPS and key not in table:
+            table.complain(key, "is missing; an HTTPS listener needs certificate and private_key (PEM files)")
+        elif kind is ListenerType.HTTP and key in table:
+            table.complain(key, "belongs to an HTTPS listener; write type: HTTPS or leave it out")
+    if table.is_empty_list("clients"):
+        table.complain("clients", "lets nobody in; name networks, or leave it out for loopback and private addresses")
+    table.close()
+    return section
+
+
+def read_tls_intercept(table: Table, directory: Path) -> TlsInterceptSection:
+    """`tls_intercept`: whether TLS is opened, with which CA, and for whom not."""
+    enabled = table.take("mode", values.word("ENABLED", "DISABLED"), "DISABLED") == "ENABLED"
+    ca = table.table("ca", wanted="certificate and private_key")
+    certificate = ca.take("certificate", values.path(directory), None)
+    private_key = ca.take("private_key", values.path(directory), None)
+    ca.close()
+    for key, value in (("certificate", certificate), ("private_key", private_key)):
+        if enabled and value is None and key not in ca:
+            ca.complain(key, "is missing; mode ENABLED needs a CA: name its files and make them with `netfw ca init`")
+    bypass = table.take_list("bypass", _bypass_entry)
+    table.close()
+    return TlsInterceptSection(
+        enabled=enabled, ca_certificate=certificate, ca_private_key=private_key, bypass=bypass
+    )
+
+
+def read_policy_section(table: Table, directory: Path) -> PolicySection:
+    """`policy`: where the rules are."""
+    if "store" in table:
+        table.take("store", values.anything)
+        table.complain("store", "a policy store is not built yet in this version; write file: or directory:")
+    section = PolicySection(
+        file=table.take("file", values.path(directory), None),
+        directory=table.take("directory", values.path(directory), None),
+    )
+    if "file" in table and "directory" in table:
+        table.complain("", "has both file and directory; keep one of the two")
+    if not any(key in table for key in ("file", "directory", "store")):
+        table.complain("", "names no rules; write file: policy.yaml or directory: policy.d under it")
+    table.close()
+    return section
+
+
+def read_dns(table: Table, directory: Path) -> DnsSection:
+    """`dns`: who is asked for addresses."""
+    section = DnsSection(
+        resolvers=table.take_list("resolvers", values.address_and_port(53)),
+        hosts_file=table.take("hosts_file", values.path(directory), defaults.HOSTS_FILE),
+        timeout=table.take("timeout", _positive_duration, defaults.DNS_TIMEOUT),
+    )
+    table.close()
+    return section
+
+
+def read_egress(table: Table) -> EgressSection:
+    """`egress`: the addresses that origins see."""
+    section = EgressSection(source_addresses=table.take_list("source_addresses", values.address))
+    for position, address in enumerate(section.source_addresses):
+        if address.is_unspecified or address.is_multicast:
+            table.complain(f"source_addresses[{position}]", f"{address} cannot be a source; name one of this machine's")
+    table.close()
+    return section
+
+
+def read_guard(table: Table) -> GuardSection:
+    """`guard`: destination addresses that are opened although they would be kept closed."""
+    section = GuardSection(
+        allow=table.take_list("allow", values.network),
+        allow_private=table.take("private", values.word("deny", "allow"), "deny") == "allow",
+    )
+    table.close()
+    return section
+
+
+def read_upstream(table: Table, directory: Path) -> UpstreamSection:
+    """`upstream`: whom origins' certificates must come from. `trust: system`, a file, or a list of files."""
+    single = table.take("trust", values.anything, "system")
+    if single == "system":
+        trust = None
+    else:
+        trust = table.take_list("trust", values.path(directory), single=True)
+        if table.is_empty_list("trust"):
+            table.complain("trust", "trusts nobody; write system, a PEM file or a list of them")
+    table.close()
+    return UpstreamSection(trust=trust)
+
+
+def read_limits(table: Table) -> LimitsSection:
+    """`limits`: caps, enforced while reading."""
+
+    def size(key: str, minimum: int, maximum: int) -> int:
+        return int(table.take(key, _within(parse_size, minimum, maximum, "bytes"), getattr(defaults.LIMITS, key)))
+
+    def count(key: str, minimum: int, maximum: int) -> int:
+        return int(table.take(key, values.count(minimum, maximum), getattr(defaults.LIMITS, key)))
+
+    section = LimitsSection(
+        head_size=size("head_size", 1024, 1 << 20),
+        head_fields=count("head_fields", 8, 10_000),
+        chunk_line=size("chunk_line", 20, 1 << 16),
+        trailer_size=size("trailer_size", 0, 1 << 20),
+        client_hello=size("client_hello", 512, 1 << 17),
+        connections=count("connections", 1, 1_000_000),
+        connections_per_client=count("connections_per_client", 1, 1_000_000),
+        requests_per_connection=count("requests_per_connection", 1, 1_000_000_000),
+        idle_upstream_connections=count("idle_upstream_connections", 0, 1_000_000),
+        leaf_cache=count("leaf_cache", 1, 1_000_000),
+        dns_cache=count("dns_cache", 0, 1_000_000),
+    )
+    table.close()
+    return section
+
+
+def read_timeouts(table: Table) -> TimeoutsSection:
+    """`timeouts`: deadlines. Only `lifetime` may be 0, meaning none: a wait without an end is a leak."""
+
+    def seconds(key: str) -> float:
+        return float(table.take(key, _positive_duration, getattr(defaults.TIMEOUTS, key)))
+
+    section = TimeoutsSection(
+        head=seconds("head"),
+        body=seconds("body"),
+        idle=seconds("idle"),
+        resolve=seconds("resolve"),
+        connect=seconds("connect"),
+        handshake=seconds("handshake"),
+        response=seconds("response"),
+        lifetime=float(table.take("lifetime", parse_duration, defaults.TIMEOUTS.lifetime)),
+        drain=seconds("drain"),
+        abort=seconds("abort"),
+    )
+    table.close()
+    return section
+
+
+def read_deny(table: Table) -> DenySection:
+    """`deny`: how denials are shown."""
+    section = DenySection(
+        style=table.take("style", values.one_of(DenyStyle), DenyStyle.AUTO),
+        opaque=table.take("opaque", values.one_of(DenyOpaque), DenyOpaque.CONNECT),
+        help_url=table.take("help_url", values.help_url, None),
+    )
+    table.close()
+    return section
+
+
+def read_log(table: Table, directory: Path) -> LogSection:
+    """`log`: where records go. `stdout: true`, which is also what holds when nothing is said, or `path`."""
+    path = table.take("path", values.path(directory), None)
+    stdout = table.take("stdout", values.boolean, None)
+    if path is not None and stdout:
+        table.complain("", "has both path and stdout; keep one of the two")
+    if stdout is False and "path" not in table:
+        table.complain("stdout", "false leaves records nowhere to go; write path: FILE")
+    table.close()
+    return LogSection(path=path)
+
+
+def read_admin(table: Table, directory: Path) -> AdminSection:
+    """`admin`: a Unix socket, a loopback address and port, or both; neither: no admin surface."""
+    section = AdminSection(
+        socket=table.take("socket", values.path(directory), None),
+        address=table.take("address", values.address, None),
+        port=table.take("port", values.port, None),
+    )
+    if section.socket is not None and len(str(section.socket).encode()) > SOCKET_PATH_LIMIT:
+        table.complain("socket", f"{section.socket} is longer than {SOCKET_PATH_LIMIT} bytes, the kernel's limit")
+    address, port = section.address, section.port
+    if address is not None and not address.is_loopback:
+        table.complain("address", f"{address} is not a loopback address; write 127.0.0.1 or ::1")
+    if address is None and port is not None and "address" not in table:
+        address = ip_address("127.0.0.1")
+    if address is not None and port is None:
+        port = defaults.ADMIN_PORT
+    table.close()
+    return AdminSection(socket=section.socket, address=address, port=port)
+
+
+def read_workers(table: Table) -> int:
+    """`workers`: processes beside this one."""
+
+    def parse(value: object) -> int:
+        if isinstance(value, int) and not isinstance(value, bool) and value == 0:
+            return 0
+        raise ValueError(f"{value!r}: worker processes are not built yet in this version; write workers: 0")
+
+    return int(table.take("workers", parse, 0))
+
+
+def _hostname(value: object) -> str:
+    return str(host_from_text(values.text(value)))
+
+
+def _bypass_entry(value: object) -> BypassEntry:
+    """`example.com`, or `{domain: example.com, source: 10.0.0.0/8}`."""
+    if isinstance(value, dict):
+        unknown = sorted(set(value) - {"domain", "source"})
+        if unknown or "domain" not in value:
+            raise ValueError(f"{value!r}: write a domain, or domain and source")
+        source = values.network(value["source"]) if value.get("source") is not None else None
+        return BypassEntry(domain=_domain(value["domain"]), source=source)
+    return BypassEntry(domain=_domain(value), source=None)
+
+
+def _domain(value: object) -> str:
+    written = values.text(value)
+    parse_domain_form(written)
+    return written
+
+
+def _positive_duration(value: object) -> float:
+    seconds = parse_duration(value)
+    if seconds <= 0:
+        raise ValueError(f"{value!r}: a wait needs an end; write a duration above 0, as in 30s")
+    return seconds
+
+
+def _within(parse: Any, minimum: int, maximum: int, unit: str) -> Any:
+    def bounded(value: object) -> int:
+        number = int(parse(value))
+        if not minimum <= number <= maximum:
+            raise ValueError(f"{value!r} is out of bounds; write {minimum} to {maximum} {unit}")
+        return number
+
+    return bounded
