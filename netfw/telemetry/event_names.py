@@ -1,0 +1,16 @@
+"""The names of what the program's own log tells: constants, so that a search finds who says it and a filter can rely on it.
+
+Records of exchanges are not in that log: see `exchange_record`.
+"""
+
+from __future__ import annotations
+
+RECORD_LOG_FAILED = "record_log.failed"
+RECORD_LOG_RECOVERED = "record_log.recovered"
+RECORD_LOG_REOPENED = "record_log.reopened"
+RECORDS_DROPPED = "record_log.dropped"
+
+ADMIN_LISTENING = "admin.listening"
+ADMIN_RELOAD = "admin.reload"
+ADMIN_REFUSED = "admin.refused"
+ADMIN_FAILED = "admin.failed"
