@@ -1,0 +1,201 @@
+"""The admin surface's answers: `/healthz`, `/readyz`, `/metrics`, `/status` and `POST /reload`.
+
+Who may ask: whoever can open the Unix socket (its mode is the credential), and on loopback TCP anybody of this machine,
+for reading only. A browser may not: a Host that is not loopback is DNS rebinding (RFC 9110, 7.2), an Origin or a
+cross-site Sec-Fetch-Site is another page's script. Not here: sockets (`server`) and what the status says (`status`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from ipaddress import ip_address
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import maybeDeferred
+from twisted.logger import Logger, LogLevel
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from netfw.admin.status import State
+from netfw.telemetry.event_names import ADMIN_FAILED, ADMIN_REFUSED, ADMIN_RELOAD
+from netfw.telemetry.log import tell
+from netfw.telemetry.metrics import CONTENT_TYPE
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
+    from twisted.web.server import Request
+
+    from netfw.admin.status import StatusSource
+    from netfw.telemetry.metrics import Metrics
+
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+_READING = (b"GET", b"HEAD")
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?")
+_LOCAL_NAMES = frozenset([b"localhost", b"localhost."])
+
+Answer = tuple[int, str, bytes]
+
+
+def is_local_host(field_value: bytes) -> bool:
+    """Does a Host field value name this machine: `localhost` or a loopback address, with or without a port?"""
+    match = _HOST.fullmatch(field_value)
+    if match is None:
+        return False
+    name = match[1].lower()
+    if name in _LOCAL_NAMES:
+        return True
+    try:
+        return ip_address(name.strip(b"[]").decode("ascii")).is_loopback
+    except ValueError:
+        return False
+
+
+def _json(status: int, value: Any) -> Answer:
+    return status, JSON, json.dumps(value, default=str).encode("ascii") + b"\n"
+
+
+def _text(status: int, words: str) -> Answer:
+    return status, TEXT, words.encode("ascii") + b"\n"
+
+
+class AdminResource(Resource):
+    """All paths in one table; nothing of a request is ever repeated in an answer.
+
+    `reload()` returns a Deferred of `{"ok": bool, "generation": int, "problems": [str]}`. It runs once at a time, and to its
+    end also when whoever asked has gone.
+    """
+
+    isLeaf = True
+
+    def __init__(
+        self, status_source: StatusSource, reload: Callable[[], Deferred[dict[str, Any]]], metrics: Metrics
+    ) -> None:
+        super().__init__()
+        self._status_source = status_source
+        self._reload = reload
+        self._metrics = metrics
+        self._reloading = False
+        self._log = Logger()
+        self._paths: dict[bytes, tuple[tuple[bytes, ...], Callable[[Request], Answer | None]]] = {
+            b"/healthz": (_READING, self._healthz),
+            b"/livez": (_READING, self._healthz),
+            b"/readyz": (_READING, self._readyz),
+            b"/metrics": (_READING, self._show_metrics),
+            b"/status": (_READING, self._show_status),
+            b"/reload": ((b"POST",), self._post_reload),
+        }
+
+    def render(self, request: Request) -> bytes | int:
+        """Answer, or say why not."""
+        refusal = self._refusal(request)
+        if refusal is not None:
+            tell(self._log, ADMIN_REFUSED, level=LogLevel.warn, path=request.path, reason=refusal[2].strip())
+            return self._finish(request, refusal)
+        known = self._paths.get(request.path)
+        if known is None:
+            return self._finish(request, _text(404, "no such page"))
+        methods, page = known
+        if request.method not in methods:
+            request.setHeader(b"allow", b", ".join(methods))
+            return self._finish(request, _text(405, "method not allowed"))
+        try:
+            answer = page(request)
+        except Exception as error:
+            self._failed(request, error)
+            answer = _text(500, "internal error")
+        if answer is None:
+            return NOT_DONE_YET
+        return self._finish(request, answer)
+
+    def _refusal(self, request: Request) -> Answer | None:
+        fields = request.requestHeaders
+        hosts = fields.getRawHeaders(b"host") or []
+        over_socket = isinstance(request.getHost(), UNIXAddress)
+        if len(hosts) > 1 or (not hosts and not over_socket):
+            return _text(400, "one Host field is needed")
+        if hosts and not is_local_host(hosts[0].strip(b" \t")):
+            return _text(421, "this Host is not served here")
+        if fields.hasHeader(b"origin") or fields.getRawHeaders(b"sec-fetch-site", [b"none"])[0] not in (
+            b"none",
+            b"same-origin",
+        ):
+            return _text(403, "not for other pages")
+        return None
+
+    def _finish(self, request: Request, answer: Answer) -> bytes:
+        status, content_type, body = answer
+        request.setResponseCode(status)
+        fields = request.responseHeaders
+        fields.removeHeader(b"server")
+        fields.setRawHeaders(b"content-type", [content_type.encode("ascii")])
+        fields.setRawHeaders(b"content-length", [b"%d" % len(body)])
+        fields.setRawHeaders(b"x-content-type-options", [b"nosniff"])
+        fields.setRawHeaders(b"cache-control", [b"no-store"])
+        fields.setRawHeaders(b"cross-origin-resource-policy", [b"same-origin"])
+        return b"" if request.method == b"HEAD" else body
+
+    def _failed(self, request: Request, error: BaseException) -> None:
+        tell(self._log, ADMIN_FAILED, level=LogLevel.error, path=request.path, error=f"{type(error).__name__}: {error}")
+
+    def _state(self) -> str:
+        return str(self._status_source.status().get("state"))
+
+    def _healthz(self, _request: Request) -> Answer:
+        if self._state() == State.DRAINING.value:
+            return _text(503, State.DRAINING.value)
+        return _text(200, "ok")
+
+    def _readyz(self, _request: Request) -> Answer:
+        state = self._state()
+        if state == State.READY.value:
+            return _text(200, "ready")
+        return _text(503, state if state in (State.STARTING.value, State.DRAINING.value) else "not ready")
+
+    def _show_metrics(self, _request: Request) -> Answer:
+        return 200, CONTENT_TYPE, self._metrics.render()
+
+    def _show_status(self, _request: Request) -> Answer:
+        return _json(200, self._status_source.status())
+
+    def _post_reload(self, request: Request) -> Answer | None:
+        if not isinstance(request.getHost(), UNIXAddress):
+            # A port is open to every user of the machine; the socket's mode says who is an operator.
+            return _json(403, {"ok": False, "problems": ["reload is served on the Unix socket only"]})
+        if self._reloading:
+            return _json(409, {"ok": False, "problems": ["a reload is running already"]})
+        self._reloading = True
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+
+        def answer(value: Answer) -> None:
+            self._reloading = False
+            if not gone:
+                body = self._finish(request, value)
+                request.write(body)
+                request.finish()
+
+        def done(result: dict[str, Any]) -> Answer:
+            ok = result.get("ok") is True
+            tell(
+                self._log,
+                ADMIN_RELOAD,
+                level=LogLevel.info if ok else LogLevel.error,
+                ok=ok,
+                generation=result.get("generation"),
+                problems=len(result.get("problems") or ()),
+            )
+            return _json(200 if ok else 409, {**result, "ok": ok})
+
+        def failed(failure: Failure) -> Answer:
+            self._failed(request, failure.value)
+            return _json(500, {"ok": False, "problems": ["the reload failed; the log says why"]})
+
+        maybeDeferred(self._reload).addCallback(done).addErrback(failed).addCallback(answer).addErrback(
+            lambda failure: self._failed(request, failure.value)
+        )
+        return None

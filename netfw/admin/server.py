@@ -1,0 +1,182 @@
+"""The admin surface's sockets: a Unix socket, a loopback port, or both, as services.
+
+A Unix socket is made with its final mode in force from the first moment on, and a left-over file is removed only when
+nobody listens behind it. Not here: what is answered (`resource`).
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.logger import Logger
+from twisted.protocols.policies import WrappingFactory
+from twisted.web.server import Request, Site
+
+from netfw.admin.resource import AdminResource
+from netfw.telemetry.event_names import ADMIN_LISTENING
+from netfw.telemetry.log import tell
+
+if TYPE_CHECKING:
+    from netfw.admin.status import StatusSource
+    from netfw.config.model import AdminSection
+    from netfw.telemetry.metrics import Metrics
+
+CONTENT_LIMIT = 4096
+CONNECTION_LIMIT = 64
+IDLE_TIMEOUT = 30.0
+SOCKET_MODE = 0o660
+_log = Logger()
+
+
+class AdminRequest(Request):
+    """A request whose content has a cap; none of ours needs any."""
+
+    _received = 0
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take some content, or end the connection."""
+        self._received += len(data)
+        if self._received > CONTENT_LIMIT:
+            # twisted.web asks a resource only when all of the content is there: too late.
+            self.transport.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            self.transport.loseConnection()
+            self._received = -(1 << 62)  # what still arrives is dropped without another answer
+        if self._received >= 0:
+            super().handleContentChunk(data)
+
+
+class AdminSite(Site):
+    """The site over an `AdminResource`."""
+
+    displayTracebacks = False
+
+    def __init__(
+        self,
+        status_source: StatusSource,
+        reload: Callable[[], Deferred[dict[str, Any]]],
+        metrics: Metrics,
+        *,
+        reactor: Any,
+    ) -> None:
+        super().__init__(
+            AdminResource(status_source, reload, metrics),
+            requestFactory=AdminRequest,
+            timeout=IDLE_TIMEOUT,
+            reactor=reactor,
+        )
+
+    def startFactory(self) -> None:
+        """Nothing: there is no access log, so no clock for its lines has to tick every second."""
+
+    def stopFactory(self) -> None:
+        """Nothing, likewise."""
+
+
+class LimitedFactory(WrappingFactory):
+    """At most `CONNECTION_LIMIT` connections at a time; one more is closed at once."""
+
+    noisy = False
+
+    def buildProtocol(self, addr: IAddress) -> Any:
+        """None refuses."""
+        if len(self.protocols) >= CONNECTION_LIMIT:
+            return None
+        return super().buildProtocol(addr)
+
+
+class AdminPort(Service):
+    """One listening socket. `address` is where, once it runs."""
+
+    def __init__(self, listen: Callable[[], IListeningPort]) -> None:
+        self._listen = listen
+        self._port: IListeningPort | None = None
+
+    @property
+    def address(self) -> IAddress | None:
+        """The bound address."""
+        return None if self._port is None else self._port.getHost()
+
+    def startService(self) -> None:
+        """Listen; raises CannotListenError."""
+        super().startService()
+        self._port = self._listen()
+        tell(_log, ADMIN_LISTENING, address=self._port.getHost())
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening; the Deferred fires when the socket is closed."""
+        super().stopService()
+        port, self._port = self._port, None
+        return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(lambda: None)
+
+
+@contextmanager
+def _directory_lock(directory: Path) -> Iterator[None]:
+    """Two starting processes must not both take the other's fresh socket for a left-over."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise OSError(errno.EEXIST, "exists and is no socket", str(path))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except BlockingIOError:
+            pass  # its backlog is full: somebody listens
+    raise OSError(errno.EADDRINUSE, "somebody listens there", str(path))
+
+
+def listen_unix(reactor: Any, path: Path, factory: Any) -> IListeningPort:
+    """Listen on a Unix socket of mode 0660. Raises CannotListenError."""
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        with _directory_lock(path.parent):
+            _remove_stale(path)
+            # Between bind and chmod the umask decides who may connect.
+            before = os.umask(0o777 & ~SOCKET_MODE)
+            try:
+                return reactor.listenUNIX(str(path), factory, mode=SOCKET_MODE)
+            finally:
+                os.umask(before)
+    except OSError as error:
+        raise CannotListenError(None, str(path), error) from error
+
+
+def admin_services(section: AdminSection, site: Site, reactor: Any) -> list[IService]:
+    """The services for what the configuration asks for; none when it asks for nothing."""
+    services: list[IService] = []
+    factory = LimitedFactory(site)
+    if section.socket is not None:
+        path = section.socket
+        services.append(AdminPort(lambda: listen_unix(reactor, path, factory)))
+    if section.address is not None and section.port is not None:
+        address, port = section.address, section.port
+        if not address.is_loopback:
+            raise ValueError(f"admin.address: {address} is not a loopback address")
+        services.append(AdminPort(lambda: reactor.listenTCP(port, factory, interface=str(address))))
+    return services

@@ -1,0 +1,74 @@
+"""What the process says of itself: the dict behind `/status`, `/healthz` and `/readyz`.
+
+It asks others when somebody looks, and keeps nothing but what only it knows: when it started, how far it is, and how the
+last reload ended. The rest is wired in by `service.assembly`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, Protocol
+
+from netfw import __version__
+
+
+class State(Enum):
+    """How far the process is. Only READY takes new traffic."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+
+
+class StatusSource(Protocol):
+    """What the admin surface asks. `status()["state"]` is one of `State`'s values."""
+
+    def status(self) -> dict[str, Any]:
+        """Everything there is to say, ready for JSON."""
+
+
+class ProcessStatus:
+    """A `StatusSource` made of parts: each part gives its members when it is asked.
+
+    `now` is the wall clock. A part that fails shows as `"unknown"` members' absence and an entry in `problems`: the
+    status must not be the first thing that breaks.
+    """
+
+    def __init__(self, *, name: str, now: Callable[[], float]) -> None:
+        self._name = name
+        self._now = now
+        self._started = now()
+        self._parts: dict[str, Callable[[], Any]] = {}
+        self._last_reload: dict[str, Any] | None = None
+        self.state = State.STARTING
+
+    def part(self, name: str, value: Callable[[], Any]) -> None:
+        """Show this member: `generation`, `listeners`, `connections`, `records`, `ca_not_after`, ..."""
+        self._parts[name] = value
+
+    def reloaded(self, result: Mapping[str, Any]) -> None:
+        """Keep how a reload ended."""
+        self._last_reload = {**result, "at": int(self._now())}
+
+    def status(self) -> dict[str, Any]:
+        """See `StatusSource`."""
+        members: dict[str, Any] = {
+            "name": self._name,
+            "version": __version__,
+            "state": self.state.value,
+            "pid": os.getpid(),
+            "uptime_seconds": int(self._now() - self._started),
+        }
+        problems = []
+        for name, value in self._parts.items():
+            try:
+                members[name] = value()
+            except Exception as error:
+                problems.append(f"{name}: {type(error).__name__}")
+        if self._last_reload is not None:
+            members["last_reload"] = self._last_reload
+        if problems:
+            members["problems"] = problems
+        return members
