@@ -1,0 +1,73 @@
+"""Who may come in, and how many: the client networks of a listener, and the caps on connections.
+
+A connection from outside `clients` is closed without a byte: netfw is never an open proxy by accident. One over a cap gets
+503 with Retry-After where its first bytes are HTTP; the reasons are a closed set of words, counted in the metrics.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import IPv4Address, IPv6Address
+
+from zope.interface import implementer
+
+from netfw.config.model import LimitsSection, ListenerSection
+from netfw.interfaces import IAdmission
+from netfw.names.address import unwrap
+
+NOT_A_CLIENT = "not_a_client"
+TOO_MANY = "too_many_connections"
+TOO_MANY_FROM_CLIENT = "too_many_connections_from_client"
+DRAINING = "draining"
+
+
+@implementer(IAdmission)
+class Admission:
+    """Counts what is open. `draining` refuses everybody new."""
+
+    def __init__(self, limits: LimitsSection) -> None:
+        self._limits = limits
+        self._by_client: Counter[IPv4Address | IPv6Address] = Counter()
+        self._known: dict[tuple[str, IPv4Address | IPv6Address], bool] = {}
+        self.open = 0
+        self.draining = False
+        self.refused: Counter[str] = Counter()
+
+    def admit_connection(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> str | None:
+        """Return None and count the connection, or the reason why it is refused."""
+        reason = self._reason(listener, peer)
+        if reason is not None:
+            self.refused[reason] += 1
+            return reason
+        self.open += 1
+        self._by_client[peer] += 1
+        return None
+
+    def _reason(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> str | None:
+        if not self._is_client(listener, peer):
+            return NOT_A_CLIENT
+        if self.draining:
+            return DRAINING
+        if self.open >= self._limits.connections:
+            return TOO_MANY
+        if self._by_client[peer] >= self._limits.connections_per_client:
+            return TOO_MANY_FROM_CLIENT
+        return None
+
+    def _is_client(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> bool:
+        key = (listener.name, peer)
+        known = self._known.get(key)
+        if known is None:
+            real = unwrap(peer) if peer.version == 6 and peer.ipv4_mapped else peer
+            known = any(real.version == network.version and real in network for network in listener.clients)
+            if len(self._known) > 4096:
+                self._known.clear()
+            self._known[key] = known
+        return known
+
+    def connection_closed(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> None:
+        """An admitted connection ended."""
+        self.open -= 1
+        self._by_client[peer] -= 1
+        if self._by_client[peer] <= 0:
+            del self._by_client[peer]

@@ -1,0 +1,52 @@
+"""The collaborators of the data path in one frozen place: what a client connection may use, wired once by `service.assembly`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from netfw.config.model import Configuration
+    from netfw.http1.limits import HeadLimits
+    from netfw.proxy.admission import Admission
+    from netfw.proxy.guard import DestinationGuard
+    from netfw.proxy.interception_scope import InterceptionScope
+    from netfw.proxy.live import LiveConnections
+    from netfw.proxy.own_pages import OwnPages
+    from netfw.proxy.recording import Recording
+    from netfw.proxy.responses import Explainer
+    from netfw.proxy.upstream_pool import UpstreamPool
+    from netfw.tls.interception import InterceptionContexts
+    from netfw.tls.upstream import UpstreamTls
+    from netfw.transport.deadlines import Deadlines
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlane:
+    """`now` is the wall clock (seconds since the epoch), `monotonic` the one for durations.
+
+    `policies.current`, `resolver` and `dialer` are `IPolicySource`, `IResolver` and `IDialer`; `interception` is None where
+    no interception CA is configured.
+    """
+
+    configuration: Configuration
+    reactor: Any
+    deadlines: Deadlines
+    now: Callable[[], float]
+    monotonic: Callable[[], float]
+    policies: Any
+    resolver: Any
+    dialer: Any
+    guard: DestinationGuard
+    admission: Admission
+    scope: InterceptionScope
+    interception: InterceptionContexts | None
+    upstream_tls: UpstreamTls
+    pool: UpstreamPool
+    recording: Recording
+    live: LiveConnections
+    own_pages: OwnPages
+    explainer: Explainer
+    head_limits: HeadLimits
+    via: bytes

@@ -1,0 +1,188 @@
+"""The exchange: one request and its fate, from the first byte of its head to its record.
+
+Everything that is known about it stands here, and nowhere else: who asked, what for, what was decided in each phase, which
+address was dialled, what came back, how long each step took, why it ended. Steps (`phases`, `forward`, `connect`) write to
+it; `responses` and `telemetry.exchange_record` read it. There is no ambient context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from random import SystemRandom
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netfw.errors import NetfwError
+    from netfw.http1.fields import Fields
+    from netfw.http1.heads import RequestHead
+    from netfw.names.authority import Authority
+    from netfw.policy.compile import CompiledPolicy
+    from netfw.policy.decision import Decision
+    from netfw.policy.facts import Facts
+    from netfw.transport.resolution import Resolution
+
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O or U to misread over the phone
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_random_bits = SystemRandom().getrandbits
+
+
+def new_exchange_id() -> str:
+    """Ten characters of Crockford's base 32 in two groups (`7F3KQ-92XAB`): 50 random bits, easy to read out."""
+    bits = _random_bits(50)
+    pairs = _PAIRS
+    return (
+        f"{pairs[bits >> 40]}{pairs[bits >> 30 & 1023]}{_ALPHABET[bits >> 25 & 31]}-"
+        f"{_ALPHABET[bits >> 20 & 31]}{pairs[bits >> 10 & 1023]}{pairs[bits & 1023]}"
+    )
+
+
+class Caller:
+    """Who is at the other end of a client connection; shared by all its exchanges.
+
+    `when_left` is called once, when the connection is over, whichever protocol holds it then.
+    """
+
+    __slots__ = (
+        "address", "identity", "listener_name", "port", "source_account", "source_vpc", "source_vpce", "when_left",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        address: IPv4Address | IPv6Address,
+        port: int,
+        listener_name: str,
+        when_left: Callable[[], None] | None = None,
+    ) -> None:
+        self.when_left = when_left
+        self.address = address
+        self.port = port
+        self.listener_name = listener_name
+        self.source_account: str | None = None
+        self.source_vpc: str | None = None
+        self.source_vpce: str | None = None
+        self.identity: str | None = None
+
+    def leave(self) -> None:
+        """The connection is over; calling it again changes nothing."""
+        when_left, self.when_left = self.when_left, None
+        if when_left is not None:
+            when_left()
+
+
+class Exchange:
+    """One request and its fate. `kind`: what its record is about: `exchange`, `connect` (a CONNECT without an inner
+    request), `tunnel` (passed through) or `connection` (no request could be read).
+
+    Times are seconds: `started` and `finished` since the epoch, `durations` of the named steps. `facts` is there from the
+    moment that the destination is known.
+    """
+
+    facts: Facts
+
+    __slots__ = (
+        "authority", "bytes_in", "bytes_out", "caller", "client_alpn", "client_tls_version", "close_reason", "decisions",
+        "dest_ip", "dest_port", "durations", "error", "facts", "finished", "head", "http_version", "id", "intercepted",
+        "kind", "method", "origin_certificate", "origin_status", "origin_tls_version", "parent_id", "path", "policy",
+        "proxy_name", "query", "request_size", "resolution", "response_size", "response_started", "scheme", "sni",
+        "started", "status", "traceparent", "user_agent",
+    )  # fmt: skip
+
+    def __init__(self, *, kind: str, caller: Caller, policy: CompiledPolicy, proxy_name: str, started: float) -> None:
+        self.id = new_exchange_id()
+        self.kind = kind
+        self.caller = caller
+        self.policy = policy
+        self.proxy_name = proxy_name
+        self.started = started
+        self.finished = started
+        self.head: RequestHead | None = None
+        self.scheme: str | None = None
+        self.authority: Authority | None = None
+        self.method: bytes | None = None
+        self.path: bytes | None = None
+        self.query: bytes | None = None
+        self.http_version: str | None = None
+        self.user_agent: bytes | None = None
+        self.traceparent: bytes | None = None
+        self.parent_id: str | None = None
+        self.decisions: list[Decision] = []
+        self.resolution: Resolution | None = None
+        self.dest_ip: str | None = None
+        self.dest_port: int | None = None
+        self.status: int | None = None
+        self.origin_status: int | None = None
+        self.response_started = False
+        self.request_size = 0
+        self.response_size = 0
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.durations: dict[str, float] = {}
+        self.sni: str | None = None
+        self.client_tls_version: str | None = None
+        self.client_alpn: str | None = None
+        self.origin_tls_version: str | None = None
+        self.origin_certificate: dict[str, str] | None = None
+        self.intercepted = False
+        self.error: NetfwError | None = None
+        self.close_reason: str | None = None
+
+    @property
+    def generation(self) -> int:
+        """The policy generation that decides this exchange."""
+        return self.policy.generation
+
+    @property
+    def listener_name(self) -> str:
+        """The listener that the client came in by."""
+        return self.caller.listener_name
+
+    @property
+    def client_ip(self) -> str:
+        """The client's address as text."""
+        return str(self.caller.address)
+
+    @property
+    def client_port(self) -> int:
+        """The client's port."""
+        return self.caller.port
+
+    @property
+    def source_vpc(self) -> str | None:
+        """From the listener, the sources table or the PROXY header; None where nothing says."""
+        return self.caller.source_vpc
+
+    @property
+    def source_vpce(self) -> str | None:
+        """See `source_vpc`."""
+        return self.caller.source_vpce
+
+    @property
+    def source_account(self) -> str | None:
+        """See `source_vpc`."""
+        return self.caller.source_account
+
+    @property
+    def client_identity(self) -> str | None:
+        """Who the client proved to be."""
+        return self.caller.identity
+
+    def describe_request(self, head: RequestHead) -> None:
+        """Take from the head what facts, answers and the record need."""
+        self.head = head
+        self.method = head.method
+        self.http_version = "1.1" if head.version == (1, 1) else "1.0"
+        fields: Fields = head.fields
+        agents = fields.get_all(b"user-agent")
+        self.user_agent = agents[0] if agents else None
+        parents = fields.get_all(b"traceparent")
+        self.traceparent = parents[0] if len(parents) == 1 else None
+
+    @property
+    def last_decision(self) -> Decision | None:
+        """The decision of the last phase taken."""
+        return self.decisions[-1] if self.decisions else None
+
+    def __repr__(self) -> str:
+        return f"<Exchange {self.id} {self.kind} {self.method!r} {self.authority} status={self.status}>"

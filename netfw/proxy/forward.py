@@ -1,0 +1,475 @@
+"""One forwarded exchange: an absolute-form request, or a request inside an intercepted or plain tunnel.
+
+The steps are a chain of callbacks, one a line (`start`); each failure falls to one errback. Bodies do not go through the
+chain: from `send_request` on, request bytes flow client → printer → origin, and from `relay_response` on, response bytes flow
+origin → printer → client, each side pausing the other while more than 64 KiB wait. Whatever leaves is printed from the
+parsed message; heads are never relayed as they came (security rule 3).
+
+When the client leaves, the chain is cancelled: a lookup, a dial or a wait for the origin ends at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from netfw.errors import ClientGone, NetfwError, OriginClosed, OriginProtocolError
+from netfw.http1.bodies import IncompleteBody, body_printer
+from netfw.http1.events import RequestHeadReceived, ResponseHeadReceived
+from netfw.http1.fields import Fields
+from netfw.http1.forwarding import forward_request, forward_response, keeps_connection, wanted_upgrade
+from netfw.http1.framing import FramingKind
+from netfw.http1.heads import ResponseHead, print_request_head, print_response_head
+from netfw.http1.target import RequestTarget
+from netfw.policy.model import Action, Phase
+from netfw.proxy import phases
+from netfw.proxy.exchange import Exchange
+from netfw.proxy.upstream_connection import UpstreamConnection
+from netfw.proxy.upstream_opening import open_origin
+from netfw.transport.relay import RelayOutcome, relay
+
+if TYPE_CHECKING:
+    from netfw.proxy.client_connection import ClientConnection
+
+Address = IPv4Address | IPv6Address
+_log = Logger()
+
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class Forwarding:
+    """Serves one exchange of `client`: `RequestUser` towards it, `ResponseUser` towards the origin's connection."""
+
+    __slots__ = (
+        "_allowed", "_chain", "_client", "_client_gone", "_ended", "_exchange", "_finished", "_framing", "_head_arrived",
+        "_keep", "_origin_head", "_out", "_plane", "_produces", "_reopening", "_request", "_request_done", "_request_printer",
+        "_response_done", "_response_printer", "_reused", "_target", "_tls", "_to_origin", "_upgrade", "_upstream",
+        "_uploads",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        client: ClientConnection,
+        exchange: Exchange,
+        event: RequestHeadReceived,
+        target: RequestTarget,
+        *,
+        tls: bool,
+    ) -> None:
+        self._client = client
+        self._plane = client.plane
+        self._exchange = exchange
+        self._request = event.head
+        self._framing = event.framing
+        self._target = target
+        self._tls = tls
+        self._allowed: Sequence[Address] = ()
+        self._upstream: UpstreamConnection | None = None
+        self._reused = False
+        self._reopening: Deferred[Any] | None = None
+        self._upgrade = wanted_upgrade(event.head)
+        self._request_printer = body_printer(event.framing)
+        self._request_done = False
+        self._uploads = False
+        self._to_origin: list[bytes] = []
+        self._response_printer: Any = None
+        self._response_done = False
+        self._produces = False
+        self._origin_head: ResponseHead | None = None
+        self._out: list[bytes] = []
+        self._keep = False
+        self._client_gone = False
+        self._ended = False
+        self._chain: Deferred[Any] | None = None
+        self._head_arrived: Deferred[ResponseHeadReceived] | None = None
+        self._finished: Deferred[None] | None = None
+
+    def start(self) -> None:
+        """Run the phases and everything between them."""
+        self._client.serve(self)
+        chain: Deferred[Any] = succeed(None)
+        self._chain = chain
+        chain.addCallback(self._pre_dns)
+        chain.addCallback(self._resolve)
+        chain.addCallback(self._pre_request)
+        chain.addCallback(self._open_upstream)
+        chain.addCallback(self._send_request)
+        chain.addCallback(self._post_response)
+        chain.addCallback(self._relay_response)
+        chain.addErrback(self._failed)
+        chain.addErrback(self._broke)
+
+    # -- the steps ------------------------------------------------------------------------------------------------------
+
+    def _pre_dns(self, _: object) -> None:
+        tunnel = self._client.tunnel
+        if tunnel is None:
+            phases.pre_dns(self._exchange)
+        else:
+            tunnel.inherit_pre_dns(self._exchange)
+
+    def _resolve(self, _: object) -> Any:
+        tunnel = self._client.tunnel
+        if tunnel is not None:
+            return tunnel.addresses
+        found = phases.resolve(self._exchange, self._plane)
+        if isinstance(found, Deferred):
+            return found.addCallback(self._judge)
+        return self._judge(found)
+
+    def _judge(self, resolution: Any) -> tuple[Address, ...]:
+        return phases.judged_addresses(self._exchange, self._plane, resolution.addresses)
+
+    def _pre_request(self, addresses: Sequence[Address]) -> Sequence[Address]:
+        self._allowed = phases.pre_request(self._exchange, addresses)
+        return self._allowed
+
+    def _open_upstream(self, allowed: Sequence[Address]) -> Any:
+        exchange = self._exchange
+        tunnel = self._client.tunnel
+        waiting = tunnel.take_first(allowed) if tunnel is not None else None
+        if waiting is None:
+            assert exchange.authority is not None
+            waiting = self._plane.pool.take(exchange.authority, self._tls, allowed)
+        if waiting is None:
+            return open_origin(self._plane, exchange, allowed, tls=self._tls)
+        self._reused = waiting.exchanges > 0
+        exchange.dest_ip = str(waiting.address)
+        exchange.dest_port = waiting.authority.port
+        exchange.origin_tls_version = waiting.tls_version
+        exchange.origin_certificate = waiting.certificate_facts
+        return waiting
+
+    def _send_request(self, upstream: UpstreamConnection) -> Deferred[ResponseHeadReceived]:
+        self._head_arrived = Deferred(self._cancel_wait)
+        self._send_on(upstream)
+        return self._head_arrived
+
+    def _send_on(self, upstream: UpstreamConnection) -> None:
+        exchange = self._exchange
+        self._upstream = upstream
+        exchange.facts.destination_ip = upstream.address
+        assert exchange.authority is not None
+        head = forward_request(
+            self._request, self._target, authority=exchange.authority, via=self._plane.via, framing=self._framing
+        )
+        upstream.begin(self, self._request.method)
+        self._to_origin.append(print_request_head(head))
+        if self._framing.kind is not FramingKind.NONE and not self._uploads:
+            self._uploads = True
+            upstream.transport.registerProducer(self._client, True)
+        if self._request_done:
+            self.request_batch_end()  # a second try: the body was empty and has been read
+        else:
+            self._client.read_body()
+
+    def _post_response(self, event: ResponseHeadReceived) -> ResponseHeadReceived:
+        exchange = self._exchange
+        self._origin_head = event.head
+        exchange.origin_status = event.head.status
+        exchange.facts.show_response(event.head)
+        phases.post_response(exchange)
+        return event
+
+    def _relay_response(self, event: ResponseHeadReceived) -> Deferred[None]:
+        self._finished = Deferred(self._cancel_wait)
+        exchange = self._exchange
+        exchange.response_started = True
+        exchange.status = event.head.status
+        if event.head.status == 101:
+            self._switch_protocols(event)
+            return self._finished
+        self._keep = self._client.may_keep()
+        head, framing = forward_response(
+            event.head,
+            via=self._plane.via,
+            framing=event.framing,
+            request=self._request,
+            close=not self._keep,
+        )
+        if framing.kind is FramingKind.UNTIL_CLOSE:
+            self._keep = False
+        self._response_printer = body_printer(framing)
+        self._out.append(print_response_head(head))
+        return self._finished
+
+    # -- from the client: RequestUser -----------------------------------------------------------------------------------
+
+    def request_body(self, data: bytes) -> None:
+        """Content on its way to the origin."""
+        self._exchange.request_size += len(data)
+        self._to_origin.extend(self._request_printer.data(data))
+
+    def request_complete(self, trailers: Fields) -> None:
+        """The request's last byte was read."""
+        self._to_origin.extend(self._request_printer.end(trailers))
+        self._request_done = True
+
+    def request_batch_end(self) -> None:
+        """All that was here has been handed on: write it at once."""
+        upstream = self._upstream
+        parts = self._to_origin
+        if parts and upstream is not None and upstream.is_open:
+            self._to_origin = []
+            upstream.write(parts)
+        if self._request_done:
+            self._stop_uploading()
+
+    def request_failed(self, error: NetfwError) -> None:
+        """The request broke framing, or stopped coming, in the middle of its body."""
+        self._end_with(error)
+
+    def client_gone(self) -> None:
+        """Stop everything that is done for this client."""
+        self._client_gone = True
+        if self._chain is not None:
+            self._chain.cancel()
+
+    # -- from the origin: ResponseUser ----------------------------------------------------------------------------------
+
+    def response_head(self, event: ResponseHeadReceived) -> None:
+        """An interim head, or the final one, which takes PostRESPONSE before anything of it is handed over."""
+        status = event.head.status
+        if status < 200 and status != 101:
+            self._interim(event)
+            return
+        if status == 101 and self._upgrade is None:
+            self._end_with(OriginProtocolError("the origin switched protocols although nobody asked"))
+            return
+        exchange = self._exchange
+        exchange.durations["first_byte"] = self._plane.now() - exchange.started
+        arrived, self._head_arrived = self._head_arrived, None
+        assert arrived is not None
+        arrived.callback(event)
+
+    def _interim(self, event: ResponseHeadReceived) -> None:
+        """Relay 100 bare; another interim response only where no PostRESPONSE rule could have denied it (rule 9)."""
+        if self._request.version != (1, 1):
+            return
+        if event.head.status == 100:
+            self._client.write([_CONTINUE])
+            return
+        configuration = self._exchange.policy.configuration
+        if configuration.defaults[Phase.POST_RESPONSE] is not Action.ALLOW or any(
+            group.rules.get(Phase.POST_RESPONSE) for group in configuration.groups
+        ):
+            return
+        head, _ = forward_response(
+            event.head, via=self._plane.via, framing=event.framing, request=self._request, close=False
+        )
+        self._client.write([print_response_head(head)])
+
+    def response_body(self, data: bytes) -> None:
+        """Content on its way to the client."""
+        self._exchange.response_size += len(data)
+        self._out.extend(self._response_printer.data(data))
+
+    def response_complete(self, trailers: Fields) -> None:
+        """The response's last byte was read; the origin's connection is ours no more."""
+        if self._response_printer is None:
+            return
+        self._out.extend(self._response_printer.end(trailers))
+        self._response_done = True
+
+    def response_batch_end(self) -> None:
+        """All that was here has been handed on: write it at once."""
+        if self._ended:
+            return
+        if self._out:
+            parts, self._out = self._out, []
+            self._client.write(parts)
+        if self._response_done:
+            self._complete()
+        elif self._response_printer is not None and not self._produces and self._client.is_open:
+            self._produces = True
+            assert self._upstream is not None
+            self._client.transport.registerProducer(self._upstream, True)
+
+    def response_failed(self, error: NetfwError) -> None:
+        """The origin's answer will not come, or will not end."""
+        if self._may_try_again(error):
+            self._try_again()
+        else:
+            self._end_with(error)
+
+    # -- a stale connection ---------------------------------------------------------------------------------------------
+
+    def _may_try_again(self, error: NetfwError) -> bool:
+        """Once, when an idle connection turned out to be closed: idempotent, nothing came back, and no body went out (rule 5)."""
+        return (
+            self._reused
+            and isinstance(error, OriginClosed)
+            and self._head_arrived is not None
+            and self._request.method in _IDEMPOTENT
+            and self._framing.kind is FramingKind.NONE
+            and self._request_done
+        )
+
+    def _try_again(self) -> None:
+        self._reused = False
+        self._upstream = None
+        self._to_origin = []
+        self._reopening = open_origin(self._plane, self._exchange, self._allowed, tls=self._tls)
+        self._reopening.addCallbacks(self._reopened, self._not_reopened)
+        self._reopening.addErrback(self._not_reopened)
+
+    def _reopened(self, upstream: UpstreamConnection) -> None:
+        self._reopening = None
+        self._send_on(upstream)
+
+    def _not_reopened(self, failure: Failure) -> None:
+        self._reopening = None
+        arrived, self._head_arrived = self._head_arrived, None
+        if arrived is not None:
+            arrived.errback(failure)
+
+    # -- upgrades -------------------------------------------------------------------------------------------------------
+
+    def _switch_protocols(self, event: ResponseHeadReceived) -> None:
+        """After 101 the bytes belong to another protocol: join both transports."""
+        client, upstream, plane = self._client, self._upstream, self._plane
+        assert upstream is not None
+        self._stop_uploading()
+        head, _ = forward_response(
+            event.head, via=plane.via, framing=event.framing, request=self._request, close=False
+        )
+        client.write([print_response_head(head)])
+        from_origin = upstream.release()
+        transport, from_client = client.hand_over()
+        timeouts = plane.configuration.timeouts
+        joined = relay(
+            transport,
+            upstream.transport,
+            deadlines=plane.deadlines,
+            idle=timeouts.idle,
+            lifetime=timeouts.lifetime,
+            abort_timeout=timeouts.abort,
+            left_first=from_client,
+            right_first=from_origin,
+        )
+        self._exchange.close_reason = "upgraded"
+        plane.live.relays.add(joined)
+        joined.addBoth(self._upgraded_ended, joined)
+
+    def _upgraded_ended(self, outcome: RelayOutcome | Failure, joined: Deferred[Any]) -> None:
+        exchange = self._exchange
+        self._plane.live.relays.discard(joined)
+        received, sent = self._client.handed_over_counts()
+        if isinstance(outcome, Failure):
+            _log.failure("the relay of exchange {id} broke", failure=outcome, id=exchange.id)
+            exchange.close_reason = "relay_failed"
+        else:
+            exchange.close_reason = outcome.reason
+            exchange.bytes_in = received + outcome.bytes_left_to_right
+            exchange.bytes_out = sent + outcome.bytes_right_to_left
+        self._ended = True
+        self._plane.recording.finished(exchange)
+        self._client.caller.leave()
+        if self._client.tunnel is not None:
+            self._client.tunnel.inner_connection_lost(Failure(ConnectionDone()))
+        if self._finished is not None:
+            finished, self._finished = self._finished, None
+            finished.callback(None)
+
+    # -- ending ---------------------------------------------------------------------------------------------------------
+
+    def _complete(self) -> None:
+        """Both the response and, usually, the request are through: the exchange ends well."""
+        self._ended = True
+        self._stop_producing()
+        self._release_upstream()
+        keep = self._keep and self._request_done
+        finished, self._finished = self._finished, None
+        self._client.end_exchange(keep=keep)
+        if finished is not None:
+            finished.callback(None)
+
+    def _release_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        assert upstream is not None
+        if not self._request_done:
+            upstream.abort()  # an early answer: what is left of the request must not be read as the next one
+        elif self._origin_head is not None and keeps_connection(self._origin_head) and upstream.is_open:
+            self._plane.pool.put(upstream)
+        else:
+            upstream.close()
+
+    def _end_with(self, error: NetfwError) -> None:
+        """Fail whichever wait the chain is in; it falls to the errback."""
+        arrived, self._head_arrived = self._head_arrived, None
+        finished, self._finished = self._finished, None
+        if arrived is not None:
+            arrived.errback(Failure(error))
+        elif finished is not None:
+            finished.errback(Failure(error))
+        elif not self._ended:
+            self._failed(Failure(error))
+
+    def _cancel_wait(self, _: Deferred[Any]) -> None:
+        """The chain was cancelled while it waited for the origin."""
+        self._head_arrived = None
+        self._finished = None
+        if self._reopening is not None:
+            self._reopening.cancel()
+
+    def _failed(self, failure: Failure) -> None:
+        """The one errback: let go of the origin, then answer, or cut what was begun."""
+        if self._ended:
+            return
+        self._ended = True
+        error = self._error_of(failure)
+        self._stop_producing()
+        self._stop_uploading()
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.abort()
+        exchange, client = self._exchange, self._client
+        exchange.error = error
+        self._out = []
+        self._head_arrived = self._finished = None
+        if self._client_gone or not client.is_open:
+            exchange.status = exchange.status or error.status
+            exchange.close_reason = "client_closed"
+            client.end_exchange(keep=False)
+        elif exchange.response_started:
+            exchange.close_reason = error.token
+            client.abort()
+            client.end_exchange(keep=False)
+        else:
+            client.answer(error)
+
+    def _error_of(self, failure: Failure) -> NetfwError:
+        if self._client_gone:
+            return ClientGone("the client left")
+        if isinstance(failure.value, NetfwError):
+            return failure.value
+        if isinstance(failure.value, IncompleteBody):
+            return OriginProtocolError("the origin's body is not as long as it said")
+        if failure.check(CancelledError):
+            return NetfwError("the exchange was cancelled")
+        _log.failure("exchange {id} failed", failure=failure, id=self._exchange.id)
+        return NetfwError("an error inside the proxy; the exchange was not carried out", detail=repr(failure.value))
+
+    def _broke(self, failure: Failure) -> None:
+        """The errback itself failed: nothing can be answered any more."""
+        _log.failure("exchange {id} could not be ended in order", failure=failure, id=self._exchange.id)
+        self._client.abort()
+
+    def _stop_uploading(self) -> None:
+        if self._uploads:
+            self._uploads = False
+            if self._upstream is not None and self._upstream.is_open:
+                self._upstream.transport.unregisterProducer()
+
+    def _stop_producing(self) -> None:
+        if self._produces:
+            self._produces = False
+            if self._client.is_open:
+                self._client.transport.unregisterProducer()

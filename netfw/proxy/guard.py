@@ -1,0 +1,77 @@
+"""Which resolved addresses may be dialled at all, before any rule is asked (security rules 6 and 8).
+
+The proxy stands inside the network that it guards: without this, anybody who may use it reaches its loopback, the cloud's
+metadata service and every internal address. `guard.allow` opens single networks; `guard.private: allow` opens private
+and shared address space, and never the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address
+
+from netfw.config.model import GuardSection
+from netfw.names.address import AddressKind, classify, unwrap
+
+Address = IPv4Address | IPv6Address
+
+_PRIVATE = frozenset({AddressKind.PRIVATE, AddressKind.SHARED})
+
+
+class DestinationGuard:
+    """Judges one address at a time; answers are remembered for a bounded number of addresses."""
+
+    _REMEMBERED = 4096
+
+    def __init__(self, section: GuardSection, own_addresses: Iterable[tuple[Address, int]] = ()) -> None:
+        self._allowed = section.allow
+        self._allow_private = section.allow_private
+        self._own: set[tuple[Address, int]] = set()
+        self._own_ports: set[int] = set()
+        for own, port in own_addresses:
+            self.add_own(own, port)
+        self._verdicts: dict[Address, str | None] = {}
+
+    def add_own(self, address: Address, port: int) -> None:
+        """Keep this listening address of the proxy itself closed; nothing opens it."""
+        self._own.add((address, port))
+        self._own_ports.add(port)
+
+    def prohibits(self, address: Address, port: int) -> str | None:
+        """Why this address must not be dialled, with the setting that would open it; None when it may be."""
+        if port in self._own_ports and self._is_own(address, port):
+            return f"{address} port {port} is this proxy itself"
+        try:
+            return self._verdicts[address]
+        except KeyError:
+            verdict = self._judge(address)
+        if len(self._verdicts) >= self._REMEMBERED:
+            self._verdicts.clear()
+        self._verdicts[address] = verdict
+        return verdict
+
+    def _is_own(self, address: Address, port: int) -> bool:
+        real = unwrap(address)
+        for own, own_port in self._own:
+            if own_port != port:
+                continue
+            if own == real or (own.is_unspecified and classify(real) is not AddressKind.GLOBAL):
+                return True
+            # A listener on 127.0.0.1 is not reached by 127.0.0.2, but one on 0.0.0.0 or :: is by every local address.
+        return False
+
+    def _judge(self, address: Address) -> str | None:
+        kind = classify(address)
+        if kind is AddressKind.GLOBAL:
+            return None
+        if any(address.version == network.version and address in network for network in self._allowed):
+            return None
+        real = unwrap(address)
+        if real != address and any(real.version == network.version and real in network for network in self._allowed):
+            return None
+        name = kind.name.lower().replace("_", "-")
+        if kind in _PRIVATE:
+            if self._allow_private:
+                return None
+            return f"{address} is a {name} address; `guard.private` or `guard.allow` would open it"
+        return f"{address} is a {name} address; `guard.allow` would open it"

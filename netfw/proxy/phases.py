@@ -1,0 +1,174 @@
+"""The three phases and what stands between them, each a step that takes an exchange.
+
+A step returns, or raises one of `errors`; who chains the steps sends every failure to one errback (`responses` turns it
+into an answer). Evaluation itself is pure and synchronous. An exception inside it is a denial: an error never allows.
+
+PreDNS: nothing has left the machine. PreREQUEST: names were resolved and addresses judged; nothing was sent.
+PostRESPONSE: the origin's head is known; nothing of it was handed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from netfw.errors import Denied, DestinationProhibited, PolicyFailure
+from netfw.policy.decision import Decision, Open
+from netfw.policy.evaluate import evaluate
+from netfw.policy.model import Action, Phase
+from netfw.proxy.data_plane import DataPlane
+from netfw.proxy.exchange import Exchange
+from netfw.transport.resolution import Resolution, literal_resolution
+
+Address = IPv4Address | IPv6Address
+_log = Logger()
+
+DESTINATION_IP = "request:DestinationIp"
+
+
+def judge(exchange: Exchange, phase: Phase) -> Decision | Open:
+    """Evaluate a phase without taking it. Raises `PolicyFailure` where evaluation itself breaks."""
+    try:
+        return evaluate(exchange.policy, phase, exchange.facts)
+    except Exception as problem:
+        _log.failure("policy evaluation failed in {phase} for exchange {id}", phase=phase.value, id=exchange.id)
+        raise PolicyFailure(
+            f"the policy could not be evaluated in {phase.value}; this is a denial", detail=repr(problem)
+        ) from problem
+
+
+def take(exchange: Exchange, decision: Decision) -> None:
+    """Make a decision count: it is in the record, and a DENY ends the exchange (raises `Denied`)."""
+    exchange.decisions.append(decision)
+    if decision.action is not Action.ALLOW:
+        raise Denied(f"Blocked by {decision.phase.value} rule {decision.rule}", decision=decision)
+
+
+def certain(exchange: Exchange, outcome: Decision | Open) -> Decision:
+    """The decision where every fact must be known by now; anything still open is a failure of ours, so a denial."""
+    if isinstance(outcome, Decision):
+        return outcome
+    raise PolicyFailure(f"rule {outcome.pending} could not be decided in {outcome.phase.value}; this is a denial")
+
+
+def pre_dns(exchange: Exchange) -> None:
+    """Take PreDNS. Nothing has been asked or sent yet."""
+    take(exchange, certain(exchange, judge(exchange, Phase.PRE_DNS)))
+
+
+def resolve(exchange: Exchange, plane: DataPlane) -> Resolution | Deferred[Resolution]:
+    """Find the addresses of the exchange's host; a literal is its own answer."""
+    assert exchange.authority is not None
+    host = exchange.authority.host
+    if host.is_address:
+        exchange.resolution = literal_resolution(host)
+        return exchange.resolution
+    begun = plane.monotonic()
+
+    def found(resolution: Resolution) -> Resolution:
+        exchange.resolution = resolution
+        exchange.durations["dns"] = plane.monotonic() - begun
+        return resolution
+
+    return plane.resolver.resolve(host).addCallback(found)
+
+
+def judged_addresses(exchange: Exchange, plane: DataPlane, addresses: Iterable[Address]) -> tuple[Address, ...]:
+    """The addresses that the guard lets through; raises `DestinationProhibited` where none is left."""
+    assert exchange.authority is not None
+    port = exchange.authority.port
+    guard = plane.guard
+    open_ones = []
+    why = "the name has no address"
+    for address in addresses:
+        prohibited = guard.prohibits(address, port)
+        if prohibited is None:
+            open_ones.append(address)
+        else:
+            why = prohibited
+    if not open_ones:
+        raise DestinationProhibited(f"{exchange.authority.host} is out of bounds: {why}")
+    return tuple(open_ones)
+
+
+def pre_request(exchange: Exchange, addresses: Sequence[Address]) -> tuple[Address, ...]:
+    """Take PreREQUEST for each address and return those that it allows; raises `Denied` where none is left.
+
+    The decision that counts is that of the first allowed address, since it is the one dialled first; a denial is the first
+    address's. Alerts of the other addresses are added to it once a rule.
+    """
+    decisions, allowed = _outcomes(exchange, addresses)
+    taken = next((d for d in decisions if isinstance(d, Decision) and d.action is Action.ALLOW), None)
+    if taken is None:
+        first = decisions[0]
+        take(exchange, certain(exchange, first))
+    assert taken is not None
+    take(exchange, _with_alerts_of(taken, decisions))
+    return allowed
+
+
+def not_certainly_denied(exchange: Exchange, addresses: Sequence[Address]) -> tuple[Address, ...]:
+    """The addresses for which PreREQUEST may still allow, without taking the phase.
+
+    For a CONNECT whose inner requests are yet to come: only what is certain already ends it here.
+    """
+    decisions, _ = _outcomes(exchange, addresses)
+    possible = tuple(
+        address
+        for address, outcome in zip(_spread(addresses, decisions), decisions, strict=False)
+        if isinstance(outcome, Open) or outcome.action is Action.ALLOW
+    )
+    if not possible:
+        take(exchange, certain(exchange, decisions[0]))
+    return tuple(addresses) if len(decisions) == 1 else possible
+
+
+def _outcomes(exchange: Exchange, addresses: Sequence[Address]) -> tuple[list[Decision | Open], tuple[Address, ...]]:
+    """The outcome for each address, and the addresses allowed. One evaluation serves all where no rule asks for the address."""
+    facts = exchange.facts
+    if DESTINATION_IP not in exchange.policy.needs(Phase.PRE_REQUEST) or len(addresses) == 1:
+        facts.destination_ip = addresses[0]
+        outcome = judge(exchange, Phase.PRE_REQUEST)
+        is_allowed = isinstance(outcome, Decision) and outcome.action is Action.ALLOW
+        return [outcome], tuple(addresses) if is_allowed else ()
+    outcomes: list[Decision | Open] = []
+    allowed: list[Address] = []
+    for address in addresses:
+        facts.destination_ip = address
+        outcome = judge(exchange, Phase.PRE_REQUEST)
+        outcomes.append(outcome)
+        if isinstance(outcome, Decision) and outcome.action is Action.ALLOW:
+            allowed.append(address)
+    facts.destination_ip = allowed[0] if allowed else addresses[0]
+    return outcomes, tuple(allowed)
+
+
+def _spread(addresses: Sequence[Address], outcomes: Sequence[object]) -> Sequence[Address]:
+    return addresses if len(outcomes) == len(addresses) else addresses[:1]
+
+
+def _with_alerts_of(taken: Decision, outcomes: Sequence[Decision | Open]) -> Decision:
+    if len(outcomes) == 1:
+        return taken
+    seen = {match.rule for match in taken.matches}
+    extra = []
+    for outcome in outcomes:
+        if not isinstance(outcome, Decision):
+            continue
+        for match in outcome.matches:
+            if match.action is Action.ALERT and match.rule not in seen:
+                seen.add(match.rule)
+                extra.append(match)
+    if not extra:
+        return taken
+    return Decision(
+        phase=taken.phase, action=taken.action, rule=taken.rule, matches=(*extra, *taken.matches), reason=taken.reason
+    )
+
+
+def post_response(exchange: Exchange) -> None:
+    """Take PostRESPONSE on the origin's head; `facts.show_response` has been called."""
+    take(exchange, certain(exchange, judge(exchange, Phase.POST_RESPONSE)))

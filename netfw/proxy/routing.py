@@ -1,0 +1,122 @@
+"""Which kind of exchange a request head asks for: forwarded, a tunnel, or a page of our own.
+
+Fills in what the head says about the destination. The target URI rules, the Host field follows it (RFC 9112, section 3.2.2).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from netfw.errors import LoopDetected, MalformedRequest, MisdirectedRequest, NetfwError, NotOffered
+from netfw.http1.errors import FramingError
+from netfw.http1.events import RequestHeadReceived
+from netfw.http1.forwarding import via_contains
+from netfw.http1.target import RequestTarget, TargetForm, parse_target
+from netfw.policy.facts import ABSENT, Facts
+from netfw.proxy.binding import bind_host
+from netfw.proxy.connect import Tunnelling
+from netfw.proxy.exchange import Caller, Exchange
+from netfw.proxy.forward import Forwarding
+from netfw.proxy.own_pages import wants_body
+
+if TYPE_CHECKING:
+    from netfw.proxy.client_connection import ClientConnection
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def route(client: ClientConnection, exchange: Exchange, event: RequestHeadReceived) -> None:
+    """Start serving this request; whatever is wrong with it is answered here."""
+    try:
+        target = parse_target(event.head.method, event.head.target)
+        if via_contains(event.head.fields, client.plane.via):
+            raise LoopDetected("this request has been through this proxy before")
+        if client.tunnel is None:
+            _outer(client, exchange, event, target)
+        else:
+            _inner(client, exchange, event, target)
+    except FramingError as problem:
+        client.answer(MalformedRequest(problem.message, status=problem.status_hint))
+    except NetfwError as problem:
+        client.answer(problem)
+
+
+def _outer(client: ClientConnection, exchange: Exchange, event: RequestHeadReceived, target: RequestTarget) -> None:
+    match target.form:
+        case TargetForm.AUTHORITY:
+            exchange.kind = "connect"
+            exchange.scheme = "https"
+            exchange.authority = target.authority
+            exchange.facts = first_facts(exchange, client.caller, protocol="https")
+            Tunnelling(client, exchange).start()
+        case TargetForm.ABSOLUTE:
+            if target.scheme != b"http":
+                raise NotOffered(
+                    "only http is asked for in absolute-form; https goes through CONNECT"
+                    if target.scheme == b"https"
+                    else "only http and https are offered"
+                )
+            assert target.authority is not None
+            exchange.scheme = "http"
+            exchange.authority = target.authority
+            exchange.path, exchange.query = target.path, target.query
+            if client.plane.own_pages.is_own(target.authority):
+                _own_page(client, exchange, target)
+                return
+            exchange.facts = first_facts(exchange, client.caller, protocol="http")
+            exchange.facts.sni = ABSENT
+            exchange.facts.tls_intercepted = False
+            exchange.facts.show_request(event.head, target, target.authority)
+            Forwarding(client, exchange, event, target, tls=False).start()
+        case _:
+            exchange.path, exchange.query = target.path, target.query
+            _own_page(client, exchange, target)
+
+
+def _inner(client: ClientConnection, exchange: Exchange, event: RequestHeadReceived, target: RequestTarget) -> None:
+    tunnel = client.tunnel
+    assert tunnel is not None
+    tunnel.describe(exchange)
+    exchange.path, exchange.query = target.path, target.query
+    if tunnel.failure is not None:
+        raise tunnel.failure
+    if target.form not in (TargetForm.ORIGIN, TargetForm.ASTERISK):
+        raise MalformedRequest("inside a tunnel a request has the origin-form")
+    try:
+        bind_host(tunnel.authority, _DEFAULT_PORTS[tunnel.scheme], event.head)
+    except MisdirectedRequest:
+        client.plane.recording.metrics.denied("fronting")
+        raise
+    exchange.facts = first_facts(exchange, client.caller, protocol=tunnel.scheme)
+    exchange.facts.tls_intercepted = tunnel.scheme == "https"
+    exchange.facts.sni = tunnel.sni or ABSENT
+    exchange.facts.show_request(event.head, target, tunnel.authority)
+    Forwarding(client, exchange, event, target, tls=tunnel.scheme == "https").start()
+
+
+def _own_page(client: ClientConnection, exchange: Exchange, target: RequestTarget) -> None:
+    assert exchange.head is not None
+    answer = client.plane.own_pages.answer(exchange.head.method, target.path)
+    exchange.status = answer.status
+    exchange.close_reason = "own_page"
+    client.write([answer.print(now=client.plane.now(), close=True, with_body=wants_body(exchange.head))])
+    client.end_exchange(keep=False)
+
+
+def first_facts(exchange: Exchange, caller: Caller, *, protocol: str) -> Facts:
+    """What is known of the client, and the destination's name: all that PreDNS may ask for."""
+    authority = exchange.authority
+    assert authority is not None
+    return Facts(
+        source_ip=caller.address,
+        source_port=caller.port,
+        time=exchange.started,
+        protocol=protocol,
+        destination_domain=authority.host.text,
+        destination_port=authority.port,
+        source_account=caller.source_account or ABSENT,
+        source_vpc=caller.source_vpc or ABSENT,
+        source_vpce=caller.source_vpce or ABSENT,
+        listener_name=caller.listener_name,
+        client_identity=caller.identity or ABSENT,
+    )

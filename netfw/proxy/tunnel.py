@@ -1,0 +1,98 @@
+"""What an opened CONNECT gives to the requests inside it: its authority, its PreDNS decision, the addresses judged for it.
+
+Inner requests to that authority inherit all three, so nothing is looked up twice and no inner request reaches an address
+that was not judged. A tunnel that exists only to show a failure (`failure`) answers every inner request with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address
+
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+
+from netfw.errors import ClientTlsFailure, NetfwError
+from netfw.names.authority import Authority
+from netfw.proxy import phases
+from netfw.proxy.exchange import Exchange
+from netfw.proxy.upstream_connection import UpstreamConnection
+from netfw.tls.stream import TlsAlertReceived
+
+Address = IPv4Address | IPv6Address
+
+
+class Tunnel:
+    """`scheme` is what is spoken inside: `https` (intercepted) or `http` (plain). `first` is the connection that was made for
+    the CONNECT itself, waiting for the first inner request.
+    """
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        *,
+        scheme: str,
+        addresses: Sequence[Address],
+        when_unused: Callable[[Exchange], None],
+    ) -> None:
+        assert exchange.authority is not None
+        self.exchange = exchange
+        self.authority: Authority = exchange.authority
+        self.scheme = scheme
+        self.addresses = tuple(addresses)
+        self.sni = exchange.sni
+        self.failure: NetfwError | None = None
+        self.first: UpstreamConnection | None = None
+        self.inner_requests = 0
+        self._when_unused = when_unused
+
+    def describe(self, exchange: Exchange) -> None:
+        """Tell an inner exchange where it is."""
+        outer = self.exchange
+        self.inner_requests += 1
+        exchange.parent_id = outer.id
+        exchange.scheme = self.scheme
+        exchange.authority = self.authority
+        exchange.intercepted = self.scheme == "https"
+        exchange.sni = outer.sni
+        exchange.client_tls_version = outer.client_tls_version
+        exchange.client_alpn = outer.client_alpn
+        exchange.resolution = outer.resolution
+        if self.failure is not None:
+            exchange.decisions.extend(outer.decisions)
+            exchange.origin_tls_version = outer.origin_tls_version
+            exchange.origin_certificate = outer.origin_certificate
+            exchange.dest_ip, exchange.dest_port = outer.dest_ip, outer.dest_port
+
+    def inherit_pre_dns(self, exchange: Exchange) -> None:
+        """PreDNS of an inner request: the CONNECT's decision, or under a newer policy a new one (without a lookup)."""
+        if exchange.policy is self.exchange.policy:
+            exchange.decisions.extend(self.exchange.decisions[:1])
+        else:
+            phases.pre_dns(exchange)
+
+    def take_first(self, addresses: Sequence[Address]) -> UpstreamConnection | None:
+        """The connection made for the CONNECT, once, if this exchange may use its address."""
+        first = self.first
+        if first is None or not first.is_open or first.address not in addresses:
+            return None
+        self.first = None
+        return first
+
+    def inner_connection_lost(self, reason: Failure) -> None:
+        """The client's connection inside the tunnel ended."""
+        if self.first is not None:
+            self.first.close()
+            self.first = None
+        if self.inner_requests:
+            return
+        exchange = self.exchange
+        if reason.check(TlsAlertReceived):
+            alert = reason.value.alert
+            exchange.error = ClientTlsFailure(f"the client refused our certificate: {alert}", detail=alert)
+            exchange.close_reason = "client_tls_alert"
+        elif self.failure is not None:
+            exchange.error = self.failure
+        else:
+            exchange.close_reason = "client_closed" if reason.check(ConnectionDone) else "client_aborted"
+        self._when_unused(exchange)

@@ -1,0 +1,93 @@
+"""The first bytes inside a tunnel, before anything of them goes anywhere: TLS, plain HTTP, or neither.
+
+They are held until they are understood (security rules 11 and 12): a whole ClientHello, however it is split, or the start of
+an HTTP request. What is neither is refused, and so is a client that says nothing in time.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from netfw.errors import ClientGone, MalformedRequest, RequestTimeout
+from netfw.tls.client_hello import ClientHello, ClientHelloError, read_client_hello
+from netfw.transport.deadlines import Deadlines
+
+_TLS_HANDSHAKE = 0x16
+_METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: |\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What a tunnel begins with. `hello` None: plain HTTP. `data`: every byte read so far."""
+
+    hello: ClientHello | None
+    data: bytes
+
+
+class TunnelOpening(Protocol):
+    """Reads from a transport that was handed over until `opened` fires with an `Opening`.
+
+    Fails with `MalformedRequest` (neither TLS nor HTTP), `RequestTimeout` or `ClientGone`. The transport stays open: who
+    waits decides how it ends.
+    """
+
+    def __init__(self, deadlines: Deadlines, timeout: float, limit: int) -> None:
+        self.opened: Deferred[Opening] = Deferred(self._cancelled)
+        self._limit = limit
+        self._data = b""
+        self._deadline: Any = deadlines.start(timeout, self._timed_out)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Look at the bytes so far."""
+        self._data += data
+        if self._deadline is None:
+            return  # decided already; more of the same flight waits for the next protocol
+        try:
+            opening = self._look()
+        except (ClientHelloError, MalformedRequest) as problem:
+            error = MalformedRequest("the tunnel carries neither TLS nor HTTP", detail=str(problem))
+            self._settle().errback(Failure(error))
+            return
+        if opening is not None:
+            self.transport.pauseProducing()
+            self._settle().callback(opening)
+
+    def _look(self) -> Opening | None:
+        data = self._data
+        if not data:
+            return None
+        if data[0] == _TLS_HANDSHAKE:
+            hello = read_client_hello(data)
+            if hello is not None:
+                return Opening(hello, data)
+            if len(data) > self._limit:
+                raise MalformedRequest(f"the ClientHello is longer than {self._limit} bytes")
+            return None
+        if _METHOD_START.match(data):
+            return Opening(None, data)
+        raise MalformedRequest("the first byte is neither a TLS handshake nor a method")
+
+    def _settle(self) -> Deferred[Opening]:
+        self._deadline.cancel()
+        self._deadline = None
+        return self.opened
+
+    def _timed_out(self) -> None:
+        self._deadline = None
+        self.opened.errback(Failure(RequestTimeout("nothing came through the tunnel in time")))
+
+    def _cancelled(self, _: Deferred[Opening]) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The client left before it said anything useful."""
+        if self._deadline is not None:
+            self._settle().errback(Failure(ClientGone("the client left the tunnel before using it")))

@@ -1,0 +1,233 @@
+"""The origin's side: one connection, one exchange at a time, its response handed on as it arrives.
+
+The connection belongs to a *user* (`IResponseUser`, in practice `forward.Forwarding`) while an exchange is under way, and to
+nobody while it waits in the pool; a byte or an end that comes then closes it. A response that breaks framing aborts the
+connection: nothing after it is interpreted, and it is never used again (security rule 4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Protocol as Shape
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from netfw.errors import NetfwError, OriginClosed, OriginProtocolError, OriginResponseIncomplete, OriginTimeout
+from netfw.http1.errors import FramingError
+from netfw.http1.events import BodyReceived, MessageComplete, ResponseHeadReceived
+from netfw.http1.fields import Fields
+from netfw.http1.limits import HeadLimits
+from netfw.http1.reader import ResponseReader
+from netfw.names.authority import Authority
+from netfw.transport.deadlines import Deadlines
+
+
+class ResponseUser(Shape):
+    """Who receives what the origin says. Calls come in the order of the message; `response_batch_end` after each read."""
+
+    def response_head(self, event: ResponseHeadReceived) -> None: ...
+    def response_body(self, data: bytes) -> None: ...
+    def response_complete(self, trailers: Fields) -> None: ...
+    def response_failed(self, error: NetfwError) -> None: ...
+    def response_batch_end(self) -> None: ...
+
+
+class UpstreamConnection(Protocol):
+    """`tls` says whether it runs over TLS that proves `authority`; `address` is the one that was judged and dialled."""
+
+    def __init__(
+        self,
+        *,
+        authority: Authority,
+        address: IPv4Address | IPv6Address,
+        tls: bool,
+        limits: HeadLimits,
+        deadlines: Deadlines,
+        response_timeout: float,
+        idle_timeout: float,
+    ) -> None:
+        self.authority = authority
+        self.address = address
+        self.tls = tls
+        self.exchanges = 0
+        self.is_open = True
+        self.tls_version: str | None = None
+        self.certificate_facts: dict[str, str] | None = None
+        self.when_closed_idle: Callable[[UpstreamConnection], None] | None = None
+        self._user: ResponseUser | None = None
+        self._reader = ResponseReader(limits)
+        self._held = False
+        self._head_seen = False
+        self._deadlines = deadlines
+        self._response_timeout = response_timeout
+        self._idle_timeout = idle_timeout
+        self._deadline: Any = None
+
+    # -- used by the exchange -------------------------------------------------------------------------------------------
+
+    def begin(self, user: ResponseUser, request_method: bytes) -> None:
+        """Take the connection for one exchange; the caller writes the request next."""
+        assert self._user is None
+        self._user = user
+        self._held = False
+        self._head_seen = False
+        self.exchanges += 1
+        self._reader.expect(request_method)
+        if self._deadline is None:
+            self._deadline = self._deadlines.start(self._response_timeout, self._timed_out)
+        else:
+            self._deadline.restart(self._response_timeout)
+
+    def write(self, parts: list[bytes]) -> None:
+        """Send request bytes; any that are still wanted by the origin keep the exchange alive."""
+        if self._deadline is not None and not self._head_seen:
+            self._deadline.restart(self._response_timeout)
+        self.transport.writeSequence(parts)
+
+    def pauseProducing(self) -> None:
+        """The client takes no more for now: stop reading from the origin."""
+        self._held = True
+        self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Read on, beginning with what is here already."""
+        self._held = False
+        if self._user is not None:
+            self._read()
+        if self.is_open and not self._held:
+            self.transport.resumeProducing()
+
+    def stopProducing(self) -> None:
+        """The client is gone."""
+        self.abort()
+
+    def release(self) -> bytes:
+        """Let go of the exchange for an upgrade: returns what was read beyond the head; the caller owns the transport now."""
+        self._user = None
+        self._stop_deadline()
+        return self._reader.remaining()
+
+    def abort(self) -> None:
+        """Close at once; the user hears nothing more."""
+        self._user = None
+        self._stop_deadline()
+        if self.is_open:
+            self.is_open = False
+            self.transport.abortConnection()
+
+    def close(self) -> None:
+        """Close after what was written has gone out; for a connection without an exchange."""
+        self._user = None
+        self._stop_deadline()
+        if self.is_open:
+            self.is_open = False
+            self.transport.loseConnection()
+
+    def can_carry_more(self) -> bool:
+        """Whether nothing is left over from the exchange that ended."""
+        return self.is_open and self._user is None and not self._reader.buffered
+
+    def wait_idle(self, seconds: float, when_closed: Callable[[UpstreamConnection], None]) -> None:
+        """Wait for another exchange at most so long; `when_closed` hears when it ends before."""
+        self.when_closed_idle = when_closed
+        self._deadline.restart(seconds) if self._deadline is not None else self._start_idle(seconds)
+
+    def _start_idle(self, seconds: float) -> None:
+        self._deadline = self._deadlines.start(seconds, self._timed_out)
+
+    # -- from the transport ---------------------------------------------------------------------------------------------
+
+    def dataReceived(self, data: bytes) -> None:
+        """The origin's bytes."""
+        if self._user is None:
+            self._end_idle()
+            return
+        self._reader.feed(data)
+        if self._head_seen:
+            self._deadline.restart(self._idle_timeout)
+        if not self._held:
+            self._read()
+
+    def _read(self) -> None:
+        user = self._user
+        reader = self._reader
+        try:
+            while self._user is not None and not self._held:
+                event = reader.next_event()
+                if event is None:
+                    break
+                kind = type(event)
+                if kind is BodyReceived:
+                    user.response_body(event.data)  # type: ignore[union-attr]  # _user is checked by the loop
+                elif kind is ResponseHeadReceived:
+                    if event.head.status >= 200 or event.head.status == 101:
+                        self._head_seen = True
+                        self._deadline.restart(self._idle_timeout)
+                    user.response_head(event)  # type: ignore[union-attr]
+                elif kind is MessageComplete:
+                    self._user = None
+                    user.response_complete(event.trailers)  # type: ignore[union-attr]
+        except FramingError as problem:
+            self._fail(OriginProtocolError("the origin's answer is not valid HTTP/1.1", detail=str(problem)))
+        if user is not None:
+            user.response_batch_end()
+
+    def _fail(self, error: NetfwError) -> None:
+        user = self._user
+        self.abort()
+        if user is not None:
+            user.response_failed(error)
+
+    def _timed_out(self) -> None:
+        self._deadline = None
+        if self._user is None:
+            self._end_idle()
+        elif self._head_seen:
+            self._fail(OriginTimeout("the origin stopped in the middle of its answer"))
+        else:
+            self._fail(OriginTimeout("the origin did not answer in time"))
+
+    def _end_idle(self) -> None:
+        heard, self.when_closed_idle = self.when_closed_idle, None
+        self.abort()
+        if heard is not None:
+            heard(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The transport ended. Only an orderly end completes a body that lasts until close (security rule 18)."""
+        self.is_open = False
+        self._stop_deadline()
+        user = self._user
+        if user is None:
+            heard, self.when_closed_idle = self.when_closed_idle, None
+            if heard is not None:
+                heard(self)
+            return
+        self._held = False
+        if not reason.check(ConnectionDone):
+            self._user = None
+            user.response_failed(self._cut_off())
+            return
+        try:
+            self._reader.feed_eof()
+        except FramingError:
+            self._user = None
+            user.response_failed(self._cut_off())
+            return
+        self._read()
+        if self._user is not None:
+            self._user = None
+            user.response_failed(self._cut_off())
+
+    def _cut_off(self) -> NetfwError:
+        if self._head_seen:
+            return OriginResponseIncomplete("the origin closed the connection in the middle of its answer")
+        return OriginClosed("the origin closed the connection without an answer")
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None

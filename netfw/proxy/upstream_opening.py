@@ -1,0 +1,130 @@
+"""From judged addresses to a connection that may carry an exchange: dial, and for https the verified TLS handshake.
+
+Only addresses are dialled, and only those that were judged for this exchange (security rule 8). TLS towards the origin is
+complete and the certificate has proved the authority's name before a byte of a request is written (rule 13).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from netfw.errors import NetfwError
+from netfw.names.authority import Authority
+from netfw.proxy.data_plane import DataPlane
+from netfw.proxy.exchange import Exchange
+from netfw.proxy.upstream_connection import UpstreamConnection
+from netfw.tls.stream import start_tls
+from netfw.tls.upstream import map_handshake_error
+from netfw.tls.verification import verify_origin
+
+Address = IPv4Address | IPv6Address
+
+
+def dialled_address(stream: Any) -> Address:
+    """The address at the other end of a dialled stream."""
+    return ip_address(stream.getPeer().host.partition("%")[0])
+
+
+def dial_origin(plane: DataPlane, exchange: Exchange, addresses: Sequence[Address]) -> Deferred[Any]:
+    """A Deferred of a connected stream that nobody reads yet. Cancelling it aborts every attempt."""
+    assert exchange.authority is not None
+    port = exchange.authority.port
+    begun = plane.monotonic()
+
+    def connected(stream: Any) -> Any:
+        exchange.durations["connect"] = plane.monotonic() - begun
+        exchange.dest_ip = str(dialled_address(stream))
+        exchange.dest_port = port
+        return stream
+
+    def failed(failure: Any) -> Any:
+        exchange.durations["connect"] = plane.monotonic() - begun
+        if isinstance(failure.value, NetfwError):
+            plane.recording.metrics.upstream_connect_error(failure.value.token)
+        return failure
+
+    return plane.dialer.dial(addresses, port).addCallbacks(connected, failed)
+
+
+def new_connection(plane: DataPlane, authority: Authority, address: Address, *, tls: bool) -> UpstreamConnection:
+    """A connection object for a transport that is about to be started with it."""
+    timeouts = plane.configuration.timeouts
+    return UpstreamConnection(
+        authority=authority,
+        address=address,
+        tls=tls,
+        limits=plane.head_limits,
+        deadlines=plane.deadlines,
+        response_timeout=timeouts.response,
+        idle_timeout=timeouts.idle,
+    )
+
+
+def start_plain(plane: DataPlane, exchange: Exchange, stream: Any) -> UpstreamConnection:
+    """Speak plain HTTP on a dialled stream."""
+    assert exchange.authority is not None
+    connection = new_connection(plane, exchange.authority, dialled_address(stream), tls=False)
+    stream.start(connection)
+    return connection
+
+
+def secure_origin(plane: DataPlane, exchange: Exchange, stream: Any) -> Deferred[UpstreamConnection]:
+    """A Deferred of a connection whose TLS proved the exchange's authority.
+
+    Fails with `errors.OriginCertificateInvalid` or `OriginTlsFailure`; the stream is closed then. Cancelling it aborts.
+    """
+    assert exchange.authority is not None
+    authority = exchange.authority
+    host = authority.host
+    timeouts = plane.configuration.timeouts
+    begun = plane.monotonic()
+    tls_connection = plane.upstream_tls.connection_for(host, authority.port)
+
+    def handshaken(tls: Any) -> UpstreamConnection:
+        exchange.durations["tls"] = plane.monotonic() - begun
+        exchange.origin_tls_version = tls.connection.get_protocol_version_name()
+        try:
+            facts = verify_origin(tls.connection, host)
+        except NetfwError as problem:
+            exchange.origin_certificate = getattr(problem, "facts", None)
+            tls.abortConnection()
+            raise
+        plane.upstream_tls.verified(tls.connection, host, authority.port)
+        exchange.origin_certificate = facts
+        connection = new_connection(plane, authority, dialled_address(tls), tls=True)
+        connection.tls_version = exchange.origin_tls_version
+        connection.certificate_facts = facts
+        tls.start(connection)
+        return connection
+
+    def failed(failure: Any) -> Any:
+        exchange.durations.setdefault("tls", plane.monotonic() - begun)
+        mapped = map_handshake_error(failure.value, tls_connection, host)
+        if mapped is None:
+            return failure
+        exchange.origin_certificate = getattr(mapped, "facts", None) or exchange.origin_certificate
+        plane.recording.metrics.tls_failure("origin", mapped.token)
+        raise mapped from failure.value
+
+    handshake = start_tls(
+        stream,
+        tls_connection,
+        deadlines=plane.deadlines,
+        handshake_timeout=timeouts.handshake,
+        abort_timeout=timeouts.abort,
+    )
+    return handshake.addCallback(handshaken).addErrback(failed)
+
+
+def open_origin(
+    plane: DataPlane, exchange: Exchange, addresses: Sequence[Address], *, tls: bool
+) -> Deferred[UpstreamConnection]:
+    """Dial and, for `tls`, secure: a Deferred of a connection that may carry a request at once."""
+    dialled = dial_origin(plane, exchange, addresses)
+    if tls:
+        return dialled.addCallback(lambda stream: secure_origin(plane, exchange, stream))
+    return dialled.addCallback(lambda stream: start_plain(plane, exchange, stream))

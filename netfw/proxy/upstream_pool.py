@@ -1,0 +1,79 @@
+"""Idle connections to origins, waiting to be used again.
+
+A connection is found by authority and by whether it runs over TLS (which then proved that authority's name with this
+proxy's one trust set and no client certificate), and is taken only when its address is one that *this* exchange was judged
+for: nothing that a newer policy denies is reached over an older connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from ipaddress import IPv4Address, IPv6Address
+
+from netfw.names.authority import Authority
+from netfw.proxy.upstream_connection import UpstreamConnection
+
+Key = tuple[Authority, bool]
+
+
+class UpstreamPool:
+    """At most `capacity` idle connections, each for at most `idle_seconds`; the oldest gives way."""
+
+    def __init__(self, *, capacity: int, idle_seconds: float) -> None:
+        self._capacity = capacity
+        self._idle_seconds = idle_seconds
+        self._waiting: dict[Key, list[UpstreamConnection]] = {}
+        self._in_order: dict[UpstreamConnection, Key] = {}
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._in_order)
+
+    def take(
+        self, authority: Authority, tls: bool, addresses: Collection[IPv4Address | IPv6Address]
+    ) -> UpstreamConnection | None:
+        """The connection that was used last among those allowed, or None."""
+        key = (authority, tls)
+        waiting = self._waiting.get(key)
+        if not waiting:
+            return None
+        for index in range(len(waiting) - 1, -1, -1):
+            connection = waiting[index]
+            if connection.address in addresses:
+                del waiting[index]
+                if not waiting:
+                    del self._waiting[key]
+                del self._in_order[connection]
+                connection.when_closed_idle = None
+                return connection
+        return None
+
+    def put(self, connection: UpstreamConnection) -> None:
+        """Keep a connection whose exchange ended well; close it where it cannot be kept."""
+        if self._closed or self._capacity == 0 or not connection.can_carry_more():
+            connection.close()
+            return
+        while len(self._in_order) >= self._capacity:
+            oldest = next(iter(self._in_order))
+            self._forget(oldest)
+            oldest.close()
+        key = (connection.authority, connection.tls)
+        self._waiting.setdefault(key, []).append(connection)
+        self._in_order[connection] = key
+        connection.wait_idle(self._idle_seconds, self._forget)
+
+    def _forget(self, connection: UpstreamConnection) -> None:
+        key = self._in_order.pop(connection, None)
+        if key is None:
+            return
+        waiting = self._waiting[key]
+        waiting.remove(connection)
+        if not waiting:
+            del self._waiting[key]
+
+    def close(self) -> None:
+        """Close all that wait and keep none from now on."""
+        self._closed = True
+        for connection in list(self._in_order):
+            self._forget(connection)
+            connection.close()
