@@ -27,7 +27,7 @@ def check_files(configuration: Configuration) -> list[Problem]:
         if listener.certificate is not None:
             check(f"listeners[{position}].certificate", unreadable(listener.certificate))
         if listener.private_key is not None:
-            check(f"listeners[{position}].private_key", exposed(listener.private_key))
+            check(f"listeners[{position}].private_key", unreadable(listener.private_key))
     intercept = configuration.tls_intercept
     if intercept.enabled and intercept.ca_certificate is not None and intercept.ca_private_key is not None:
         hint = f"make a CA with `netfw ca init --config {configuration.path}`"

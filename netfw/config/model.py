@@ -1,6 +1,7 @@
 """The process's configuration as data: what `etc/proxy.yaml` says, after it was checked.
 
-PURE: no files, no Twisted. `config.load` reads, checks and builds these; times are seconds, sizes bytes, paths absolute.
+PURE: no files, no Twisted. `config.load` reads, checks and builds these. Times are seconds, sizes bytes, paths
+absolute.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class ListenerSection:
 
 @dataclass(frozen=True, slots=True)
 class BypassEntry:
-    """A destination that is never intercepted: a domain form (`x`, `.x` or `*.x`), for clients in `source` or for all."""
+    """A destination that is never intercepted: a domain form (`x`, `.x`, `*.x`), for clients in `source` or for all."""
 
     domain: str
     source: Network | None

@@ -1,6 +1,6 @@
 """The policy as files: `read_policy(section)` reads one file or a directory of them and has them checked.
 
-In this room: reading, merging in sorted order, files of condition values, and the lines that problems are reported with.
+In this room: reading, merging in sorted order, files of condition values, the lines of problems.
 Not here: what a rule may say (`netfw.policy.load`).
 """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from netfw.config.errors import ConfigErrors, Problem
@@ -29,7 +29,7 @@ class Preflight:
 
 
 def preflight(path: Path | str, now: float) -> Preflight:
-    """Return what a start would use. Raises ConfigErrors with the problems of all files. `now`: seconds since the epoch."""
+    """Return what a start would use; `now`: seconds since the epoch. Raises ConfigErrors with the problems of all files."""
     configuration = load_config(path)
     problems: list[Problem] = []
     policy = None
@@ -75,7 +75,7 @@ def read_authority(configuration: Configuration, now: float) -> CertificateAutho
         certificate, key = intercept.ca_certificate.read_bytes(), intercept.ca_private_key.read_bytes()
     except OSError as error:
         raise AuthorityProblem((f"{error.filename} cannot be read: {error.strerror}",)) from None
-    return load_authority(certificate, key, datetime.fromtimestamp(now, timezone.utc))
+    return load_authority(certificate, key, datetime.fromtimestamp(now, UTC))
 
 
 def pair_problem(certificate: Path, private_key: Path) -> str | None:

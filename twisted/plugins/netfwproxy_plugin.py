@@ -1,6 +1,7 @@
 """Tells `twistd` about `twistd netfwproxy`.
 
-Imports nothing of netfw: `twistd` loads every plugin to list their names, and a broken installation must not break that.
+Imports nothing of netfw: `twistd` loads every plugin to list their names, and a broken installation must not break
+that.
 """
 
 from twisted.application.service import ServiceMaker

@@ -1,0 +1,53 @@
+"""How verbs print: problems, tables, JSON.
+
+Programs get `--json`; people get words, in colour where there is a terminal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from netfw.config.errors import ConfigErrors, Problem
+
+PIPE_WIDTH = 160
+
+
+def complain(errors: ConfigErrors) -> None:
+    """Print every problem on standard error, one a line."""
+    click.echo(click.style(str(errors), fg="red"), err=True)
+
+
+def print_json(document: Any) -> None:
+    """Print data for programs."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def problems_as_data(problems: Iterable[Problem]) -> list[dict[str, object]]:
+    """Problems as `--json` shows them."""
+    return [
+        {"source": problem.source, "line": problem.line, "path": problem.path, "message": problem.message}
+        for problem in problems
+    ]
+
+
+def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
+    """Print names and values as a two-column table."""
+    table = Table(title=Text(title), title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True, style="bold")
+    table.add_column(overflow="fold")
+    for name, value in facts:
+        # Text: rich would take the [1] of a path for its own markup.
+        table.add_row(Text(name), Text(str(value)))
+    screen().print(table)
+
+
+def screen() -> Console:
+    """Standard output; a pipe has no width of its own, and 80 would break paths."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)

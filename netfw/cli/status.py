@@ -1,0 +1,54 @@
+"""`netfw status`: how the running proxy is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import click
+
+from netfw.cli.admin_client import ask
+from netfw.cli.config_option import config_option, json_option
+from netfw.cli.screen import print_facts, print_json
+
+
+@click.command("status")
+@config_option
+@json_option
+def status_command(config: Path | None, as_json: bool) -> None:
+    """Ask the running proxy how it is: version, policy generation, connections, certificates.
+
+    Uses the admin socket of the configuration, else its loopback port. Exit status 1 when nobody answers.
+    """
+    answer = ask(config, "GET", "/status")
+    if as_json:
+        print_json(answer.document)
+    else:
+        print_facts("the proxy is running", flatten(answer.document))
+    if answer.status != HTTPStatus.OK:
+        sys.exit(1)
+
+
+def flatten(document: Any, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every leaf of parsed JSON with its path in words."""
+    if isinstance(document, dict) and document:
+        for key, value in document.items():
+            yield from flatten(value, f"{prefix} {key}".strip().replace("_", " "))
+    elif isinstance(document, list) and any(isinstance(value, (dict, list)) for value in document):
+        for position, value in enumerate(document, 1):
+            yield from flatten(value, f"{prefix} {position}".strip())
+    elif isinstance(document, list):
+        yield prefix, ", ".join(str(value) for value in document) or "none"
+    else:
+        yield prefix, _in_words(document)
+
+
+def _in_words(value: object) -> object:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return value

@@ -1,0 +1,39 @@
+"""`netfw version`: what runs here."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from netfw import __version__
+from netfw.cli.config_option import json_option
+from netfw.cli.screen import print_facts, print_json
+
+LIBRARIES = ("Twisted", "pyOpenSSL", "cryptography", "service-identity", "PyYAML", "click", "rich")
+
+
+@click.command("version")
+@json_option
+def version_command(as_json: bool) -> None:
+    """Print the versions of netfw and of what it stands on: put them into a bug report."""
+    from cryptography.hazmat.backends.openssl import backend
+
+    facts = [
+        ("netfw", __version__),
+        ("Python", platform.python_version()),
+        ("OpenSSL", backend.openssl_version_text()),
+        *((library, _version(library)) for library in LIBRARIES),
+    ]
+    if as_json:
+        print_json(dict(facts))
+    else:
+        print_facts("versions", facts)
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return "not installed"
