@@ -1,0 +1,171 @@
+"""The proxy's own resolver: names to addresses without a thread, with one lookup for all who ask the same.
+
+In this room: `DnsResolver`, which asks in this order: nobody (literals, localhost), the hosts file, the cache, the DNS.
+Not here: a lookup (`dns_lookup`), a query (`dns_query`), whether an address may be dialled (the guard, after this).
+
+Never `getaddrinfo`: its threads queue behind one another and cannot be cancelled, so that a few dead names stop all
+others. No search domains either: a proxy is given whole names, and `intranet` must not become `intranet.example.com`
+behind the policy's back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from netfw.errors import DnsFailure, NameNotFound, NetfwError
+from netfw.interfaces import IResolver
+from netfw.names.host import Host
+from netfw.transport.deadlines import Deadlines
+from netfw.transport.dns_cache import Absence, DnsCache
+from netfw.transport.dns_lookup import Found, lookup, settings_of
+from netfw.transport.dns_query import Server
+from netfw.transport.hosts_file import HostsFile
+from netfw.transport.resolution import (
+    FAMILIES,
+    Address,
+    Resolution,
+    interleave,
+    is_localhost,
+    literal_resolution,
+    loopback_resolution,
+)
+
+MAX_LOOKUPS = 1000
+"""Lookups under way. Each holds up to two sockets, so the limit of open files has to be above twice this."""
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A lookup and those who wait for it."""
+
+    waiting: dict[Deferred[Resolution], None] = field(default_factory=dict)
+    lookup: Deferred[Any] | None = None
+
+
+@implementer(IResolver)
+class DnsResolver:
+    """Resolve names.
+
+    Args:
+        reactor: the worker's; sockets and the clock come from it.
+        deadlines: the worker's.
+        servers: recursive resolvers, asked in this order; `Server` or (address, port).
+        hosts: the hosts file, or None. What it says wins over the DNS.
+        timeout: seconds for one message to one server.
+        resolve_timeout: seconds for a lookup as a whole.
+        cache: the answers kept.
+        families: the families asked for; the first one comes first in the result.
+        max_lookups: lookups under way; beyond it a new name fails at once, and is not queued.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        deadlines: Deadlines,
+        *,
+        servers: Sequence[Server | tuple[Address, int]],
+        hosts: HostsFile | None,
+        timeout: float,
+        resolve_timeout: float,
+        cache: DnsCache,
+        families: Sequence[str] = FAMILIES,
+        max_lookups: int = MAX_LOOKUPS,
+    ) -> None:
+        self._reactor = reactor
+        self._deadlines = deadlines
+        self._settings = settings_of(servers, timeout, resolve_timeout, families)
+        self._hosts = hosts
+        self._cache = cache
+        self._max_lookups = max_lookups
+        self._flights: dict[str, _Flight] = {}
+
+    @property
+    def lookups(self) -> int:
+        """How many lookups are under way."""
+        return len(self._flights)
+
+    def resolve(self, host: Host) -> Deferred[Resolution]:
+        """See `IResolver.resolve`. Has fired already unless the DNS must be asked."""
+        try:
+            known = self._known(host)
+        except NetfwError as error:
+            return fail(error)
+        if known is not None:
+            return succeed(known)
+        flight = self._flights.get(host.text)
+        if flight is not None:
+            return self._join(host, flight)
+        if len(self._flights) >= self._max_lookups:
+            limit = f"{self._max_lookups} lookups are under way already"
+            return fail(DnsFailure(f"{host} cannot be resolved now: {limit}"))
+        self._flights[host.text] = flight = _Flight()
+        waiting = self._join(host, flight)
+        started = lookup(self._reactor, self._deadlines, self._settings, host)
+        flight.lookup = started
+        started.addCallbacks(self._found, self._failed, callbackArgs=(host, flight), errbackArgs=(host, flight))
+        return waiting
+
+    def _known(self, host: Host) -> Resolution | None:
+        """What can be said without asking the DNS; raises NameNotFound for a name that is known to be missing."""
+        if host.is_address:
+            return literal_resolution(host)
+        families = self._settings.families
+        if is_localhost(host):
+            return loopback_resolution(host, families)
+        now = self._reactor.seconds()
+        if self._hosts is not None:
+            addresses = interleave(self._hosts.addresses(host, now), families)
+            if addresses:
+                return Resolution(host, addresses, (), 0, str(self._hosts.path), "hosts")
+        cached = self._cache.get(host.text, now)
+        if isinstance(cached, Absence):
+            raise _not_found(host, cached)
+        return cached
+
+    def _join(self, host: Host, flight: _Flight) -> Deferred[Resolution]:
+        def withdraw(waiting: Deferred[Resolution]) -> None:
+            flight.waiting.pop(waiting, None)
+            if not flight.waiting and self._flights.get(host.text) is flight:
+                del self._flights[host.text]
+                if flight.lookup is not None:
+                    flight.lookup.cancel()
+
+        waiting: Deferred[Resolution] = Deferred(withdraw)
+        flight.waiting[waiting] = None
+        return waiting
+
+    def _found(self, found: Found, host: Host, flight: _Flight) -> None:
+        self._cache.put(host.text, found.value, found.keep, self._reactor.seconds())
+        if isinstance(found.value, Absence):
+            self._land(host, flight, _not_found(host, found.value))
+        else:
+            self._land(host, flight, found.value)
+
+    def _failed(self, failure: Failure, host: Host, flight: _Flight) -> None:
+        # Cancelled by the last who waited: there is nobody left to tell.
+        if not failure.check(CancelledError):
+            self._land(host, flight, failure.value)
+
+    def _land(self, host: Host, flight: _Flight, outcome: Resolution | BaseException) -> None:
+        # Out of the table first: whoever is called back may ask for the same name again.
+        del self._flights[host.text]
+        while flight.waiting:
+            waiting = next(iter(flight.waiting))
+            del flight.waiting[waiting]
+            if isinstance(outcome, Resolution):
+                waiting.callback(outcome)
+            else:
+                # A copy each: raising it in one caller writes a traceback into it that is not the others' business.
+                waiting.errback(Failure(copy(outcome)))
+
+
+def _not_found(host: Host, absence: Absence) -> NameNotFound:
+    what = "has no address" if absence.exists else "does not exist"
+    return NameNotFound(f"{host} {what} ({absence.resolver})")
