@@ -252,22 +252,28 @@ class ProxyProcess:
         return [json.loads(line) for line in lines[:-1]]
 
     def wait_for_records(
-        self, wanted: Callable[[Document], bool], count: int = 1, timeout: float = RECORD_SECONDS
+        self, wanted: Callable[[Document], bool], count: int = 1, *, since: int = 0, timeout: float = RECORD_SECONDS
     ) -> list[Document]:
-        """The records that `wanted` accepts, once there are `count`; AssertionError when it takes too long."""
+        """The records that `wanted` accepts, once there are `count`; AssertionError when it takes too long.
+
+        `since` leaves out the first so many: `len(records())` of an earlier moment.
+        """
         deadline = time.monotonic() + timeout
         while True:
-            found = [record for record in self.records() if wanted(record)]
+            records = self.records()[since:]
+            found = [record for record in records if wanted(record)]
             if len(found) >= count:
                 return found
             if time.monotonic() > deadline or (self.process is not None and self.process.poll() is not None):
-                last = _few(self.records())
+                last = _few(records)
                 raise AssertionError(f"{len(found)} of {count} records came; the last: {last}\n{self.log[-4000:]}")
             time.sleep(0.02)
 
-    def wait_for_record(self, wanted: Callable[[Document], bool], timeout: float = RECORD_SECONDS) -> Document:
+    def wait_for_record(
+        self, wanted: Callable[[Document], bool], *, since: int = 0, timeout: float = RECORD_SECONDS
+    ) -> Document:
         """The one record that `wanted` accepts; AssertionError when there are several."""
-        found = self.wait_for_records(wanted, 1, timeout)
+        found = self.wait_for_records(wanted, 1, since=since, timeout=timeout)
         assert len(found) == 1, found
         return found[0]
 
