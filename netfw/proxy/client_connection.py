@@ -330,7 +330,7 @@ class ClientConnection(Protocol):
             if self._paused:
                 self._paused = False
                 self.transport.resumeProducing()
-            linger(self.transport, self.plane.deadlines, abort_timeout)
+            linger(self.transport, self.plane.deadlines, abort_timeout=abort_timeout)
 
     def close_if_idle(self) -> None:
         """Close when no exchange is under way; for draining."""

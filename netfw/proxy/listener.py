@@ -74,7 +74,9 @@ class _Refusal(Protocol):
 
     def connectionMade(self) -> None:
         self.transport.write(_FULL)
-        linger(self.transport, self._plane.deadlines, self._plane.configuration.timeouts.abort)
+        linger(
+            self.transport, self._plane.deadlines, abort_timeout=self._plane.configuration.timeouts.abort
+        )
 
 
 class FirstByte(Protocol):
@@ -147,7 +149,9 @@ class FirstByte(Protocol):
     def _refuse(self, data: bytes) -> None:
         self.transport.write(data)
         self._caller.leave()
-        linger(self.transport, self._plane.deadlines, self._plane.configuration.timeouts.abort)
+        linger(
+            self.transport, self._plane.deadlines, abort_timeout=self._plane.configuration.timeouts.abort
+        )
 
     def _timed_out(self) -> None:
         self._caller.leave()

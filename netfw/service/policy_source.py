@@ -1,0 +1,97 @@
+"""The policy in force, read from files: read, validated and compiled whole before it is swapped in.
+
+A policy that cannot be used changes nothing: the old one stays, and the result says what is wrong. New exchanges see the new
+generation, those under way keep theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from netfw.config.errors import ConfigErrors
+from netfw.config.model import PolicySection
+from netfw.config.policy_files import read_policy
+from netfw.interfaces import IPolicySource
+from netfw.policy.compile import CompiledPolicy, compile_policy
+from netfw.policy.model import PolicyConfiguration
+
+_log = Logger()
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadResult:
+    """How a reload ended. `generation` is the one in force afterwards; `problems` is empty when `ok`."""
+
+    ok: bool
+    generation: int
+    problems: tuple[str, ...] = field(default=())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"ok": self.ok, "generation": self.generation, "problems": list(self.problems)}
+
+
+@implementer(IPolicySource)
+class FilePolicySource:
+    """`first` is the policy that the start was checked with."""
+
+    def __init__(
+        self, section: PolicySection, first: PolicyConfiguration, reactor: Any, now: Callable[[], float]
+    ) -> None:
+        self._section = section
+        self._reactor = reactor
+        self._now = now
+        self.loaded_at = now()
+        self.current: CompiledPolicy = compile_policy(first, 1, self.loaded_at)
+        self._under_way: Deferred[ReloadResult] | None = None
+
+    def reload(self) -> Deferred[ReloadResult]:
+        """See `IPolicySource`. A reload that is asked for while one runs waits for a run of its own, so that no change is missed."""
+        if self._under_way is not None:
+            again: Deferred[ReloadResult] = Deferred()
+            self._under_way.addBoth(lambda result: (self.reload().chainDeferred(again), result)[1])
+            return again
+        read = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._read)
+        self._under_way = done = Deferred()
+        read.addCallbacks(self._swap, self._keep)
+
+        def finish(result: Any) -> None:
+            self._under_way = None
+            done.callback(result)
+
+        read.addBoth(finish)
+        waiting: Deferred[ReloadResult] = Deferred()
+        done.addBoth(lambda result: (waiting.callback(result), result)[1])
+        return waiting
+
+    def _read(self) -> CompiledPolicy:
+        return compile_policy(read_policy(self._section), self.current.generation + 1, self._now())
+
+    def _swap(self, policy: CompiledPolicy) -> ReloadResult:
+        self.current = policy
+        self.loaded_at = self._now()
+        _log.info("policy generation {generation} is in force", generation=policy.generation)
+        return ReloadResult(True, policy.generation)
+
+    def _keep(self, failure: Any) -> ReloadResult:
+        if isinstance(failure.value, ConfigErrors):
+            problems = tuple(str(problem) for problem in failure.value.problems)
+        else:
+            _log.failure("reading the policy failed", failure=failure)
+            problems = (f"the policy could not be read: {failure.value!r}",)
+        generation = self.current.generation
+        _log.error(
+            "the new policy is refused, generation {generation} stays in force: {problems}",
+            generation=generation,
+            problems="; ".join(problems[:20]),
+        )
+        return ReloadResult(False, generation, problems)
+
+
