@@ -149,6 +149,16 @@ class OriginTlsFailure(OriginError):
     token = "tls_protocol_error"
 
 
+class OriginTlsAlert(OriginTlsFailure):
+    """The origin ended the TLS handshake with an alert; `alert` is its name in RFC 8446, section 6."""
+
+    token = "tls_alert_received"
+
+    def __init__(self, message: str, *, alert: str, detail: str = "") -> None:
+        super().__init__(message, detail=detail)
+        self.alert = alert
+
+
 class OriginCertificateInvalid(OriginError):
     """The origin's certificate does not prove its name. `facts` are canonical: dates, fingerprint, names."""
 

@@ -1,0 +1,121 @@
+"""TLS towards origins: connections that name their host, and sessions that are resumed only where they were earned.
+
+In here: SSL connections for origins, the whole way from a connected transport to a verified one, and the last session of each
+origin. Not in here: what a context allows (`contexts`), the check of the name (`verification`), which connections are kept
+open (`proxy.upstream_pool`). RFC 6066, section 3: no server name for addresses.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from netfw.names.host import Host
+from netfw.tls.failures import VERIFIED, TlsHandshakeError
+from netfw.tls.stream import TlsStream, start_tls
+from netfw.tls.verification import origin_error, verify_origin
+from netfw.transport.deadlines import Deadlines
+
+SESSION_LIFETIME = 3600.0
+"""Seconds after the last full verification of the chain; servers would have sessions live for up to a week."""
+
+
+class UpstreamTls:
+    """Makes the client's side of TLS to origins, with one context: one set of roots, one set of rules.
+
+    A session resumes for the same host and port under the same context only, since that is what was verified when it
+    was earned (CVE-2022-21654 is what happens otherwise).
+    """
+
+    def __init__(
+        self, context: SSL.Context, *, sessions: int = 1024, seconds: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._context = context
+        self._most_sessions = sessions
+        self._seconds = seconds
+        # (host, port) -> (session, when its chain was verified)
+        self._sessions: OrderedDict[tuple[str, int], tuple[Any, float]] = OrderedDict()
+
+    def connection_for(self, host: Host, port: int = 443) -> SSL.Connection:
+        """A new connection object on the client's side; it offers the last session of this host and port, if there is one."""
+        connection = SSL.Connection(self._context, None)
+        if host.address is None:
+            connection.set_tlsext_host_name(host.text.encode("ascii"))
+        kept = self._sessions.get((host.text, port))
+        if kept is not None:
+            session, verified_at = kept
+            if self._seconds() - verified_at < SESSION_LIFETIME:
+                connection.set_session(session)
+            else:
+                self.forget_session(host, port)
+        connection.set_connect_state()
+        return connection
+
+    def secure(
+        self,
+        stream: Any,
+        host: Host,
+        port: int,
+        *,
+        deadlines: Deadlines,
+        handshake_timeout: float,
+        abort_timeout: float,
+    ) -> Deferred[TlsStream]:
+        """Make a connected transport a verified TLS connection to this host. Nothing but the handshake is sent before.
+
+        Returns:
+            A Deferred of the TlsStream, not started. Fails with `errors.OriginCertificateInvalid`, `OriginTlsAlert`,
+            `OriginTlsFailure`, `OriginClosed` or `OriginConnectTimeout`; the transport is closed then. Cancelling it aborts
+            the transport.
+        """
+        connection = self.connection_for(host, port)
+
+        def verify(tls: TlsStream) -> TlsStream:
+            try:
+                verify_origin(connection, host)
+            except Exception:
+                self.forget_session(host, port)
+                tls.loseConnection()
+                raise
+            tls.call_after_first_data(lambda: self.keep_session(connection, host, port))
+            return tls
+
+        def explain(failure: Failure) -> Failure:
+            failure.trap(TlsHandshakeError)
+            # A session that the origin cannot take must not fail the next handshake too.
+            self.forget_session(host, port)
+            return Failure(origin_error(failure.value, host, connection))
+
+        return start_tls(
+            stream, connection, deadlines=deadlines, handshake_timeout=handshake_timeout, abort_timeout=abort_timeout
+        ).addCallbacks(verify, explain)
+
+    def keep_session(self, connection: SSL.Connection, host: Host, port: int) -> None:
+        """Keep the session of a connection whose certificate was verified for this host. `secure` does it by itself.
+
+        With TLS 1.3 the ticket comes after the handshake, so this is of use only when data from the origin have come.
+        """
+        session = connection.get_session()
+        if session is None:
+            return
+        key = (host.text, port)
+        if connection.get_app_data() is VERIFIED:
+            verified_at = self._seconds()
+        elif key in self._sessions:  # resumed: its age is that of the session it came from
+            verified_at = self._sessions[key][1]
+        else:
+            return
+        self._sessions[key] = (session, verified_at)
+        self._sessions.move_to_end(key)
+        while len(self._sessions) > self._most_sessions:
+            self._sessions.popitem(last=False)
+
+    def forget_session(self, host: Host, port: int) -> None:
+        """Do not resume the last session of this host and port."""
+        self._sessions.pop((host.text, port), None)
