@@ -1,0 +1,92 @@
+"""The life of a relay: what it has moved, how long it may take, when it is over and why.
+
+In this room: what the two ways to relay have in common (`relay`, `splice`). Not here: moving bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from netfw.transport.deadlines import Deadlines
+
+LEFT, RIGHT = 0, 1
+
+_CLOSED = ("client_closed", "origin_closed")
+_ABORTED = ("client_aborted", "origin_aborted")
+
+
+@dataclass(frozen=True, slots=True)
+class RelayOutcome:
+    """How a relay went. Left is the client's side.
+
+    `reason` is one of these: `client_closed`, `origin_closed`: that side ended first, and the bytes of both were
+    delivered as far as the transports allow; `both_closed`: each ended before it could learn of the other's end;
+    `client_aborted`, `origin_aborted`: that connection broke; `idle_timeout`, `lifetime_timeout`, `cancelled`: we cut
+    it.
+    """
+
+    bytes_left_to_right: int
+    bytes_right_to_left: int
+    reason: str
+
+
+class RelayLife:
+    """Counts, deadlines and the Deferred of one relay. `abort` closes both sides at once."""
+
+    __slots__ = ("deferred", "moved_from", "reason", "_abort", "_idle", "_idle_seconds", "_lifetime", "_first")
+
+    def __init__(
+        self, deadlines: Deadlines, *, idle: float | None, lifetime: float | None, abort: Callable[[], object]
+    ) -> None:
+        self.deferred: Any = Deferred(self._cancelled)
+        self.moved_from = [0, 0]
+        self.reason: str | None = None
+        self._abort: Callable[[], object] | None = abort
+        self._first: int | None = None
+        self._idle_seconds = idle or 0.0
+        self._idle = deadlines.start(idle, self.cut, "idle_timeout") if idle else None
+        self._lifetime = deadlines.start(lifetime, self.cut, "lifetime_timeout") if lifetime else None
+
+    def moved(self, side: int, count: int) -> None:
+        """Bytes that came from `side` went on."""
+        self.moved_from[side] += count
+        if self._idle is not None:
+            self._idle.restart(self._idle_seconds)
+
+    def ended(self, side: int, first_end_passed_on: bool) -> None:
+        """This side ended its output orderly. The second argument matters for the second end only."""
+        if self._first is None:
+            self._first = side
+            self.reason = self.reason or _CLOSED[side]
+        elif self._first != side and not first_end_passed_on and self.reason == _CLOSED[self._first]:
+            self.reason = "both_closed"
+
+    def broke(self, side: int) -> None:
+        """The connection of this side is gone: the other is aborted, so that the truncation stays visible there."""
+        self.cut(_ABORTED[side])
+
+    def cut(self, reason: str) -> None:
+        """Abort both sides, for this reason."""
+        if self._abort is not None:
+            self.reason = reason
+            self._abort()
+            self.over()
+
+    def over(self) -> None:
+        """Both sides are closed, or are as good as closed."""
+        if self._abort is None:
+            return
+        self._abort = None
+        for deadline in (self._idle, self._lifetime):
+            if deadline is not None:
+                deadline.cancel()
+        self._idle = self._lifetime = None
+        deferred, self.deferred = self.deferred, None
+        deferred.callback(RelayOutcome(self.moved_from[LEFT], self.moved_from[RIGHT], self.reason or "both_closed"))
+
+    def _cancelled(self, deferred: Deferred[RelayOutcome]) -> None:
+        self.cut("cancelled")
