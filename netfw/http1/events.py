@@ -1,0 +1,45 @@
+"""What a reader reports. One class an event, told apart by type.
+
+Slotted and not frozen, for the reason given in `netfw.http1.heads`: they are made for every message and every read.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from netfw.http1.fields import Fields
+from netfw.http1.framing import Framing
+from netfw.http1.heads import RequestHead, ResponseHead
+
+
+@dataclass(slots=True)
+class RequestHeadReceived:
+    """A whole request head. The body, if any, follows."""
+
+    head: RequestHead
+    framing: Framing
+
+
+@dataclass(slots=True)
+class ResponseHeadReceived:
+    """A whole response head. With a status of 1xx it is an interim one: another head follows and no MessageComplete."""
+
+    head: ResponseHead
+    framing: Framing
+
+
+@dataclass(slots=True)
+class BodyReceived:
+    """Some content, chunk lines removed. Never empty."""
+
+    data: bytes
+
+
+@dataclass(slots=True)
+class MessageComplete:
+    """The message has ended as its framing says. `trailers` holds what of a trailer section may be passed on."""
+
+    trailers: Fields
+
+
+Event = RequestHeadReceived | ResponseHeadReceived | BodyReceived | MessageComplete
