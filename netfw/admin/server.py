@@ -44,17 +44,29 @@ class AdminRequest(Request):
     """A request whose content has a cap; none of ours needs any."""
 
     _received = 0
+    _refused = False
+
+    def gotLength(self, length: int | None) -> None:
+        """Make room for what may come, not for what is announced: twisted.web opens a temporary file for more."""
+        super().gotLength(CONTENT_LIMIT if length is None else min(length, CONTENT_LIMIT))
 
     def handleContentChunk(self, data: bytes) -> None:
         """Take some content, or end the connection."""
+        if self._refused:
+            return
         self._received += len(data)
-        if self._received > CONTENT_LIMIT:
-            # twisted.web asks a resource only when all of the content is there: too late.
-            self.transport.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-            self.transport.loseConnection()
-            self._received = -(1 << 62)  # what still arrives is dropped without another answer
-        if self._received >= 0:
+        if self._received <= CONTENT_LIMIT:
             super().handleContentChunk(data)
+            return
+        # twisted.web asks a resource only when all of the content is there: too late.
+        self._refused = True
+        self.transport.write(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        self.transport.loseConnection()
+
+    def process(self) -> None:
+        """Answer, unless that has happened already."""
+        if not self._refused:
+            super().process()
 
 
 class AdminSite(Site):

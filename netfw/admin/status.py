@@ -32,8 +32,8 @@ class StatusSource(Protocol):
 class ProcessStatus:
     """A `StatusSource` made of parts: each part gives its members when it is asked.
 
-    `now` is the wall clock. A part that fails shows as `"unknown"` members' absence and an entry in `problems`: the
-    status must not be the first thing that breaks.
+    `now` is the wall clock. A part that fails is left out and named in `problems`: the status must not be the first
+    thing that breaks.
     """
 
     def __init__(self, *, name: str, now: Callable[[], float]) -> None:

@@ -1,4 +1,4 @@
-"""The names of what the program's own log tells: constants, so that a search finds who says it and a filter can rely on it.
+"""The names of what the program's own log tells: constants, for a search to find who says it and a filter to rely on.
 
 Records of exchanges are not in that log: see `exchange_record`.
 """

@@ -1,8 +1,8 @@
 """The record: what is written once for every exchange, as a dict. PURE.
 
-The first members are the AWS proxy's, names and forms as its log has them (`dest_domain` with a final dot, `final_action`
-in lower case, `event_timestamp` in whole seconds: the moment the exchange ended); those after `id` are ours. A member
-without a value is left out. `dest_ip` and `http_status_code` are missing when the exchange did not get so far.
+The first members are the AWS proxy's, names and forms as its log has them (`dest_domain` with a final dot,
+`final_action` in lower case, `event_timestamp` in whole seconds: the moment the exchange ended); those from `id` on are
+ours. A member without a value is left out: `dest_ip` and `http_status_code` when the exchange did not get so far.
 
 `build_record` is the form to read; `record_line.record_line` prints the same without building it.
 """
@@ -30,7 +30,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 class RecordedExchange(Protocol):
     """What a record is made of; `netfw.proxy.exchange.Exchange` offers it.
 
-    `started` and `finished` are seconds since the epoch, `durations` seconds of dns, connect, tls, first_byte and total.
+    `started` and `finished` are seconds since the epoch, `durations` those of dns, connect, tls, first_byte and total.
     Sizes are of message bodies, `bytes_in` and `bytes_out` of the client's wire. `status` is what the client was sent.
     """
 

@@ -1,7 +1,7 @@
 """The program's own log: twisted.logger's, in the form every room uses.
 
-An event is a name of `event_names` and fields; it reads `name field=value field=value`, and the fields stand in the event
-for observers that want them apart. Values are printed without a control character in them, whoever chose them.
+An event is a name of `event_names` and fields; it reads `name field=value field=value`, and the fields stand in the
+event for observers that want them apart. Values are printed without a control character in them, whoever chose them.
 Not here: records of exchanges (`record_log`), and where the log goes (twistd's business).
 """
 

@@ -1,8 +1,8 @@
 """The record as its JSON line, printed straight. PURE, and on the hot path of every exchange.
 
-It says exactly what `exchange_record.build_record` says (a property test compares the two); a dict and `json.dumps` would
-cost several times as much. Strings go through the C function that `json` itself uses for `ensure_ascii`. What a rule adds to a
-line is printed once a rule and kept, found again by the rule object's identity.
+It says exactly what `exchange_record.build_record` says (a property test compares the two); a dict and `json.dumps`
+would cost several times as much. Strings go through the C function that `json` itself uses for `ensure_ascii`. What a
+rule adds to a line is printed once a rule and kept, found again by the rule object's identity.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Where records go: a file or standard output, written by a thread of its own so that no disk and no pipe holds up the reactor.
+"""Where records go: a file or standard output, by a thread of its own: no disk and no pipe holds up the reactor.
 
 `write` appends to a deque and, only when the writer sleeps, wakes it. The writer then collects for a moment and writes
 what came as one `os.write`: at 20,000 records a second it runs twenty times, not 20,000. The queue has a cap in records
-and in bytes; what does not fit is dropped and counted. A file that cannot be written is tried again, said once a minute.
+and in bytes; what does not fit is dropped and counted. A file that cannot be written is tried again, and the program's
+log says so once a minute.
 
 Not here: what a record says (`exchange_record`). The thread does not survive a fork: `start` belongs after daemonising.
 """

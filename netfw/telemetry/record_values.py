@@ -1,11 +1,11 @@
 """What a record says in words that a peer chose: decoded, cut, with secrets masked. PURE.
 
-Nothing here escapes: JSON does (`ensure_ascii`), so that no CR, LF, ESC, C1 or bidirectional control reaches a log as it
-is. Bytes are read as Latin-1, which cannot fail and loses nothing; whoever wants UTF-8 can turn it back. Every value is cut to
-`VALUE_LIMIT` characters, before anything else is done with it.
+Nothing here escapes: JSON does (`ensure_ascii`), so that no CR, LF, ESC, C1 or bidirectional control reaches a log as
+it is. Bytes are read as Latin-1, which cannot fail and loses nothing; whoever wants UTF-8 can turn it back. Every value
+is cut to `VALUE_LIMIT` characters, before anything else is done with it.
 
-Masked: userinfo, wherever a URI stands in a path or a query (RFC 3986, 3.2.1), and the value of each parameter whose name
-tells a secret. A secret that is a path segment, or the whole query without a name, cannot be told from other text.
+Masked: userinfo, wherever a URI stands in a path or a query (RFC 3986, 3.2.1), and the value of each parameter whose
+name tells a secret. A secret that is a path segment, or the whole query without a name, cannot be told from other text.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ MASK = "***"
 _CUT = "\u2026"
 
 _WORDS = frozenset(
-    "assertion auth authorization bearer code credential credentials hmac jwt key otp pass pin pwd sas sid sig sign"
-    " session ticket".split()
+    ["assertion", "auth", "authorization", "bearer", "code", "credentials", "hmac", "jwt", "key", "otp", "pass", "pin"]
+    + ["pwd", "sas", "session", "sid", "sig", "sign", "ticket"]
 )
 _PARTS = ("token", "secret", "passw", "signature", "credential", "apikey", "accesskey", "sessionid", "saml")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
