@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from netfw.errors import DnsFailure, DnsTimeout
@@ -73,7 +72,7 @@ class _Lookup:
         self._result: Deferred[Found] = Deferred(self._cancelled)
         self._asking: dict[str, _FamilyQuestion] = {}
         self._deadline: Deadline | None = None
-        self._delay: IDelayedCall | None = None
+        self._delay: Any = None
         self._over = False
 
     def start(self) -> Deferred[Found]:
@@ -103,13 +102,13 @@ class _Lookup:
             self._decide()
             return
         self._end()
-        self._result.errback(Failure(self._timeout_error()))
+        self._result.errback(self._timeout_error())
 
     def _decide(self) -> None:
         self._end()
         outcome = self._outcome()
         if isinstance(outcome, Exception):
-            self._result.errback(Failure(outcome))
+            self._result.errback(outcome)
         else:
             self._result.callback(outcome)
 
@@ -226,14 +225,14 @@ class _FamilyQuestion:
 
     def _failed(self, failure: Failure, server: Server) -> None:
         # Only stop() cancels, and it has no use for what comes then.
-        if failure.check(CancelledError):
+        error = failure.value
+        if isinstance(error, CancelledError):
             return
-        failure.trap(NoAnswer)
         self._query = None
-        if failure.value.timed_out:
+        if isinstance(error, NoAnswer) and error.timed_out:
             self._silent.append(server)
         else:
-            self.server, self.problem = server, str(failure.value)
+            self.server, self.problem = server, str(error)
         self._ask_next()
 
     def _finish(self) -> None:

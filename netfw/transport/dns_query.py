@@ -132,11 +132,11 @@ class _Query:
 
     def _timed_out(self) -> None:
         self._end()
-        self._result.errback(Failure(NoAnswer("no answer in time", timed_out=True)))
+        self._result.errback(NoAnswer("no answer in time", timed_out=True))
 
     def _failed(self, reason: str) -> None:
         self._end()
-        self._result.errback(Failure(NoAnswer(reason)))
+        self._result.errback(NoAnswer(reason))
 
     def _cancelled(self, _: Deferred[Answer]) -> None:
         self._end()
@@ -260,6 +260,8 @@ class _TcpAttempt(ClientFactory):
 class _TcpProtocol(Protocol):
     """Two octets of length, then the message (RFC 1035, section 4.2.2). At most 64 KiB are ever kept."""
 
+    transport: Any
+
     def __init__(self, query: bytes, received: Callable[[bytes], None], failed: Callable[[str], None]) -> None:
         self._query = query
         self._received = received
@@ -268,7 +270,7 @@ class _TcpProtocol(Protocol):
 
     def connectionMade(self) -> None:
         # One write: servers exist that do not put a length and a message from two segments together.
-        self.transport.write(struct.pack("!H", len(self._query)) + self._query)  # type: ignore[union-attr]  # connected
+        self.transport.write(struct.pack("!H", len(self._query)) + self._query)
 
     def dataReceived(self, data: bytes) -> None:
         self._buffer += data

@@ -39,6 +39,7 @@ class HostsFile:
         self._names: Mapping[str, tuple[Address, ...]] = {}
         self._checked: float | None = None
         self._stamp: tuple[int, int, int] | None = None
+        self._complained = False
 
     def addresses(self, host: Host, now: float) -> tuple[Address, ...]:
         """The addresses of a name in the file's order, or none. `now` is any clock's seconds."""
@@ -50,26 +51,21 @@ class HostsFile:
     def _refresh(self) -> None:
         try:
             status = self.path.stat()
+            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if stamp == self._stamp:
+                return
+            if status.st_size > MAX_SIZE:
+                self._complain(f"it is larger than {MAX_SIZE} octets")
+                return
+            with self.path.open("rb") as file:
+                data = file.read(MAX_SIZE)
         except FileNotFoundError:
             self._names, self._stamp = {}, None
             return
         except OSError as error:
-            self._log.warn("The hosts file {path} cannot be read: {error}", path=str(self.path), error=error.strerror)
+            self._complain(error.strerror or "unknown error")
             return
-        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-        if stamp == self._stamp:
-            return
-        self._stamp = stamp
-        if status.st_size > MAX_SIZE:
-            self._log.warn("The hosts file {path} is larger than {limit} octets", path=str(self.path), limit=MAX_SIZE)
-            return
-        try:
-            with self.path.open("rb") as file:
-                data = file.read(MAX_SIZE)
-        except OSError as error:
-            self._stamp = None
-            self._log.warn("The hosts file {path} cannot be read: {error}", path=str(self.path), error=error.strerror)
-            return
+        self._stamp, self._complained = stamp, False
         self._names, problems = parse_hosts(data)
         if problems:
             self._log.warn(
@@ -78,6 +74,12 @@ class HostsFile:
                 count=len(problems),
                 problem=problems[0],
             )
+
+    def _complain(self, reason: str) -> None:
+        # The next look comes in a second: one line until it can be read again is enough.
+        if not self._complained:
+            self._complained = True
+            self._log.warn("The hosts file {path} cannot be read: {reason}", path=str(self.path), reason=reason)
 
 
 def parse_hosts(data: bytes) -> tuple[dict[str, tuple[Address, ...]], list[str]]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -64,6 +65,8 @@ class DnsResolver:
         families: the families asked for; the first one comes first in the result.
         max_lookups: lookups under way; beyond it a new name fails at once, and is not queued.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -150,10 +153,14 @@ class DnsResolver:
 
     def _failed(self, failure: Failure, host: Host, flight: _Flight) -> None:
         # Cancelled by the last who waited: there is nobody left to tell.
-        if not failure.check(CancelledError):
-            self._land(host, flight, failure.value)
+        error = failure.value
+        if isinstance(error, NetfwError):
+            self._land(host, flight, error)
+        elif not isinstance(error, CancelledError):
+            self._log.failure("A lookup of {host} failed in itself", failure, host=host.text)
+            self._land(host, flight, DnsFailure(f"{host} cannot be resolved: the resolver failed"))
 
-    def _land(self, host: Host, flight: _Flight, outcome: Resolution | BaseException) -> None:
+    def _land(self, host: Host, flight: _Flight, outcome: Resolution | NetfwError) -> None:
         # Out of the table first: whoever is called back may ask for the same name again.
         del self._flights[host.text]
         while flight.waiting:
@@ -163,7 +170,7 @@ class DnsResolver:
                 waiting.callback(outcome)
             else:
                 # A copy each: raising it in one caller writes a traceback into it that is not the others' business.
-                waiting.errback(Failure(copy(outcome)))
+                waiting.errback(copy(outcome))
 
 
 def _not_found(host: Host, absence: Absence) -> NameNotFound:
