@@ -1,4 +1,6 @@
-"""Every seam between rooms, as a zope Interface. Each has a real implementation and a verified fake in `netfw.testing`."""
+"""Every seam between rooms, as a zope Interface. Each has a real implementation and a verified fake in
+`netfw.testing`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class IDialer(Interface):
         """Return a Deferred of a connected, not yet started `transport.stream.Stream`.
 
         `addresses` are `ipaddress` objects, tried as RFC 8305 says and in the order given; nothing else is ever
-        dialled. Fails with `errors.OriginRefused`, `OriginUnroutable` or `OriginConnectTimeout`. Cancelling it aborts every attempt under way.
+        dialled. Fails with `errors.OriginRefused`, `OriginUnroutable` or `OriginConnectTimeout`. Cancelling it aborts
+        every attempt under way.
         """
 
 
@@ -80,7 +83,9 @@ class IPolicySource(Interface):
     current = Attribute("The `policy.compile.CompiledPolicy` that new exchanges are decided by.")
 
     def reload():
-        """Read, validate and compile again, then swap. Return a Deferred of `ReloadResult`; on failure the old one stays."""
+        """Read, validate and compile again, then swap. Return a Deferred of `ReloadResult`; on failure the old one
+        stays.
+        """
 
 
 class IRecordSink(Interface):

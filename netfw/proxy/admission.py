@@ -1,7 +1,8 @@
 """Who may come in, and how many: the client networks of a listener, and the caps on connections.
 
-A connection from outside `clients` is closed without a byte: netfw is never an open proxy by accident. One over a cap gets
-503 with Retry-After where its first bytes are HTTP; the reasons are a closed set of words, counted in the metrics.
+A connection from outside `clients` is closed without a byte: netfw is never an open proxy by accident. One over a cap
+gets 503 with Retry-After where its first bytes are HTTP; the reasons are a closed set of words, counted in the
+metrics.
 """
 
 from __future__ import annotations

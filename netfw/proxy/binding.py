@@ -16,9 +16,9 @@ from netfw.tls.client_hello import ClientHello
 def bind_server_name(authority: Authority, hello: ClientHello, *, intercepted: bool) -> str | None:
     """The canonical SNI (None: there is none) of a ClientHello inside a tunnel to `authority`.
 
-    Raises `MisdirectedRequest` where it names another host. A missing SNI is harmless where the proxy itself asks the origin for
-    the CONNECT host, or where that host is an address; in a passed-through tunnel to a name nothing would then bind the
-    tunnel to the name that policy allowed, so it is refused.
+    Raises `MisdirectedRequest` where it names another host. A missing SNI is harmless where the proxy itself asks the
+    origin for the CONNECT host, or where that host is an address; in a passed-through tunnel to a name nothing would
+    then bind the tunnel to the name that policy allowed, so it is refused.
     """
     if hello.server_name is None:
         if intercepted or authority.host.is_address:

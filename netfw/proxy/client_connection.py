@@ -1,16 +1,17 @@
 """The client's side: requests read one at a time, each given to the exchange that serves it, responses in their order.
 
 One class serves the outer connection (absolute-form, CONNECT, pages of our own) and the connection inside a tunnel
-(`tunnel` is set; origin-form). Requests that are pipelined wait unread, at most 64 KiB of them: reading goes on while an
-exchange is under way so that a client that leaves is noticed (RFC 9112, section 9.3.2). One deadline object serves the
-connection's whole life.
+(`tunnel` is set; origin-form). Requests that are pipelined wait unread, at most 64 KiB of them: reading goes on while
+an exchange is under way so that a client that leaves is noticed (RFC 9112, section 9.3.2). One deadline object serves
+the connection's whole life.
 
 Whatever cannot be parsed, or could be read in two ways, is answered 400 and nothing after it is looked at.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol as Shape
+from typing import TYPE_CHECKING, Any
+from typing import Protocol as Shape
 
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -46,7 +47,9 @@ class RequestUser(Shape):
 class ClientConnection(Protocol):
     """Reads requests from one client transport. `tunnel` is the CONNECT that this connection is inside of, if any."""
 
-    def __init__(self, plane: DataPlane, listener: ListenerSection, caller: Caller, tunnel: Tunnel | None = None) -> None:
+    def __init__(
+        self, plane: DataPlane, listener: ListenerSection, caller: Caller, tunnel: Tunnel | None = None
+    ) -> None:
         self.plane = plane
         self.listener = listener
         self.caller = caller
@@ -69,7 +72,7 @@ class ClientConnection(Protocol):
         self._handed_over = False
         self._refused = False
 
-    # -- from the transport ---------------------------------------------------------------------------------------------
+    # -- from the transport -------------------------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         """The first request head must come in time."""
@@ -102,10 +105,10 @@ class ClientConnection(Protocol):
         if self.tunnel is not None:
             self.tunnel.inner_connection_lost(reason)
 
-    # -- reading --------------------------------------------------------------------------------------------------------
+    # -- reading ------------------------------------------------------------------------------------------------------
 
     def _pump(self) -> None:
-        """Read as far as the present state allows. A loop, not recursion: pipelined requests may be answered at once."""
+        """Read as far as the state allows. A loop, not recursion: pipelined requests may be answered at once."""
         if self._pumping:
             return
         self._pumping = True
@@ -172,7 +175,7 @@ class ClientConnection(Protocol):
             user.request_batch_end()
         return True
 
-    # -- used by the exchange -------------------------------------------------------------------------------------------
+    # -- used by the exchange -----------------------------------------------------------------------------------------
 
     def serve(self, user: RequestUser) -> None:
         """From now on this user hears that the client left."""
@@ -301,7 +304,7 @@ class ClientConnection(Protocol):
             self._stop_deadline()
             self.transport.abortConnection()
 
-    # -- ending ---------------------------------------------------------------------------------------------------------
+    # -- ending -------------------------------------------------------------------------------------------------------
 
     def _refuse(self, error: MalformedRequest | RequestTimeout) -> None:
         """Answer what is not a request, record it, and look at nothing more."""

@@ -4,8 +4,9 @@ PreDNS, resolve, judge addresses, what of PreREQUEST is certain, TCP connection 
 names compared; then either intercepted (verified TLS to the origin, leaf, handshake with the client, inner requests),
 or plain HTTP inside (inner requests), or passed through (PreREQUEST taken, bytes relayed untouched).
 
-An allowed CONNECT never gets its 200 before the TCP connection exists. A denied one gets it only so that the denial can be read inside the
-tunnel (`deny.style: auto`, for hosts that would be intercepted); nothing is looked up or dialled then.
+An allowed CONNECT never gets its 200 before the TCP connection exists. A denied one gets it only so that the denial
+can be read inside the tunnel (`deny.style: auto`, for hosts that would be intercepted); nothing is looked up or
+dialled then.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -30,7 +32,8 @@ from netfw.proxy.tunnel import Tunnel
 from netfw.proxy.tunnel_opening import Opening, TunnelOpening
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.upstream_opening import dial_origin, dialled_address, secure_origin, start_plain
-from netfw.tls.stream import TlsHandshakeError, start_tls
+from netfw.tls.failures import TlsHandshakeError
+from netfw.tls.stream import start_tls
 from netfw.transport.closing import close
 from netfw.transport.relay import RelayOutcome, relay
 
@@ -81,7 +84,7 @@ class Tunnelling:
         chain.addErrback(self._failed_inside)
         chain.addErrback(self._broke)
 
-    # -- before the 200 -------------------------------------------------------------------------------------------------
+    # -- before the 200 -----------------------------------------------------------------------------------------------
 
     def _pre_dns(self, _: object) -> None:
         phases.pre_dns(self._exchange)
@@ -94,7 +97,8 @@ class Tunnelling:
         exchange = self._exchange
         addresses = phases.judged_addresses(exchange, self._plane, resolution.addresses)
         if not self._intercepts and self._authority.port != _PLAIN_HTTP_PORT:
-            # Judged as the opaque tunnel that it almost always is, so that a denial shows on the CONNECT. Should plain HTTP
+            # Judged as the opaque tunnel that it almost always is, so that a denial shows on the CONNECT. Should plain
+            # HTTP
             # come after all, its requests are judged by themselves.
             exchange.facts.hide_http()
             if self._plane.configuration.deny.opaque is DenyOpaque.AFTER_200:
@@ -124,7 +128,9 @@ class Tunnelling:
         client.write([_ESTABLISHED])
         transport, first = client.hand_over()
         self._transport = transport
-        opening = TunnelOpening(plane.deadlines, plane.configuration.timeouts.head, plane.configuration.limits.client_hello)
+        opening = TunnelOpening(
+            plane.deadlines, plane.configuration.timeouts.head, plane.configuration.limits.client_hello
+        )
         transport.switch_protocol(opening)
         if first:
             opening.dataReceived(first)
@@ -157,7 +163,7 @@ class Tunnelling:
         client.end_exchange(keep=False)
         return None
 
-    # -- after the 200 --------------------------------------------------------------------------------------------------
+    # -- after the 200 ------------------------------------------------------------------------------------------------
 
     def _opened(self, opening: Opening | None) -> Any:
         if opening is None:
@@ -222,9 +228,7 @@ class Tunnelling:
             )
         ready.addCallback(lambda _: self._leaf_context())
         ready.addCallback(self._handshake, data)
-        ready.addCallbacks(
-            self._inside, self._no_handshake, callbackArgs=(tunnel,), errbackArgs=(tunnel,)
-        )
+        ready.addCallbacks(self._inside, self._no_handshake, callbackArgs=(tunnel,), errbackArgs=(tunnel,))
         return ready
 
     def _secured_upstream(self) -> Any:
@@ -250,10 +254,11 @@ class Tunnelling:
     def _handshake(self, context: Any, data: bytes) -> Deferred[Any]:
         plane = self._plane
         timeouts = plane.configuration.timeouts
-        assert plane.interception is not None
+        connection = SSL.Connection(context, None)
+        connection.set_accept_state()
         return start_tls(
             self._transport,
-            plane.interception.server_connection(context),
+            connection,
             deadlines=plane.deadlines,
             handshake_timeout=timeouts.handshake,
             abort_timeout=timeouts.abort,
@@ -291,7 +296,7 @@ class Tunnelling:
         facts.tls_intercepted = False
         facts.sni = exchange.sni or ABSENT
         facts.destination_ip = dialled_address(stream)
-        phases.take(exchange, phases.certain(exchange, phases.judge(exchange, Phase.PRE_REQUEST)))
+        phases.take(exchange, phases.certain(phases.judge(exchange, Phase.PRE_REQUEST)))
         self._stream = None
         timeouts = plane.configuration.timeouts
         metrics = plane.recording.metrics
@@ -341,7 +346,7 @@ class Tunnelling:
         self._plane.recording.finished(exchange)
         self._client.caller.leave()
 
-    # -- RequestUser, and ending ----------------------------------------------------------------------------------------
+    # -- RequestUser, and ending --------------------------------------------------------------------------------------
 
     def request_body(self, data: bytes) -> None:
         """A CONNECT has no body: the reader refuses one."""

@@ -1,4 +1,6 @@
-"""The collaborators of the data path in one frozen place: what a client connection may use, wired once by `service.assembly`."""
+"""The collaborators of the data path in one frozen place: what a client connection may use, wired once by
+`service.assembly`.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 class DataPlane:
     """`now` is the wall clock (seconds since the epoch), `monotonic` the one for durations.
 
-    `policies.current`, `resolver` and `dialer` are `IPolicySource`, `IResolver` and `IDialer`; `interception` is None where
-    no interception CA is configured.
+    `policies.current`, `resolver` and `dialer` are `IPolicySource`, `IResolver` and `IDialer`; `interception` is None
+    where no interception CA is configured.
     """
 
     configuration: Configuration

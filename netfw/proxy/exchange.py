@@ -1,8 +1,8 @@
 """The exchange: one request and its fate, from the first byte of its head to its record.
 
-Everything that is known about it stands here, and nowhere else: who asked, what for, what was decided in each phase, which
-address was dialled, what came back, how long each step took, why it ended. Steps (`phases`, `forward`, `connect`) write to
-it; `responses` and `telemetry.exchange_record` read it. There is no ambient context.
+Everything that is known about it stands here, and nowhere else: who asked, what for, what was decided in each phase,
+which address was dialled, what came back, how long each step took, why it ended. Steps (`phases`, `forward`,
+`connect`) write to it; `responses` and `telemetry.exchange_record` read it. There is no ambient context.
 """
 
 from __future__ import annotations
@@ -44,8 +44,15 @@ class Caller:
     """
 
     __slots__ = (
-        "address", "identity", "listener_name", "port", "source_account", "source_vpc", "source_vpce", "when_left",
-    )  # fmt: skip
+        "address",
+        "identity",
+        "listener_name",
+        "port",
+        "source_account",
+        "source_vpc",
+        "source_vpce",
+        "when_left",
+    )
 
     def __init__(
         self,
@@ -75,19 +82,52 @@ class Exchange:
     """One request and its fate. `kind`: what its record is about: `exchange`, `connect` (a CONNECT without an inner
     request), `tunnel` (passed through) or `connection` (no request could be read).
 
-    Times are seconds: `started` and `finished` since the epoch, `durations` of the named steps. `facts` is there from the
-    moment that the destination is known.
+    Times are seconds: `started` and `finished` since the epoch, `durations` of the named steps. `facts` is there from
+    the moment that the destination is known.
     """
 
     facts: Facts
 
     __slots__ = (
-        "authority", "bytes_in", "bytes_out", "caller", "client_alpn", "client_tls_version", "close_reason", "decisions",
-        "dest_ip", "dest_port", "durations", "error", "facts", "finished", "head", "http_version", "id", "intercepted",
-        "kind", "method", "origin_certificate", "origin_status", "origin_tls_version", "parent_id", "path", "policy",
-        "proxy_name", "query", "request_size", "resolution", "response_size", "response_started", "scheme", "sni",
-        "started", "status", "traceparent", "user_agent",
-    )  # fmt: skip
+        "authority",
+        "bytes_in",
+        "bytes_out",
+        "caller",
+        "client_alpn",
+        "client_tls_version",
+        "close_reason",
+        "decisions",
+        "dest_ip",
+        "dest_port",
+        "durations",
+        "error",
+        "facts",
+        "finished",
+        "head",
+        "http_version",
+        "id",
+        "intercepted",
+        "kind",
+        "method",
+        "origin_certificate",
+        "origin_status",
+        "origin_tls_version",
+        "parent_id",
+        "path",
+        "policy",
+        "proxy_name",
+        "query",
+        "request_size",
+        "resolution",
+        "response_size",
+        "response_started",
+        "scheme",
+        "sni",
+        "started",
+        "status",
+        "traceparent",
+        "user_agent",
+    )
 
     def __init__(self, *, kind: str, caller: Caller, policy: CompiledPolicy, proxy_name: str, started: float) -> None:
         self.id = new_exchange_id()

@@ -1,9 +1,9 @@
 """One forwarded exchange: an absolute-form request, or a request inside an intercepted or plain tunnel.
 
-The steps are a chain of callbacks, one a line (`start`); each failure falls to one errback. Bodies do not go through the
-chain: from `send_request` on, request bytes flow client → printer → origin, and from `relay_response` on, response bytes flow
-origin → printer → client, each side pausing the other while more than 64 KiB wait. Whatever leaves is printed from the
-parsed message; heads are never relayed as they came (security rule 3).
+The steps are a chain of callbacks, one a line (`start`); each failure falls to one errback. Bodies do not go through
+the chain: from `send_request` on, request bytes flow client → printer → origin, and from `relay_response` on, response
+bytes flow origin → printer → client, each side pausing the other while more than 64 KiB wait. Whatever leaves is
+printed from the parsed message; heads are never relayed as they came (security rule 3).
 
 When the client leaves, the chain is cancelled: a lookup, a dial or a wait for the origin ends at once.
 """
@@ -23,7 +23,13 @@ from netfw.errors import ClientGone, NetfwError, OriginClosed, OriginProtocolErr
 from netfw.http1.bodies import IncompleteBody, body_printer
 from netfw.http1.events import RequestHeadReceived, ResponseHeadReceived
 from netfw.http1.fields import Fields
-from netfw.http1.forwarding import forward_request, forward_response, keeps_connection, wanted_upgrade
+from netfw.http1.forwarding import (
+    forward_request,
+    forward_response,
+    keeps_connection,
+    outgoing_framing,
+    wanted_upgrade,
+)
 from netfw.http1.framing import FramingKind
 from netfw.http1.heads import ResponseHead, print_request_head, print_response_head
 from netfw.http1.target import RequestTarget
@@ -48,11 +54,34 @@ class Forwarding:
     """Serves one exchange of `client`: `RequestUser` towards it, `ResponseUser` towards the origin's connection."""
 
     __slots__ = (
-        "_allowed", "_chain", "_client", "_client_gone", "_ended", "_exchange", "_finished", "_framing", "_head_arrived",
-        "_keep", "_origin_head", "_out", "_plane", "_produces", "_reopening", "_request", "_request_done", "_request_printer",
-        "_response_done", "_response_printer", "_reused", "_target", "_tls", "_to_origin", "_upgrade", "_upstream",
+        "_allowed",
+        "_chain",
+        "_client",
+        "_client_gone",
+        "_ended",
+        "_exchange",
+        "_finished",
+        "_framing",
+        "_head_arrived",
+        "_keep",
+        "_origin_head",
+        "_out",
+        "_plane",
+        "_produces",
+        "_reopening",
+        "_request",
+        "_request_done",
+        "_request_printer",
+        "_response_done",
+        "_response_printer",
+        "_reused",
+        "_target",
+        "_tls",
+        "_to_origin",
+        "_upgrade",
+        "_upstream",
         "_uploads",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -106,7 +135,7 @@ class Forwarding:
         chain.addErrback(self._failed)
         chain.addErrback(self._broke)
 
-    # -- the steps ------------------------------------------------------------------------------------------------------
+    # -- the steps ----------------------------------------------------------------------------------------------------
 
     def _pre_dns(self, _: object) -> None:
         tunnel = self._client.tunnel
@@ -158,7 +187,13 @@ class Forwarding:
         exchange.facts.destination_ip = upstream.address
         assert exchange.authority is not None
         head = forward_request(
-            self._request, self._target, authority=exchange.authority, via=self._plane.via, framing=self._framing
+            self._request,
+            self._target,
+            authority=exchange.authority,
+            via=self._plane.via,
+            framing=self._framing,
+            default_port=443 if self._tls else 80,
+            upgrade=self._upgrade,
         )
         upstream.begin(self, self._request.method)
         self._to_origin.append(print_request_head(head))
@@ -187,20 +222,18 @@ class Forwarding:
             self._switch_protocols(event)
             return self._finished
         self._keep = self._client.may_keep()
-        head, framing = forward_response(
-            event.head,
-            via=self._plane.via,
-            framing=event.framing,
-            request=self._request,
-            close=not self._keep,
-        )
+        version = self._request.version
+        framing = outgoing_framing(event.framing, version)
         if framing.kind is FramingKind.UNTIL_CLOSE:
             self._keep = False
+        head = forward_response(
+            event.head, via=self._plane.via, framing=framing, client_version=version, close=not self._keep
+        )
         self._response_printer = body_printer(framing)
         self._out.append(print_response_head(head))
         return self._finished
 
-    # -- from the client: RequestUser -----------------------------------------------------------------------------------
+    # -- from the client: RequestUser ---------------------------------------------------------------------------------
 
     def request_body(self, data: bytes) -> None:
         """Content on its way to the origin."""
@@ -232,7 +265,7 @@ class Forwarding:
         if self._chain is not None:
             self._chain.cancel()
 
-    # -- from the origin: ResponseUser ----------------------------------------------------------------------------------
+    # -- from the origin: ResponseUser --------------------------------------------------------------------------------
 
     def response_head(self, event: ResponseHeadReceived) -> None:
         """An interim head, or the final one, which takes PostRESPONSE before anything of it is handed over."""
@@ -261,8 +294,8 @@ class Forwarding:
             group.rules.get(Phase.POST_RESPONSE) for group in configuration.groups
         ):
             return
-        head, _ = forward_response(
-            event.head, via=self._plane.via, framing=event.framing, request=self._request, close=False
+        head = forward_response(
+            event.head, via=self._plane.via, framing=event.framing, client_version=self._request.version
         )
         self._client.write([print_response_head(head)])
 
@@ -299,10 +332,12 @@ class Forwarding:
         else:
             self._end_with(error)
 
-    # -- a stale connection ---------------------------------------------------------------------------------------------
+    # -- a stale connection -------------------------------------------------------------------------------------------
 
     def _may_try_again(self, error: NetfwError) -> bool:
-        """Once, when an idle connection turned out to be closed: idempotent, nothing came back, and no body went out (rule 5)."""
+        """Once, when an idle connection turned out to be closed: idempotent, nothing came back, and no body went out
+        (rule 5).
+        """
         return (
             self._reused
             and isinstance(error, OriginClosed)
@@ -330,15 +365,19 @@ class Forwarding:
         if arrived is not None:
             arrived.errback(failure)
 
-    # -- upgrades -------------------------------------------------------------------------------------------------------
+    # -- upgrades -----------------------------------------------------------------------------------------------------
 
     def _switch_protocols(self, event: ResponseHeadReceived) -> None:
         """After 101 the bytes belong to another protocol: join both transports."""
         client, upstream, plane = self._client, self._upstream, self._plane
         assert upstream is not None
         self._stop_uploading()
-        head, _ = forward_response(
-            event.head, via=plane.via, framing=event.framing, request=self._request, close=False
+        head = forward_response(
+            event.head,
+            via=plane.via,
+            framing=event.framing,
+            client_version=self._request.version,
+            upgrade=wanted_upgrade(event.head) or self._upgrade,
         )
         client.write([print_response_head(head)])
         from_origin = upstream.release()
@@ -378,7 +417,7 @@ class Forwarding:
             finished, self._finished = self._finished, None
             finished.callback(None)
 
-    # -- ending ---------------------------------------------------------------------------------------------------------
+    # -- ending -------------------------------------------------------------------------------------------------------
 
     def _complete(self) -> None:
         """Both the response and, usually, the request are through: the exchange ends well."""

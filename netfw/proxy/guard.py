@@ -1,8 +1,8 @@
 """Which resolved addresses may be dialled at all, before any rule is asked (security rules 6 and 8).
 
-The proxy stands inside the network that it guards: without this, anybody who may use it reaches its loopback, the cloud's
-metadata service and every internal address. `guard.allow` opens single networks; `guard.private: allow` opens private
-and shared address space, and never the rest.
+The proxy stands inside the network that it guards: without this, anybody who may use it reaches its loopback, the
+cloud's metadata service and every internal address. `guard.allow` opens single networks; `guard.private: allow` opens
+private and shared address space, and never the rest.
 """
 
 from __future__ import annotations

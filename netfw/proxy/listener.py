@@ -1,7 +1,7 @@
 """What a listening socket builds for a new connection: admission, then the first byte says what the client speaks.
 
-TLS on a port of type HTTP is served where there is a certificate to show, plain HTTP on a port of type HTTPS gets a clear
-answer: neither hangs until somebody's time-out.
+TLS on a port of type HTTP is served where there is a certificate to show, plain HTTP on a port of type HTTPS gets a
+clear answer: neither hangs until somebody's time-out.
 """
 
 from __future__ import annotations
@@ -74,9 +74,7 @@ class _Refusal(Protocol):
 
     def connectionMade(self) -> None:
         self.transport.write(_FULL)
-        linger(
-            self.transport, self._plane.deadlines, abort_timeout=self._plane.configuration.timeouts.abort
-        )
+        linger(self.transport, self._plane.deadlines, abort_timeout=self._plane.configuration.timeouts.abort)
 
 
 class FirstByte(Protocol):
@@ -149,9 +147,7 @@ class FirstByte(Protocol):
     def _refuse(self, data: bytes) -> None:
         self.transport.write(data)
         self._caller.leave()
-        linger(
-            self.transport, self._plane.deadlines, abort_timeout=self._plane.configuration.timeouts.abort
-        )
+        linger(self.transport, self._plane.deadlines, abort_timeout=self._plane.configuration.timeouts.abort)
 
     def _timed_out(self) -> None:
         self._caller.leave()

@@ -1,4 +1,4 @@
-"""What is open right now: client connections that speak HTTP, and joined transports. For status, draining and the end."""
+"""What is open right now: client connections that speak HTTP, and joined transports. For status and draining."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def take(exchange: Exchange, decision: Decision) -> None:
         raise Denied(f"Blocked by {decision.phase.value} rule {decision.rule}", decision=decision)
 
 
-def certain(exchange: Exchange, outcome: Decision | Open) -> Decision:
+def certain(outcome: Decision | Open) -> Decision:
     """The decision where every fact must be known by now; anything still open is a failure of ours, so a denial."""
     if isinstance(outcome, Decision):
         return outcome
@@ -56,7 +56,7 @@ def certain(exchange: Exchange, outcome: Decision | Open) -> Decision:
 
 def pre_dns(exchange: Exchange) -> None:
     """Take PreDNS. Nothing has been asked or sent yet."""
-    take(exchange, certain(exchange, judge(exchange, Phase.PRE_DNS)))
+    take(exchange, certain(judge(exchange, Phase.PRE_DNS)))
 
 
 def resolve(exchange: Exchange, plane: DataPlane) -> Resolution | Deferred[Resolution]:
@@ -97,14 +97,14 @@ def judged_addresses(exchange: Exchange, plane: DataPlane, addresses: Iterable[A
 def pre_request(exchange: Exchange, addresses: Sequence[Address]) -> tuple[Address, ...]:
     """Take PreREQUEST for each address and return those that it allows; raises `Denied` where none is left.
 
-    The decision that counts is that of the first allowed address, since it is the one dialled first; a denial is the first
-    address's. Alerts of the other addresses are added to it once a rule.
+    The decision that counts is that of the first allowed address, since it is the one dialled first; a denial is the
+    first address's. Alerts of the other addresses are added to it once a rule.
     """
     decisions, allowed = _outcomes(exchange, addresses)
     taken = next((d for d in decisions if isinstance(d, Decision) and d.action is Action.ALLOW), None)
     if taken is None:
         first = decisions[0]
-        take(exchange, certain(exchange, first))
+        take(exchange, certain(first))
     assert taken is not None
     take(exchange, _with_alerts_of(taken, decisions))
     return allowed
@@ -122,12 +122,14 @@ def not_certainly_denied(exchange: Exchange, addresses: Sequence[Address]) -> tu
         if isinstance(outcome, Open) or outcome.action is Action.ALLOW
     )
     if not possible:
-        take(exchange, certain(exchange, decisions[0]))
+        take(exchange, certain(decisions[0]))
     return tuple(addresses) if len(decisions) == 1 else possible
 
 
 def _outcomes(exchange: Exchange, addresses: Sequence[Address]) -> tuple[list[Decision | Open], tuple[Address, ...]]:
-    """The outcome for each address, and the addresses allowed. One evaluation serves all where no rule asks for the address."""
+    """The outcome for each address, and the addresses allowed. One evaluation serves all where no rule asks for the
+    address.
+    """
     facts = exchange.facts
     if DESTINATION_IP not in exchange.policy.needs(Phase.PRE_REQUEST) or len(addresses) == 1:
         facts.destination_ip = addresses[0]
@@ -171,4 +173,4 @@ def _with_alerts_of(taken: Decision, outcomes: Sequence[Decision | Open]) -> Dec
 
 def post_response(exchange: Exchange) -> None:
     """Take PostRESPONSE on the origin's head; `facts.show_response` has been called."""
-    take(exchange, certain(exchange, judge(exchange, Phase.POST_RESPONSE)))
+    take(exchange, certain(judge(exchange, Phase.POST_RESPONSE)))

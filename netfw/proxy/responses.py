@@ -1,8 +1,9 @@
 """The responses that the proxy makes itself, and how they explain themselves.
 
-A denial is 403 whose reason phrase names rule and id (half of all clients show nothing else of it), with `Proxy-Status`
-(RFC 9209), `X-Netfw-Id` and a body as text or as problem+json (RFC 9457) by `Accept`. No text that a client or an origin
-chose comes back in it but the canonical host name. `deny.style: aws` gives the bytes of the vendor's preview instead.
+A denial is 403 whose reason phrase names rule and id (half of all clients show nothing else of it), with
+`Proxy-Status` (RFC 9209), `X-Netfw-Id` and a body as text or as problem+json (RFC 9457) by `Accept`. No text that a
+client or an origin chose comes back in it but the canonical host name. `deny.style: aws` gives the bytes of the
+vendor's preview instead.
 """
 
 from __future__ import annotations
@@ -86,7 +87,9 @@ class Explainer:
         answer = self.answer(exchange, error)
         if self._style is DenyStyle.AWS:
             return _print_vendor(answer, self._now(), with_body)
-        return answer.print(now=self._now(), close=close, with_body=with_body, http10_keep=exchange.http_version == "1.0")
+        return answer.print(
+            now=self._now(), close=close, with_body=with_body, http10_keep=exchange.http_version == "1.0"
+        )
 
     def _reason(self, exchange: Exchange, error: NetfwError, decision: Decision | None) -> str:
         if decision is not None:
@@ -174,6 +177,4 @@ def _standard_phrase(status: int) -> str:
 def _wants_json(exchange: Exchange) -> bool:
     if exchange.head is None:
         return False
-    return any(
-        wanted in line.lower() for line in exchange.head.fields.get_all(b"accept") for wanted in _JSON_TYPES
-    )
+    return any(wanted in line.lower() for line in exchange.head.fields.get_all(b"accept") for wanted in _JSON_TYPES)

@@ -1,6 +1,7 @@
 """Which kind of exchange a request head asks for: forwarded, a tunnel, or a page of our own.
 
-Fills in what the head says about the destination. The target URI rules, the Host field follows it (RFC 9112, section 3.2.2).
+Fills in what the head says about the destination. The target URI rules, the Host field follows it (RFC 9112, section
+3.2.2).
 """
 
 from __future__ import annotations

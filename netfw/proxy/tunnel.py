@@ -1,7 +1,9 @@
-"""What an opened CONNECT gives to the requests inside it: its authority, its PreDNS decision, the addresses judged for it.
+"""What an opened CONNECT gives to the requests inside it: its authority, its PreDNS decision, the addresses judged for
+it.
 
-Inner requests to that authority inherit all three, so nothing is looked up twice and no inner request reaches an address
-that was not judged. A tunnel that exists only to show a failure (`failure`) answers every inner request with it.
+Inner requests to that authority inherit all three, so nothing is looked up twice and no inner request reaches an
+address that was not judged. A tunnel that exists only to show a failure (`failure`) answers every inner request with
+it.
 """
 
 from __future__ import annotations
@@ -17,14 +19,14 @@ from netfw.names.authority import Authority
 from netfw.proxy import phases
 from netfw.proxy.exchange import Exchange
 from netfw.proxy.upstream_connection import UpstreamConnection
-from netfw.tls.stream import TlsAlertReceived
+from netfw.tls.failures import TlsAlertReceived
 
 Address = IPv4Address | IPv6Address
 
 
 class Tunnel:
-    """`scheme` is what is spoken inside: `https` (intercepted) or `http` (plain). `first` is the connection that was made for
-    the CONNECT itself, waiting for the first inner request.
+    """`scheme` is what is spoken inside: `https` (intercepted) or `http` (plain). `first` is the connection that was
+    made for the CONNECT itself, waiting for the first inner request.
     """
 
     def __init__(

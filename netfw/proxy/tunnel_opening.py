@@ -1,7 +1,7 @@
 """The first bytes inside a tunnel, before anything of them goes anywhere: TLS, plain HTTP, or neither.
 
-They are held until they are understood (security rules 11 and 12): a whole ClientHello, however it is split, or the start of
-an HTTP request. What is neither is refused, and so is a client that says nothing in time.
+They are held until they are understood (security rules 11 and 12): a whole ClientHello, however it is split, or the
+start of an HTTP request. What is neither is refused, and so is a client that says nothing in time.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Opening:
 class TunnelOpening(Protocol):
     """Reads from a transport that was handed over until `opened` fires with an `Opening`.
 
-    Fails with `MalformedRequest` (neither TLS nor HTTP), `RequestTimeout` or `ClientGone`. The transport stays open: who
-    waits decides how it ends.
+    Fails with `MalformedRequest` (neither TLS nor HTTP), `RequestTimeout` or `ClientGone`. The transport stays open:
+    who waits decides how it ends.
     """
 
     def __init__(self, deadlines: Deadlines, timeout: float, limit: int) -> None:

@@ -1,15 +1,16 @@
 """The origin's side: one connection, one exchange at a time, its response handed on as it arrives.
 
-The connection belongs to a *user* (`IResponseUser`, in practice `forward.Forwarding`) while an exchange is under way, and to
-nobody while it waits in the pool; a byte or an end that comes then closes it. A response that breaks framing aborts the
-connection: nothing after it is interpreted, and it is never used again (security rule 4).
+The connection belongs to a *user* (`IResponseUser`, in practice `forward.Forwarding`) while an exchange is under way,
+and to nobody while it waits in the pool; a byte or an end that comes then closes it. A response that breaks framing
+aborts the connection: nothing after it is interpreted, and it is never used again (security rule 4).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Protocol as Shape
+from typing import Any
+from typing import Protocol as Shape
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
@@ -26,7 +27,7 @@ from netfw.transport.deadlines import Deadlines
 
 
 class ResponseUser(Shape):
-    """Who receives what the origin says. Calls come in the order of the message; `response_batch_end` after each read."""
+    """Who receives what the origin says. Calls come in order; `response_batch_end` after each read."""
 
     def response_head(self, event: ResponseHeadReceived) -> None: ...
     def response_body(self, data: bytes) -> None: ...
@@ -66,7 +67,7 @@ class UpstreamConnection(Protocol):
         self._idle_timeout = idle_timeout
         self._deadline: Any = None
 
-    # -- used by the exchange -------------------------------------------------------------------------------------------
+    # -- used by the exchange -----------------------------------------------------------------------------------------
 
     def begin(self, user: ResponseUser, request_method: bytes) -> None:
         """Take the connection for one exchange; the caller writes the request next."""
@@ -105,7 +106,9 @@ class UpstreamConnection(Protocol):
         self.abort()
 
     def release(self) -> bytes:
-        """Let go of the exchange for an upgrade: returns what was read beyond the head; the caller owns the transport now."""
+        """Let go of the exchange for an upgrade: returns what was read beyond the head; the caller owns the transport
+        now.
+        """
         self._user = None
         self._stop_deadline()
         return self._reader.remaining()
@@ -138,7 +141,7 @@ class UpstreamConnection(Protocol):
     def _start_idle(self, seconds: float) -> None:
         self._deadline = self._deadlines.start(seconds, self._timed_out)
 
-    # -- from the transport ---------------------------------------------------------------------------------------------
+    # -- from the transport -------------------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
         """The origin's bytes."""

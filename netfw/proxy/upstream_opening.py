@@ -1,7 +1,7 @@
 """From judged addresses to a connection that may carry an exchange: dial, and for https the verified TLS handshake.
 
-Only addresses are dialled, and only those that were judged for this exchange (security rule 8). TLS towards the origin is
-complete and the certificate has proved the authority's name before a byte of a request is written (rule 13).
+Only addresses are dialled, and only those that were judged for this exchange (security rule 8). TLS towards the origin
+is complete and the certificate has proved the authority's name before a byte of a request is written (rule 13).
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
-from netfw.errors import NetfwError
+from netfw.errors import NetfwError, OriginCertificateInvalid
 from netfw.names.authority import Authority
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Exchange
 from netfw.proxy.upstream_connection import UpstreamConnection
-from netfw.tls.stream import start_tls
-from netfw.tls.upstream import map_handshake_error
-from netfw.tls.verification import verify_origin
+from netfw.tls.verification import certificate_facts
 
 Address = IPv4Address | IPv6Address
 
@@ -75,49 +74,40 @@ def start_plain(plane: DataPlane, exchange: Exchange, stream: Any) -> UpstreamCo
 def secure_origin(plane: DataPlane, exchange: Exchange, stream: Any) -> Deferred[UpstreamConnection]:
     """A Deferred of a connection whose TLS proved the exchange's authority.
 
-    Fails with `errors.OriginCertificateInvalid` or `OriginTlsFailure`; the stream is closed then. Cancelling it aborts.
+    Fails with `errors.OriginCertificateInvalid` or another `OriginError`; the stream is closed then. Cancelling it
+    aborts.
     """
     assert exchange.authority is not None
     authority = exchange.authority
-    host = authority.host
     timeouts = plane.configuration.timeouts
     begun = plane.monotonic()
-    tls_connection = plane.upstream_tls.connection_for(host, authority.port)
 
-    def handshaken(tls: Any) -> UpstreamConnection:
+    def secured(tls: Any) -> UpstreamConnection:
         exchange.durations["tls"] = plane.monotonic() - begun
-        exchange.origin_tls_version = tls.connection.get_protocol_version_name()
-        try:
-            facts = verify_origin(tls.connection, host)
-        except NetfwError as problem:
-            exchange.origin_certificate = getattr(problem, "facts", None)
-            tls.abortConnection()
-            raise
-        plane.upstream_tls.verified(tls.connection, host, authority.port)
-        exchange.origin_certificate = facts
         connection = new_connection(plane, authority, dialled_address(tls), tls=True)
-        connection.tls_version = exchange.origin_tls_version
-        connection.certificate_facts = facts
+        connection.tls_version = exchange.origin_tls_version = tls.connection.get_protocol_version_name()
+        connection.certificate_facts = exchange.origin_certificate = certificate_facts(
+            tls.connection.get_peer_certificate().to_cryptography()
+        )
         tls.start(connection)
         return connection
 
-    def failed(failure: Any) -> Any:
-        exchange.durations.setdefault("tls", plane.monotonic() - begun)
-        mapped = map_handshake_error(failure.value, tls_connection, host)
-        if mapped is None:
-            return failure
-        exchange.origin_certificate = getattr(mapped, "facts", None) or exchange.origin_certificate
-        plane.recording.metrics.tls_failure("origin", mapped.token)
-        raise mapped from failure.value
+    def failed(failure: Failure) -> Failure:
+        exchange.durations["tls"] = plane.monotonic() - begun
+        if isinstance(failure.value, OriginCertificateInvalid):
+            exchange.origin_certificate = failure.value.facts
+        if isinstance(failure.value, NetfwError):
+            plane.recording.metrics.tls_failure("origin", failure.value.token)
+        return failure
 
-    handshake = start_tls(
+    return plane.upstream_tls.secure(
         stream,
-        tls_connection,
+        authority.host,
+        authority.port,
         deadlines=plane.deadlines,
         handshake_timeout=timeouts.handshake,
         abort_timeout=timeouts.abort,
-    )
-    return handshake.addCallback(handshaken).addErrback(failed)
+    ).addCallbacks(secured, failed)
 
 
 def open_origin(

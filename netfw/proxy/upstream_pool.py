@@ -1,8 +1,8 @@
 """Idle connections to origins, waiting to be used again.
 
 A connection is found by authority and by whether it runs over TLS (which then proved that authority's name with this
-proxy's one trust set and no client certificate), and is taken only when its address is one that *this* exchange was judged
-for: nothing that a newer policy denies is reached over an older connection.
+proxy's one trust set and no client certificate), and is taken only when its address is one that *this* exchange was
+judged for: nothing that a newer policy denies is reached over an older connection.
 """
 
 from __future__ import annotations

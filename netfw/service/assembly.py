@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 from twisted.application.service import IService
@@ -38,16 +37,10 @@ from netfw.transport.dns_cache import DnsCache
 from netfw.transport.hosts_file import HostsFile
 from netfw.transport.resolv_conf import read_resolv_conf
 from netfw.transport.resolver import DnsResolver
-from netfw.x509.leaf_cache import LeafCache
 from netfw.x509.reading import not_after
 
 _UPSTREAM_IDLE = 60.0
 """Idle origin connections are kept as long as most origins keep theirs (nginx: 75 s, Apache: 5 s)."""
-
-
-def utc_now() -> datetime:
-    """The wall clock as certificates need it."""
-    return datetime.fromtimestamp(time.time(), UTC)
 
 
 def assemble(configuration: Configuration, reactor: Any) -> IService:
@@ -65,8 +58,8 @@ def assemble(configuration: Configuration, reactor: Any) -> IService:
     ca_not_after: float | None = None
     if configuration.tls_intercept.enabled:
         authority = read_authority(configuration, time.time())
-        issuer = LocalIssuer(authority, LeafCache(limits.leaf_cache), utc_now)
-        interception = InterceptionContexts(issuer, limits.leaf_cache, utc_now)
+        issuer = LocalIssuer(authority, capacity=limits.leaf_cache)
+        interception = InterceptionContexts(issuer, limits.leaf_cache)
         assert configuration.tls_intercept.ca_certificate is not None
         ca_pem = configuration.tls_intercept.ca_certificate.read_bytes()
         ca_not_after = not_after(authority.certificate).timestamp()
@@ -90,9 +83,7 @@ def assemble(configuration: Configuration, reactor: Any) -> IService:
         scope=InterceptionScope(configuration.tls_intercept),
         interception=interception,
         upstream_tls=UpstreamTls(upstream_context(configuration.upstream.trust)),
-        pool=UpstreamPool(
-            capacity=limits.idle_upstream_connections, idle_seconds=min(_UPSTREAM_IDLE, timeouts.idle)
-        ),
+        pool=UpstreamPool(capacity=limits.idle_upstream_connections, idle_seconds=min(_UPSTREAM_IDLE, timeouts.idle)),
         recording=Recording(records, metrics, time.time),
         live=LiveConnections(),
         own_pages=OwnPages(
@@ -125,9 +116,7 @@ def assemble(configuration: Configuration, reactor: Any) -> IService:
     metrics.watch("netfw_open_connections", "Client connections that are open.", lambda: plane.admission.open)
     metrics.watch("netfw_upstream_idle_connections", "Idle connections to origins.", lambda: len(plane.pool))
     metrics.watch("netfw_policy_generation", "The policy generation in force.", lambda: policies.current.generation)
-    metrics.watch(
-        "netfw_ca_not_after_timestamp_seconds", "When the interception CA ends.", lambda: ca_not_after
-    )
+    metrics.watch("netfw_ca_not_after_timestamp_seconds", "When the interception CA ends.", lambda: ca_not_after)
     admin = configuration.admin
     if admin.address is not None and admin.port is not None:
         plane.guard.add_own(admin.address, admin.port)
@@ -143,7 +132,7 @@ def _resolver(configuration: Configuration, reactor: Any, deadlines: Deadlines) 
         reactor,
         deadlines,
         servers=dns.resolvers or read_resolv_conf().servers,
-        hosts=HostsFile(dns.hosts_file, reactor.seconds) if dns.hosts_file is not None else None,
+        hosts=HostsFile(dns.hosts_file) if dns.hosts_file is not None else None,
         timeout=dns.timeout,
         resolve_timeout=configuration.timeouts.resolve,
         cache=DnsCache(configuration.limits.dns_cache),

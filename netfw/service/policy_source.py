@@ -1,7 +1,7 @@
 """The policy in force, read from files: read, validated and compiled whole before it is swapped in.
 
-A policy that cannot be used changes nothing: the old one stays, and the result says what is wrong. New exchanges see the new
-generation, those under way keep theirs.
+A policy that cannot be used changes nothing: the old one stays, and the result says what is wrong. New exchanges see
+the new generation, those under way keep theirs.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ class FilePolicySource:
         self._under_way: Deferred[ReloadResult] | None = None
 
     def reload(self) -> Deferred[ReloadResult]:
-        """See `IPolicySource`. A reload that is asked for while one runs waits for a run of its own, so that no change is missed."""
+        """See `IPolicySource`. A reload that is asked for while one runs waits for a run of its own, so that no change
+        is missed.
+        """
         if self._under_way is not None:
             again: Deferred[ReloadResult] = Deferred()
             self._under_way.addBoth(lambda result: (self.reload().chainDeferred(again), result)[1])
@@ -93,5 +95,3 @@ class FilePolicySource:
             problems="; ".join(problems[:20]),
         )
         return ReloadResult(False, generation, problems)
-
-

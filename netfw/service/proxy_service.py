@@ -1,8 +1,8 @@
 """The proxy as one Twisted service: what is bound when, what a signal does, and how it ends.
 
-Start: sockets are bound (before privileges are dropped), then everything that runs. SIGHUP: records are reopened and the policy is
-read again. Stop (SIGTERM): no new connections, idle ones closed, those under way may finish for `timeouts.drain` seconds, then
-they are aborted. A second SIGTERM aborts them at once.
+Start: sockets are bound (before privileges are dropped), then everything that runs. SIGHUP: records are reopened and
+the policy is read again. Stop (SIGTERM): no new connections, idle ones closed, those under way may finish for
+`timeouts.drain` seconds, then they are aborted. A second SIGTERM aborts them at once.
 """
 
 from __future__ import annotations
