@@ -24,7 +24,7 @@ def reload_command(config: Path | None, as_json: bool) -> None:
     Exchanges that are under way end by the rules they began with. Exit status 1 when the old rules stayed.
     """
     answer = ask(config, "POST", "/reload")
-    worked = answer.status == HTTPStatus.OK
+    worked = answer.status == HTTPStatus.OK and isinstance(answer.document, dict) and answer.document.get("ok") is True
     if as_json:
         print_json(answer.document)
     else:

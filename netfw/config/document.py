@@ -141,7 +141,7 @@ class _Construction:
         if event.tag is not None and event.tag != "!":
             raise _at(event, f"the tag {event.tag} is not accepted; leave it out")
         if path:
-            self._lines.setdefault(path, event.start_mark.line + 1)
+            self._lines.setdefault(path, _line(event))
         if isinstance(event, yaml.ScalarEvent):
             return _scalar(event)
         if depth >= DEPTH_LIMIT:
@@ -161,14 +161,13 @@ class _Construction:
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
             if not isinstance(event, (yaml.ScalarEvent, yaml.AliasEvent)):
                 raise _at(event, "a key must be text")
-            key = self._node(event, "", depth)
-            if not isinstance(key, str):
-                # `80: ...` and `true: ...`: the spelling is what was meant.
-                key = event.value
+            self._node(event, "", depth)
+            # Of `80: ...` and `true: ...` the spelling is what was meant.
+            key = str(getattr(event, "value", ""))
             if key in values:
                 raise _at(event, f"the key {key!r} is here a second time; keep one of the two")
             inner = f"{path}.{key}" if path else key
-            self._lines.setdefault(inner, event.start_mark.line + 1)
+            self._lines.setdefault(inner, _line(event))
             values[key] = self._node(next(self._events), inner, depth)
         return values
 
@@ -185,6 +184,10 @@ def _scalar(event: Any) -> Any:
     if _FLOAT.fullmatch(text):
         return float(text)
     return text
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1
 
 
 def _at(event: Any, message: str) -> yaml.MarkedYAMLError:

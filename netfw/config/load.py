@@ -109,9 +109,7 @@ def _collide(one: ListenerSection, other: ListenerSection) -> bool:
         return False
     if one.address == other.address:
         return True
-    return one.address.version == other.address.version and (
-        one.address.is_unspecified or other.address.is_unspecified
-    )
+    return one.address.version == other.address.version and (one.address.is_unspecified or other.address.is_unspecified)
 
 
 def _shown(listener: ListenerSection) -> str:

@@ -29,7 +29,7 @@ class Preflight:
 
 
 def preflight(path: Path | str, now: float) -> Preflight:
-    """Return what a start would use; `now`: seconds since the epoch. Raises ConfigErrors with the problems of all files."""
+    """Return what a start would use; `now`: seconds since the epoch. Raises ConfigErrors with all files' problems."""
     configuration = load_config(path)
     problems: list[Problem] = []
     policy = None

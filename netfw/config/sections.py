@@ -86,9 +86,7 @@ def read_tls_intercept(table: Table, directory: Path) -> TlsInterceptSection:
             ca.complain(key, "is missing; mode ENABLED needs a CA: name its files and make them with `netfw ca init`")
     bypass = table.take_list("bypass", _bypass_entry)
     table.close()
-    return TlsInterceptSection(
-        enabled=enabled, ca_certificate=certificate, ca_private_key=private_key, bypass=bypass
-    )
+    return TlsInterceptSection(enabled=enabled, ca_certificate=certificate, ca_private_key=private_key, bypass=bypass)
 
 
 def read_policy_section(table: Table, directory: Path) -> PolicySection:

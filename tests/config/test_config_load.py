@@ -1,0 +1,307 @@
+"""The process's configuration: what is accepted, what it means, and how everything that is wrong is told."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from ipaddress import IPv4Network, ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from netfw.config import defaults
+from netfw.config.errors import ConfigErrors, Problem
+from netfw.config.load import load_config
+from netfw.config.model import BypassEntry, DenyOpaque, DenyStyle, ListenerType
+
+Write = Callable[..., Path]
+ROOT = Path(__file__).parents[2]
+CA = {"certificate": "ca.pem", "private_key": "ca.key"}
+
+
+def problems_of(path: Path) -> dict[str, str]:
+    """Path and message of every problem."""
+    with pytest.raises(ConfigErrors) as caught:
+        load_config(path)
+    assert all(problem.source == str(path) for problem in caught.value.problems)
+    return {problem.path: problem.message for problem in caught.value.problems}
+
+
+def test_the_shipped_configuration_is_accepted(tmp_path: Path) -> None:
+    """etc/proxy.yaml says what its comments say, once its directories are made."""
+    shutil.copytree(ROOT / "etc", tmp_path / "etc")
+    configuration = load_config(tmp_path / "etc" / "proxy.yaml", with_files=False)
+    (listener,) = configuration.listeners
+    assert (listener.type, str(listener.address), listener.port) == (ListenerType.HTTP, "127.0.0.1", 3128)
+    assert configuration.tls_intercept.enabled
+    assert configuration.tls_intercept.ca_private_key == tmp_path / "var" / "ca" / "ca.key"
+    assert configuration.policy.file == tmp_path / "etc" / "policy.yaml"
+    assert configuration.log.path == tmp_path / "var" / "log" / "records.jsonl"
+    assert configuration.admin.port == 9901
+
+
+def test_what_the_shipped_configuration_comments_out_is_the_default(tmp_path: Path) -> None:
+    """With the comment signs taken from the sections, nothing changes but help_url, resolvers and the host name."""
+    text = (ROOT / "etc" / "proxy.yaml").read_text()
+    sections = [name + ":" for name in ("dns", "egress", "guard", "upstream", "limits", "timeouts", "deny", "workers")]
+    lines, uncomment = [], False
+    for line in text.splitlines():
+        stripped = line.removeprefix("# ")
+        uncomment = line.startswith("# ") and (
+            stripped.startswith(tuple(sections)) or (uncomment and stripped[0] == " ")
+        )
+        lines.append(stripped if uncomment else line)
+    spoken = tmp_path / "proxy.yaml"
+    spoken.write_text("\n".join(lines))
+    silent = tmp_path / "silent.yaml"
+    silent.write_text(text)
+    loud, quiet = load_config(spoken, with_files=False), load_config(silent, with_files=False)
+    assert (loud.limits, loud.timeouts) == (quiet.limits, quiet.timeouts) == (defaults.LIMITS, defaults.TIMEOUTS)
+    assert (loud.guard, loud.egress, loud.upstream) == (quiet.guard, quiet.egress, quiet.upstream)
+    assert (loud.dns.timeout, loud.dns.hosts_file) == (quiet.dns.timeout, quiet.dns.hosts_file)
+    assert (loud.deny.style, loud.deny.opaque) == (quiet.deny.style, quiet.deny.opaque)
+    assert loud.deny.help_url == "https://wiki.example.com/netfw?id={id}"
+    assert loud.dns.resolvers == ((ip_address("192.0.2.53"), 53),)
+
+
+def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
+    """What is written is what the model holds; relative paths are relative to the file."""
+    path = write_config(
+        proxy={"name": "egress-1", "hostname": "Proxy.Example."},
+        listeners=[
+            {"name": "a", "type": "HTTP", "address": "::1", "clients": ["10.0.0.0/8", "192.0.2.7"]},
+            {"name": "b", "type": "HTTPS", "address": "127.0.0.1", "certificate": "ca.pem", "private_key": "ca.key"},
+        ],
+        tls_intercept={
+            "mode": "ENABLED",
+            "ca": CA,
+            "bypass": [".example.com", {"domain": "*.example.org", "source": "10.1.0.0/16"}],
+        },
+        dns={"resolvers": ["192.0.2.53", "[2001:db8::53]:5353"], "timeout": "500ms"},
+        egress={"source_addresses": ["192.0.2.1"]},
+        guard={"allow": ["10.20.0.0/16"], "private": "allow"},
+        upstream={"trust": "ca.pem"},
+        limits={"head_size": "32KiB", "connections": 5},
+        timeouts={"idle": "1h", "lifetime": "12h"},
+        deny={"style": "aws", "opaque": "after_200", "help_url": "https://help.example/{id}"},
+        log={"path": "records.jsonl"},
+        admin={"socket": "admin.sock", "port": 9},
+        workers=0,
+    )
+    configuration = load_config(path)
+    first, second = configuration.listeners
+    assert (configuration.proxy.name, configuration.proxy.hostname) == ("egress-1", "proxy.example")
+    assert (first.port, second.port) == (3128, 8443)
+    assert first.clients == (IPv4Network("10.0.0.0/8"), IPv4Network("192.0.2.7/32"))
+    assert second.clients == defaults.CLIENTS
+    assert (second.certificate, second.private_key) == (tmp_path / "ca.pem", tmp_path / "ca.key")
+    assert configuration.tls_intercept.bypass == (
+        BypassEntry(".example.com", None),
+        BypassEntry("*.example.org", ip_network("10.1.0.0/16")),
+    )
+    assert configuration.dns.resolvers == ((ip_address("192.0.2.53"), 53), (ip_address("2001:db8::53"), 5353))
+    assert configuration.dns.timeout == 0.5
+    assert configuration.guard.allow_private
+    assert configuration.upstream.trust == (tmp_path / "ca.pem",)
+    assert (configuration.limits.head_size, configuration.limits.connections) == (32768, 5)
+    assert (configuration.timeouts.idle, configuration.timeouts.lifetime) == (3600, 43200)
+    assert (configuration.deny.style, configuration.deny.opaque) == (DenyStyle.AWS, DenyOpaque.AFTER_200)
+    assert configuration.log.path == tmp_path / "records.jsonl"
+    assert (configuration.admin.socket, str(configuration.admin.address)) == (tmp_path / "admin.sock", "127.0.0.1")
+
+
+def test_the_least_configuration_opens_nothing(write_config: Write) -> None:
+    """Without a word: no interception, private destinations closed, private clients only, no admin surface."""
+    configuration = load_config(write_config())
+    assert not configuration.tls_intercept.enabled
+    assert not configuration.guard.allow_private
+    assert configuration.guard.allow == ()
+    assert not any(network.is_global for network in configuration.listeners[0].clients)
+    assert (configuration.admin.socket, configuration.admin.address) == (None, None)
+    assert configuration.workers == 0
+
+
+def test_everything_that_is_wrong_is_told_at_once_with_its_line(tmp_path: Path) -> None:
+    """In the order of the lines, each with path, value and fix."""
+    path = tmp_path / "proxy.yaml"
+    path.write_text(
+        "proxy: {nmae: x}\n"
+        "listeners:\n"
+        "  - {name: a, type: HTTP, address: localhost, port: 70000}\n"
+        "policy: {directory: nowhere}\n"
+        "timeouts:\n"
+        "  idle: 0\n"
+    )
+    with pytest.raises(ConfigErrors) as caught:
+        load_config(path)
+    assert str(caught.value).splitlines() == [
+        "4 problems in the configuration:",
+        f"  {path}:1: proxy.nmae: unknown setting; did you mean name?",
+        f"  {path}:3: listeners[0].address: 'localhost' is not an IP address; write 127.0.0.1",
+        f"  {path}:3: listeners[0].port: 70000 is not a port; write a number from 1 to 65535",
+        f"  {path}:6: timeouts.idle: 0: a wait needs an end; write a duration above 0, as in 30s",
+    ]
+
+
+LISTENER = {"name": "main", "type": "HTTP", "address": "127.0.0.1", "port": 3128}
+
+WRONG: list[tuple[dict[str, Any], str, str]] = [
+    ({"listners": []}, "listners", "did you mean listeners?"),
+    ({"xyzzy": 1}, "xyzzy", "known here: "),
+    ({"listeners": None}, "listeners", "at least one"),
+    ({"listeners": []}, "listeners", "at least one"),
+    ({"listeners": {"name": "a"}}, "listeners", "begin each entry"),
+    ({"listeners": ["a"]}, "listeners[0]", "not a mapping"),
+    ({"listeners": [{**LISTENER, "name": "a b"}]}, "listeners[0].name", "not a name"),
+    ({"listeners": [{"type": "HTTP", "address": "::1"}]}, "listeners[0].name", "is missing"),
+    ({"listeners": [{**LISTENER, "type": "http"}]}, "listeners[0].type", "write HTTP"),
+    ({"listeners": [{**LISTENER, "type": "SOCKS"}]}, "listeners[0].type", "HTTP or HTTPS"),
+    ({"listeners": [{**LISTENER, "port": "3128"}]}, "listeners[0].port", "not a port"),
+    ({"listeners": [{**LISTENER, "port": True}]}, "listeners[0].port", "not a port"),
+    ({"listeners": [{**LISTENER, "address": "fe80::1%eth0"}]}, "listeners[0].address", "not an IP address"),
+    ({"listeners": [{**LISTENER, "clients": []}]}, "listeners[0].clients", "lets nobody in"),
+    ({"listeners": [{**LISTENER, "clients": ["10.1.0.0/8"]}]}, "listeners[0].clients[0]", "write 10.0.0.0/8"),
+    ({"listeners": [{**LISTENER, "clients": "10.0.0.0/8"}]}, "listeners[0].clients", "not a list"),
+    ({"listeners": [{**LISTENER, "certificate": "ca.pem"}]}, "listeners[0].certificate", "belongs to an HTTPS"),
+    ({"listeners": [{**LISTENER, "type": "HTTPS", "certificate": "ca.pem"}]}, "listeners[0].private_key", "is missing"),
+    ({"listeners": [LISTENER, {**LISTENER, "name": "b"}]}, "listeners[1].port", "collides"),
+    ({"listeners": [{**LISTENER, "address": "0.0.0.0"}, {**LISTENER, "name": "b"}]}, "listeners[1].port", "collides"),
+    ({"listeners": [LISTENER, {**LISTENER, "port": 1}]}, "listeners[1].name", "its own"),
+    ({"proxy": {"hostname": "a b"}}, "proxy.hostname", ""),
+    ({"proxy": "x"}, "proxy", "not a mapping"),
+    ({"tls_intercept": {"mode": True}}, "tls_intercept.mode", "ENABLED or DISABLED"),
+    ({"tls_intercept": {"mode": "ENABLED"}}, "tls_intercept.ca.certificate", "netfw ca init"),
+    (
+        {"tls_intercept": {"mode": "ENABLED", "ca": {**CA, "certificate": "no.pem"}}},
+        "tls_intercept.ca.certificate",
+        "netfw ca init",
+    ),
+    ({"tls_intercept": {"bypass": ["a b"]}}, "tls_intercept.bypass[0]", ""),
+    ({"tls_intercept": {"bypass": [{"source": "::/0"}]}}, "tls_intercept.bypass[0]", "write a domain"),
+    ({"policy": None}, "policy", "names no rules"),
+    ({"policy": {"store": "sqlite:///x"}}, "policy.store", "not built yet"),
+    ({"policy": {"file": "policy.yaml", "directory": "."}}, "policy", "keep one"),
+    ({"policy": {"file": "nowhere.yaml"}}, "policy.file", "does not exist"),
+    ({"policy": {"directory": "nowhere"}}, "policy.directory", "does not exist"),
+    ({"policy": {"file": "~/policy.yaml"}}, "policy.file", "home directory"),
+    ({"dns": {"resolvers": ["dns.example"]}}, "dns.resolvers[0]", "not an address and port"),
+    ({"dns": {"resolvers": ["192.0.2.1:0"]}}, "dns.resolvers[0]", "not an address and port"),
+    ({"dns": {"hosts_file": "nowhere"}}, "dns.hosts_file", "does not exist"),
+    ({"egress": {"source_addresses": ["0.0.0.0"]}}, "egress.source_addresses[0]", "cannot be a source"),
+    ({"guard": {"private": "yes"}}, "guard.private", "deny or allow"),
+    ({"guard": {"allow": ["*"]}}, "guard.allow[0]", "not a network"),
+    ({"upstream": {"trust": []}}, "upstream.trust", "trusts nobody"),
+    ({"upstream": {"trust": "no.pem"}}, "upstream.trust", "does not exist"),
+    ({"upstream": {"trust": ["ca.pem", "no.pem"]}}, "upstream.trust[1]", "does not exist"),
+    ({"limits": {"head_size": "64KB"}}, "limits.head_size", "64KiB"),
+    ({"limits": {"head_size": 5}}, "limits.head_size", "out of bounds"),
+    ({"limits": {"connections": 0}}, "limits.connections", "whole number"),
+    ({"limits": {"connectons": 5}}, "limits.connectons", "did you mean connections?"),
+    ({"timeouts": {"head": 0}}, "timeouts.head", "needs an end"),
+    ({"timeouts": {"head": "30 minutes"}}, "timeouts.head", "unknown unit"),
+    ({"deny": {"style": "Auto"}}, "deny.style", "write auto"),
+    ({"deny": {"opaque": "never"}}, "deny.opaque", "connect or after_200"),
+    ({"deny": {"help_url": "javascript:x"}}, "deny.help_url", "http"),
+    ({"deny": {"help_url": "https://x/{name}"}}, "deny.help_url", "{id}"),
+    ({"deny": {"help_url": "https://x/\r\nX: y"}}, "deny.help_url", "URL"),
+    ({"log": {"path": "x", "stdout": True}}, "log", "keep one"),
+    ({"log": {"stdout": False}}, "log.stdout", "nowhere to go"),
+    ({"log": {"path": "nowhere/x"}}, "log.path", "mkdir -p"),
+    ({"log": {"path": "."}}, "log.path", "is a directory"),
+    ({"admin": {"address": "10.0.0.1"}}, "admin.address", "not a loopback address"),
+    ({"admin": {"port": 3128}}, "admin.port", "choose another"),
+    ({"admin": {"socket": "x" * 120}}, "admin.socket", "107 bytes"),
+    ({"admin": {"socket": "nowhere/x"}}, "admin.socket", "does not exist"),
+    ({"workers": 2}, "workers", "not built yet"),
+    ({"workers": False}, "workers", "not built yet"),
+]
+
+
+@pytest.mark.parametrize(("sections", "path", "message"), WRONG, ids=[f"{case[1]}-{case[2]}" for case in WRONG])
+def test_a_mistake_is_told_with_its_path_and_its_fix(
+    write_config: Write, sections: dict[str, Any], path: str, message: str
+) -> None:
+    """Each at its own place."""
+    found = problems_of(write_config(**sections))
+    assert message in found[path]
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+def test_an_exposed_ca_key_is_refused_with_the_command(write_config: Write, tmp_path: Path, mode: int) -> None:
+    """Whoever reads it can pass for every site."""
+    path = write_config(tls_intercept={"mode": "ENABLED", "ca": CA})
+    load_config(path)
+    os.chmod(tmp_path / "ca.key", mode)
+    message = problems_of(path)["tls_intercept.ca.private_key"]
+    assert f"chmod 0600 {tmp_path / 'ca.key'}" in message
+
+
+def test_files_are_not_looked_for_on_request(write_config: Write) -> None:
+    """Before `netfw ca init` there is no CA."""
+    path = write_config(tls_intercept={"mode": "ENABLED", "ca": {"certificate": "x.pem", "private_key": "x.key"}})
+    assert load_config(path, with_files=False).tls_intercept.enabled
+
+
+def test_a_certificate_that_is_a_link_stays_one(write_config: Write, tmp_path: Path) -> None:
+    """Certificates are renewed by moving links; directories are followed as the kernel does."""
+    (tmp_path / "live.pem").symlink_to(tmp_path / "ca.pem")
+    listener = {
+        **LISTENER,
+        "type": "HTTPS",
+        "certificate": "../" + tmp_path.name + "/live.pem",
+        "private_key": "ca.key",
+    }
+    assert load_config(write_config(listeners=[listener])).listeners[0].certificate == tmp_path / "live.pem"
+
+
+def test_json_is_read_as_well(write_config: Write, tmp_path: Path) -> None:
+    """By its suffix, with lines in problems too."""
+    write_config()
+    path = tmp_path / "proxy.json"
+    path.write_text(json.dumps({"listeners": [LISTENER], "policy": {"file": "policy.yaml"}}, indent=1))
+    assert load_config(path).listeners[0].port == 3128
+    path.write_text(json.dumps({"listeners": [{**LISTENER, "port": -1}], "policy": {"file": "policy.yaml"}}, indent=1))
+    with pytest.raises(ConfigErrors) as caught:
+        load_config(path)
+    assert caught.value.problems[0].line == 7
+
+
+@pytest.mark.parametrize("content", ["", "[]", "x", "- a: b"])
+def test_a_file_without_settings_is_refused(tmp_path: Path, content: str) -> None:
+    """An empty file is no configuration."""
+    path = tmp_path / "proxy.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigErrors, match="holds no settings"):
+        load_config(path)
+
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=10),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=5,
+)
+KNOWN = """
+proxy listeners tls_intercept policy dns egress guard upstream limits timeouts deny log admin workers
+name type address port clients mode ca bypass trust file resolvers head head_size help_url path stdout socket
+""".split()
+sections = st.recursive(
+    values,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KNOWN), inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@given(document=st.dictionaries(st.sampled_from(KNOWN), sections, max_size=6))
+def test_any_document_is_a_configuration_or_problems(tmp_path: Path, document: dict[str, Any]) -> None:
+    """No other exception comes out, whatever is where."""
+    path = tmp_path / "proxy.json"
+    path.write_text(json.dumps(document))
+    try:
+        load_config(path)
+    except ConfigErrors as errors:
+        assert errors.problems
+        assert all(isinstance(problem, Problem) and problem.message for problem in errors.problems)
