@@ -163,11 +163,14 @@ class ProxyProcess:
                 raise RuntimeError(f"the server ended with {self.process.returncode}:\n{self.log}")
             try:
                 self._status = self.status()
-                return self
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                if time.monotonic() > deadline:
-                    self.kill()
-                    raise RuntimeError(f"the server was not ready in time ({error}):\n{self.log}") from None
+                if self._status["state"] == "ready":
+                    return self
+                error: Exception = RuntimeError(f"it is {self._status['state']}")
+            except (OSError, http.client.HTTPException, ValueError) as problem:
+                error = problem
+            if time.monotonic() > deadline:
+                self.kill()
+                raise RuntimeError(f"the server was not ready in time ({error}):\n{self.log}")
             time.sleep(0.02)
 
     def __enter__(self) -> ProxyProcess:
@@ -205,6 +208,13 @@ class ProxyProcess:
             if entry["name"] == listener:
                 return int(entry["port"])
         raise KeyError(listener)
+
+    def wait_until(self, holds: Callable[[], bool], timeout: float = RECORD_SECONDS) -> None:
+        """Until `holds()`; AssertionError with the status when it takes too long."""
+        deadline = time.monotonic() + timeout
+        while not holds():
+            assert time.monotonic() < deadline, self.status()
+            time.sleep(0.02)
 
     @property
     def pid(self) -> int:

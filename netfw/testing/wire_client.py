@@ -247,3 +247,44 @@ class WireClient:
                 context.set_alpn_protocols(list(alpn))
         self.sock = context.wrap_socket(self.sock, server_hostname=server_name, suppress_ragged_eofs=False)
         return self.sock
+
+
+class ConnectRefused(AssertionError):
+    """CONNECT was not answered with 200; `response` is what came."""
+
+    def __init__(self, response: WireResponse) -> None:
+        super().__init__(response.head)
+        self.response = response
+
+
+class RoutedClient(WireClient):
+    """A client that reaches HOST:PORT through a proxy in one of four ways.
+
+    "absolute": requests in absolute-form; "tunnel": CONNECT and plain HTTP inside; "tls": CONNECT and TLS inside, which
+    must be proven by the CA file `trust` (the proxy's own where it intercepts, the origins' where it passes through).
+    """
+
+    def __init__(
+        self, proxy_port: int, way: str, host: str, port: int, *, trust: Path | None = None, timeout: float = 20.0
+    ) -> None:
+        super().__init__(proxy_port, timeout=timeout)
+        self.authority = f"{host}:{port}"
+        self.prefix = f"http://{self.authority}" if way == "absolute" else ""
+        if way == "absolute":
+            return
+        response = self.connect(self.authority)
+        if response.status != 200:
+            raise ConnectRefused(response)
+        if way == "tls":
+            self.start_tls(trust, host.strip("[]"))
+
+    def fetch(
+        self,
+        path: str,
+        *fields: str,
+        method: str = "GET",
+        body: bytes = b"",
+        sink: Callable[[bytes], None] | None = None,
+    ) -> WireResponse:
+        """One request for `path` at the origin, and its answer."""
+        return self.ask(method, self.prefix + path, self.authority, *fields, body=body, sink=sink)

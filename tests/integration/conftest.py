@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from netfw.testing.pki import TestAuthority
 
 from netfw.testing.dns_server import DnsServer
 from netfw.testing.origins import HttpOrigin
+from netfw.testing.pki import TestAuthority
 from netfw.testing.proxy_process import (
     ProxyProcess,
     condition,
