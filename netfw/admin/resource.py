@@ -66,8 +66,8 @@ def _text(status: int, words: str) -> Answer:
 class AdminResource(Resource):
     """All paths in one table; nothing of a request is ever repeated in an answer.
 
-    `reload()` returns a Deferred of `{"ok": bool, "generation": int, "problems": [str]}`. It runs once at a time, and to its
-    end also when whoever asked has gone.
+    `reload()` returns a Deferred of `{"ok": bool, "generation": int, "problems": [str]}`. It runs once at a time, and
+    to its end also when whoever asked has gone.
     """
 
     isLeaf = True

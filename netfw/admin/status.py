@@ -1,7 +1,7 @@
 """What the process says of itself: the dict behind `/status`, `/healthz` and `/readyz`.
 
-It asks others when somebody looks, and keeps nothing but what only it knows: when it started, how far it is, and how the
-last reload ended. The rest is wired in by `service.assembly`.
+It asks others when somebody looks, and keeps nothing but what only it knows: when it started, how far it is, and how
+the last reload ended. The rest is wired in by `service.assembly`.
 """
 
 from __future__ import annotations

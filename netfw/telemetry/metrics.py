@@ -1,8 +1,8 @@
 """The counters, and how they read to Prometheus.
 
 Counting is plain additions (the hot path); a collector turns them into families when somebody asks. Label values come
-from closed sets: never a host, a path or a client. Words that come from elsewhere (error tokens, TLS alerts, reasons) go
-through `Words`, which has a cap; rule groups come from loaded policies only, and have one too.
+from closed sets: never a host, a path or a client. Words that come from elsewhere (error tokens, TLS alerts, reasons)
+go through `Words`, which has a cap; rule groups come from loaded policies only, and have one too.
 
 Names and units: Prometheus's own conventions (base units, `_total`).
 """

@@ -40,9 +40,7 @@ def _match_fragment(match: Match, phase: Phase) -> str:
     if kept is not None and kept[0] is rule and kept[1] is action and kept[2] is phase:
         return kept[3]
     rule_id = f"{rule.group}/{rule.name}" if rule.group else rule.name
-    fragment = (
-        f'{{"rule_id":{quote(rule_id)},"hook":{quote(phase.hook)},"action":{quote(action.name.lower())}}}'
-    )
+    fragment = f'{{"rule_id":{quote(rule_id)},"hook":{quote(phase.hook)},"action":{quote(action.name.lower())}}}'
     if len(_matches) >= _KEPT:
         _matches.clear()
     _matches[key] = (rule, action, phase, fragment)
@@ -102,7 +100,8 @@ def _destination_members(exchange: RecordedExchange) -> str:
                 shown = f"{shown}:{port}"
         query = exchange.query
         members += (
-            f'"url":{{"scheme":{quote(scheme or "")},"authority":{quote(shown)},"path":{quote(path_text(exchange.path))},'
+            f'"url":{{"scheme":{quote(scheme or "")},"authority":{quote(shown)},'
+            f'"path":{quote(path_text(exchange.path))},'
             f'"query":{quote(query_text(query)) if query else _EMPTY},"fragment":""}},'
         )
     return members

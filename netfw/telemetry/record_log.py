@@ -31,6 +31,7 @@ GATHER = 0.05
 RETRY = 1.0
 COMPLAIN = 60.0
 _BATCH = 2048
+_BUSY = 0.01
 _FLAGS = os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -70,6 +71,7 @@ class RecordLog:
         self._asleep = False
         self._wake = Event()
         self._closing = False
+        self._close_by = 0.0
         self._reopen = False
         self._failing = False
         self._descriptor: int | None = None
@@ -118,6 +120,7 @@ class RecordLog:
 
     def close(self, timeout: float = 5.0) -> bool:
         """Write what waits, for at most `timeout` seconds. True when all of it is written; what is not, is dropped."""
+        self._close_by = monotonic() + timeout
         self._closing = True
         self._wake.set()
         thread, self._thread = self._thread, None
@@ -136,8 +139,8 @@ class RecordLog:
         wait = 0.0
         while True:
             try:
-                if wait and not self._closing:
-                    self._wake.wait(wait)
+                if wait:
+                    self._wake.wait(min(wait, _BUSY) if self._closing else wait)
                 self._wake.clear()
                 if self._reopen:
                     self._reopen = False
@@ -147,7 +150,7 @@ class RecordLog:
                 # A bug here must not end the log silently.
                 self._failed(error)
                 wait = self._retry
-            if self._closing and (wait != 0.0 or not self._waiting()):
+            if self._closing and (self._failing or not self._waiting() or monotonic() >= self._close_by):
                 break
         self._give_up()
 
@@ -163,14 +166,13 @@ class RecordLog:
                 self._wake.wait()
             self._asleep = False
             return 0.0 if self._closing else self._gather
-        if not self._write_batch():
-            return self._retry
-        if len(self._queue) >= _BATCH:
-            return 0.0
-        return 0.0 if self._closing or not self._queue else self._gather
+        wait = self._write_batch()
+        if wait or self._rest or self._closing or not self._queue or len(self._queue) >= _BATCH:
+            return wait
+        return self._gather
 
-    def _write_batch(self) -> bool:
-        """Write what is left of the last batch, else the next one. False when the file did not take it all."""
+    def _write_batch(self) -> float:
+        """Write what is left of the last batch, else the next one. Return how long to wait before the next try."""
         if not self._rest:
             pop = self._queue.popleft
             self._batch = [pop() for _ in range(min(len(self._queue), _BATCH))]
@@ -181,18 +183,17 @@ class RecordLog:
                 self._open()
             taken = os.write(self._descriptor, self._rest)  # type: ignore[arg-type]  # _open sets it or raises
         except BlockingIOError:
-            return False
+            return _BUSY  # somebody made our standard output non-blocking
         except OSError as error:
             self._failed(error)
-            return False
+            return self._retry
         self._rest = self._rest[taken:]
-        if self._rest:
-            return False
-        self._done(len(self._batch))
-        return True
+        if not self._rest:
+            self._done()
+        return 0.0
 
-    def _done(self, records: int) -> None:
-        self.written += records
+    def _done(self) -> None:
+        self.written += len(self._batch)
         self._bytes_gone += sum(map(len, self._batch))
         self._batch = []
         if self._failing:

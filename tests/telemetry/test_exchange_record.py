@@ -151,9 +151,7 @@ def test_tunnel_members(make: Any) -> None:
 def test_a_default_alert_is_two_entries(make: Any) -> None:
     """A default action of ALERT is told as an alert and an allow of the rule `default`."""
     rule = RuleRef("", "default", Phase.PRE_DNS)
-    decision = Decision(
-        Phase.PRE_DNS, Action.ALLOW, rule, (Match(rule, Action.ALERT), Match(rule, Action.ALLOW)), None
-    )
+    decision = Decision(Phase.PRE_DNS, Action.ALLOW, rule, (Match(rule, Action.ALERT), Match(rule, Action.ALLOW)), None)
     record = build_record(make.exchange(decisions=[decision]))
     assert [entry["action"] for entry in record["all_matches"]["matches"]] == ["alert", "allow"]
     assert record["first_alert_match"] == "default"

@@ -23,7 +23,7 @@ HOSTILE = (
     "\\u000a",
     "x" * 5000,
 )
-text = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(), max_size=40), st.text("a%=&;@/\"\\\n", max_size=40))
+text = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(), max_size=40), st.text('a%=&;@/"\\\n', max_size=40))
 raw = st.one_of(
     st.binary(max_size=60),
     st.sampled_from([line.encode("utf-8", "surrogatepass") for line in HOSTILE]),
@@ -38,7 +38,9 @@ def optional(strategy: Any) -> Any:
     return st.one_of(st.none(), strategy)
 
 
-RULES = [RuleRef(group, name, phase) for group, name in (("", "default"), ("g", 'r"\n'), ("\u202e", "x")) for phase in Phase]
+RULES = [
+    RuleRef(group, name, phase) for group, name in (("", "default"), ("g", 'r"\n'), ("\u202e", "x")) for phase in Phase
+]
 rules = st.sampled_from(RULES)
 matches = st.builds(Match, rules, st.sampled_from(Action))
 decisions = st.builds(

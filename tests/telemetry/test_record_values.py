@@ -8,19 +8,21 @@ from hypothesis import strategies as st
 
 from netfw.telemetry.record_values import VALUE_LIMIT, cut, is_secret_name, path_text, peer_text, query_text
 
+SECRETS = """
+    token access_token id_token X-Amz-Security-Token X-Amz-Signature X-Amz-Credential sig key api_key apikey apiKey
+    API-KEY AWSAccessKeyId client_secret password passwd pass pwd code auth authCode oauth_token code_verifier jwt sid
+    session SessionID SAMLResponse assertion ticket tok%65n %6bey hmac Authorization x.key user[password]
+"""
+NO_SECRETS = "page q author keyword design assign encoding codec state lang monkeys signal x"
 
-@pytest.mark.parametrize(
-    "name",
-    "token access_token id_token X-Amz-Security-Token X-Amz-Signature X-Amz-Credential sig key api_key apikey apiKey"
-    " API-KEY AWSAccessKeyId client_secret password passwd pass pwd code auth authCode oauth_verifier_token code_verifier"
-    " jwt sid session SessionID SAMLResponse assertion ticket tok%65n %6bey hmac Authorization x.key user[password]".split(),
-)
+
+@pytest.mark.parametrize("name", SECRETS.split())
 def test_names_of_secrets(name: str) -> None:
     """A name that says secret in any usual spelling is one."""
     assert is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", "page q author keyword design assign encoding codec state lang monkeys signal x".split())
+@pytest.mark.parametrize("name", NO_SECRETS.split())
 def test_names_that_only_look_alike(name: str) -> None:
     """Words that only contain such letters are none: a record must stay useful."""
     assert not is_secret_name(name)
