@@ -13,7 +13,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
@@ -103,7 +103,7 @@ class TestAuthority:
             builder = builder.add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
             )
-        self.certificate = builder.sign(signer, _digest(signer, None))
+        self.certificate = builder.sign(signer, _digest(signer))
 
     @property
     def certificate_pem(self) -> bytes:
@@ -133,7 +133,7 @@ class TestAuthority:
         not_before: datetime | None = None,
         not_after: datetime | None = None,
         key: str = "P-256",
-        digest: hashes.HashAlgorithm | None = None,
+        sha1: bool = False,
         purpose: x509.ObjectIdentifier | None = SERVER_AUTH,
         other_names: tuple[x509.GeneralName, ...] = (),
         with_chain: bool = True,
@@ -142,7 +142,7 @@ class TestAuthority:
         """A server certificate for these names and addresses: (certificate and chain, private key), both PEM.
 
         Without names there is no subjectAltName, whatever `common_name` says. `with_chain` False leaves the intermediate
-        certificates out. `self_signed` has the certificate's own key sign it.
+        certificates out. `self_signed` has the certificate's own key sign it. `sha1` needs an authority with an RSA key.
         """
         leaf_key = make_key(key)
         public_key = leaf_key.public_key()
@@ -169,15 +169,24 @@ class TestAuthority:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=not subject)
         if purpose is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
-        certificate = builder.sign(signer, _digest(signer, digest))
+        certificate = builder.sign(signer, _digest(signer))
+        if sha1:
+            certificate = _with_sha1(certificate, signer)
         chain = self.chain_pem if with_chain and not self_signed else b""
         return pem_of(certificate) + chain, key_pem_of(leaf_key)
 
 
-def _digest(signer: Any, digest: hashes.HashAlgorithm | None) -> Any:
-    if isinstance(signer, ed25519.Ed25519PrivateKey):
-        return None
-    return digest or hashes.SHA256()
+def _digest(signer: Any) -> Any:
+    return None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+
+
+def _with_sha1(certificate: x509.Certificate, signer: rsa.RSAPrivateKey) -> x509.Certificate:
+    """The same certificate signed over SHA-1, which `cryptography` makes no more: both identifiers have the same length."""
+    sha256_with_rsa, sha1_with_rsa = bytes.fromhex("2a864886f70d01010b"), bytes.fromhex("2a864886f70d010105")
+    der = certificate.public_bytes(serialization.Encoding.DER).replace(sha256_with_rsa, sha1_with_rsa)
+    to_be_signed = certificate.tbs_certificate_bytes.replace(sha256_with_rsa, sha1_with_rsa)
+    signature = signer.sign(to_be_signed, padding.PKCS1v15(), hashes.SHA1())
+    return x509.load_der_x509_certificate(der.replace(certificate.signature, signature))
 
 
 def random_name() -> str:
