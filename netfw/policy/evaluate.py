@@ -7,45 +7,64 @@ possible outcome is the same action the result is that action, in the name of th
 
 from __future__ import annotations
 
-from netfw.policy.checks import FALSE, PENDING, TRUE
-from netfw.policy.compile import CompiledPolicy
+from collections.abc import Sequence
+
+from netfw.policy.checks import FALSE, TRUE
+from netfw.policy.compile import CompiledPolicy, CompiledRule
 from netfw.policy.decision import Decision, Match, Open
 from netfw.policy.facts import Facts
 from netfw.policy.model import Action, Phase
+
+_NONE: frozenset[int] = frozenset()
 
 
 def evaluate(policy: CompiledPolicy, phase: Phase, facts: Facts) -> Decision | Open:
     """The decision of a phase, or Open. Raises nothing but what a bug raises; a caller turns that into a denial."""
     program = policy.programs[phase.order]
+    found: list[Sequence[int]] = []
+    late = _NONE
+    for index in program.indexes:
+        if index.collect(facts, found):  # type: ignore[arg-type]  # indexes only append
+            found.append(index.late)
+            late = late | index.late_set if late else index.late_set
+    if program.residual:
+        found.append(program.residual)
+    if not found:
+        return program.default
+    positions = found[0] if len(found) == 1 else sorted(set().union(*found))
     alerts: list[Match] = []
-    waiting: dict[Action, Open] = {}
+    waiting: dict[Action, CompiledRule] | None = None
     outcome = program.default
-    for rule in program.rules:
-        if rule.not_after <= facts.time:
-            continue
-        state = TRUE
+    rules = program.rules
+    for position in positions:
+        rule = rules[position]
+        certain = not late or position not in late
         for check in rule.checks:
             result = check(facts)
+            if result == TRUE:
+                continue
             if result == FALSE:
-                state = FALSE
                 break
-            if result == PENDING:
-                state = PENDING
-        if state == FALSE:
-            continue
-        if rule.decision is None:
-            if state == TRUE:
-                alerts.append(rule.match)
-        elif state == PENDING:
-            waiting.setdefault(rule.action, Open(phase, rule.ref))
-            if len(waiting) == 2:
-                return next(iter(waiting.values()))
+            certain = False
         else:
-            outcome = rule.decision
-            break
-    for action, still_open in waiting.items():
-        if action is not outcome.action:
-            return still_open
+            if rule.not_after <= facts.time:
+                continue
+            decision = rule.decision
+            if certain:
+                if decision is None:
+                    alerts.append(rule.match)
+                    continue
+                outcome = decision
+                break
+            if decision is not None:
+                if waiting is None:
+                    waiting = {rule.action: rule}
+                elif rule.action not in waiting:
+                    return Open(phase, next(iter(waiting.values())).ref)
+    if waiting is not None:
+        first = next(iter(waiting.values()))
+        if first.action is not outcome.action:
+            return Open(phase, first.ref)
     if alerts:
         return Decision(phase, outcome.action, outcome.rule, (*alerts, *outcome.matches), outcome.reason)
     return outcome

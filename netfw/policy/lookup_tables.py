@@ -1,0 +1,121 @@
+"""Sorted tables that find everything a text or an address falls under with one bisection.
+
+Both rest on nesting: of two literal heads of a text one is the head of the other, and of two networks that share an
+address one contains the other. So each entry knows its parent, and a lookup climbs from the nearest entry upwards.
+`finish` is a generator, so that a large table is put in order in slices.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Generator
+from typing import Any, Generic, TypeVar
+
+Entry = TypeVar("Entry")
+
+_SLICE = 8192
+
+
+def sort_in_slices(items: list[Any]) -> Generator[None, None, None]:
+    """Sort a list in place, a slice at a time: each step merges one sorted slice into what is sorted already."""
+    pending = items[:]
+    items.clear()
+    for start in range(0, len(pending), _SLICE):
+        items += sorted(pending[start : start + _SLICE])
+        items.sort()
+        yield
+
+
+class HeadTable(Generic[Entry]):
+    """Literal heads of texts. Give it reversed texts and it is a table of tails."""
+
+    __slots__ = ("_entries", "_heads", "_parents", "_rows")
+
+    def __init__(self) -> None:
+        self._entries: dict[bytes, Entry] = {}
+        self._heads: list[bytes] = []
+        self._parents: list[int] = []
+        self._rows: list[Entry] = []
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def setdefault(self, head: bytes, entry: Entry) -> Entry:
+        """The entry of a head, `entry` when it is a new one."""
+        return self._entries.setdefault(head, entry)
+
+    def finish(self) -> Generator[None, None, None]:
+        """Put the table in order; nothing may be added afterwards."""
+        self._heads = list(self._entries)
+        yield from sort_in_slices(self._heads)
+        above: list[int] = []
+        for place, head in enumerate(self._heads):
+            while above and not head.startswith(self._heads[above[-1]]):
+                above.pop()
+            self._parents.append(above[-1] if above else -1)
+            above.append(place)
+            self._rows.append(self._entries[head])
+            if place % _SLICE == 0:
+                yield
+
+    def find(self, text: bytes) -> list[Entry]:
+        """The entries of every head that the text begins with."""
+        heads, parents = self._heads, self._parents
+        place = bisect_right(heads, text) - 1
+        found = []
+        while place >= 0:
+            if text.startswith(heads[place]):
+                found.append(self._rows[place])
+            place = parents[place]
+        return found
+
+
+class NetworkTable:
+    """Networks of one IP version as ranges of integers that nest or are apart, each with the positions of rules."""
+
+    __slots__ = ("_firsts", "_lasts", "_parents", "_positions", "_ranges")
+
+    def __init__(self) -> None:
+        self._ranges: dict[tuple[int, int], list[int]] = {}
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        self._parents: list[int] = []
+        self._positions: list[list[int]] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._ranges)
+
+    def add(self, first: int, last: int, position: int) -> None:
+        """Note that the rule at `position` names this network. Positions come in ascending order."""
+        add_position(self._ranges.setdefault((first, -last), []), position)
+
+    def finish(self) -> Generator[None, None, None]:
+        """Put the table in order; nothing may be added afterwards."""
+        order = list(self._ranges)
+        yield from sort_in_slices(order)
+        above: list[int] = []
+        for place, (first, minus_last) in enumerate(order):
+            while above and self._lasts[above[-1]] < first:
+                above.pop()
+            self._firsts.append(first)
+            self._lasts.append(-minus_last)
+            self._parents.append(above[-1] if above else -1)
+            self._positions.append(self._ranges[first, minus_last])
+            above.append(place)
+            if place % _SLICE == 0:
+                yield
+
+    def find(self, number: int, found: list[list[int]]) -> None:
+        """Append the positions of every network that holds the address."""
+        place = bisect_right(self._firsts, number) - 1
+        lasts, parents = self._lasts, self._parents
+        while place >= 0:
+            if number <= lasts[place]:
+                found.append(self._positions[place])
+            place = parents[place]
+
+
+def add_position(positions: list[int], position: int) -> None:
+    """Append a position once."""
+    if not positions or positions[-1] != position:
+        positions.append(position)
