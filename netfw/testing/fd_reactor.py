@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -52,31 +53,27 @@ class FdReactor(Clock):
     def getWriters(self) -> list[Any]:
         return list(self._writers.values())
 
-    def turn(self) -> None:
-        """What a reactor does between two waits: due calls, then what descriptors have for us, without waiting."""
+    def turn(self, wait: float = 0.0) -> None:
+        """One turn: the calls that are due, then what descriptors have for us within `wait` seconds of real time."""
         self.advance(0)
         poll = select.poll()
         for fd in {*self._readers, *self._writers}:
             flags = (select.POLLIN if fd in self._readers else 0) | (select.POLLOUT if fd in self._writers else 0)
             poll.register(fd, flags)
-        for fd, event in poll.poll(0):
+        for fd, event in poll.poll(wait * 1000):
             # Looked up now, as epoll's reactor does: a descriptor may have changed hands in this very turn.
             selectable = self._readers.get(fd) or self._writers.get(fd)
             if selectable is not None:
                 self._dispatch(selectable, fd, event)
 
-    def turn_until(self, condition: Callable[[], object], turns: int = 2000) -> None:
-        """Turn until the condition holds; AssertionError when it does not within so many turns."""
-        for _ in range(turns):
-            if condition():
-                return
-            self.turn()
-        raise AssertionError(f"not within {turns} turns: {condition}")
+    def turn_until(self, condition: Callable[[], object], seconds: float = 5.0) -> None:
+        """Turn until the condition holds; AssertionError when it does not within so many seconds of real time."""
+        turn_until(self.turn, condition, seconds)
 
     def settle(self, turns: int = 5) -> None:
         """A few turns more, for what must not happen."""
         for _ in range(turns):
-            self.turn()
+            self.turn(0.001)
 
     def disconnect_all(self) -> None:
         """What a reactor does when it ends."""
@@ -111,6 +108,15 @@ class FdReactor(Clock):
         else:
             self.removeWriter(selectable)
             selectable.connectionLost(Failure(problem))
+
+
+def turn_until(turn: Callable[[float], object], condition: Callable[[], object], seconds: float = 5.0) -> None:
+    """Turn any reactor, waiting a millisecond at most each time, until the condition holds."""
+    end = monotonic() + seconds
+    while not condition():
+        if monotonic() > end:
+            raise AssertionError(f"not within {seconds} s: {condition}")
+        turn(0.001)
 
 
 def _descriptor(selectable: Any) -> int:

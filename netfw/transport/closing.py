@@ -53,10 +53,14 @@ def linger(
     drop the answer that it has not handed out yet. The protocol gets no more data; it is told `connectionLost` as
     always.
 
-    Anything but a Stream cannot end one side alone: it is closed by `close`.
+    A transport with a method `linger` of its own, such as a TlsStream, does it its own way; any other is closed by `close`.
     """
     if not isinstance(transport, Stream):
-        close(transport, deadlines, abort_timeout)
+        own_way = getattr(transport, "linger", None)
+        if own_way is not None:
+            own_way(size=size, timeout=timeout)
+        else:
+            close(transport, deadlines, abort_timeout)
         return
     if not transport.connected or transport.disconnecting:
         return

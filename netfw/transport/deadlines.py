@@ -149,13 +149,16 @@ class Deadlines:
         # Set before any callback runs, so that a callback that starts a deadline does not start a second sweep.
         self._wait_for_next_tick(now)
         for number in due:
-            for deadline in list(self._buckets.pop(number)):
-                if deadline._wheel is None or deadline._tick != number:
+            bucket = self._buckets.get(number, {})
+            for deadline in list(bucket):
+                if deadline not in bucket:
                     continue  # an earlier callback of this sweep cancelled or moved it
+                del bucket[deadline]
                 if deadline._due > now:
                     self._file(deadline)
                 else:
                     self._fire(deadline)
+            self._buckets.pop(number, None)
         if not self._count:
             self._rest()
 
