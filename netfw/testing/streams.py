@@ -1,4 +1,4 @@
-"""Both ends of a connection under a test: the transport with a protocol that remembers, and a peer that is a bare socket.
+"""Both ends of a connection under a test: a transport with a protocol that remembers, and a bare socket as its peer.
 
 In this room: `Recorder` and its kin, `Peer`, `Wire`, and a wire over a socketpair. For tests.
 """

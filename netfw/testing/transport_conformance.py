@@ -47,7 +47,7 @@ class TransportConformance:
         wire = self._open(Recorder())
         if self.declares_interface:
             assert verifyObject(IByteTransport, wire.transport)
-        assert 1 == wire.protocol.made
+        assert wire.protocol.made == 1
 
     def test_receives_in_order(self) -> None:
         """What the peer sends arrives whole and in order."""
@@ -92,7 +92,7 @@ class TransportConformance:
         wire.transport.write(BIG)
         for _ in range(5):
             wire.settle()
-        assert "pause" == producer.asked[-1]
+        assert producer.asked[-1] == "pause"
         wire.until(lambda: wire.peer.read() is None or len(wire.peer.data) == 2 * len(BIG))
         wire.until(lambda: producer.asked[-1] == "resume")
 
@@ -103,7 +103,7 @@ class TransportConformance:
         wire.transport.registerProducer(producer, True)
         wire.transport.write(b"x" * 1000)
         wire.settle()
-        assert [] == producer.asked
+        assert producer.asked == []
 
     def test_a_producer_is_stopped_when_the_connection_is_lost(self) -> None:
         """A producer whose consumer is gone is told so, once."""
@@ -113,7 +113,7 @@ class TransportConformance:
         wire.transport.abortConnection()
         wire.until(lambda: wire.protocol.lost)
         wire.settle()
-        assert ["stop"] == producer.asked
+        assert producer.asked == ["stop"]
 
     def test_a_forgotten_producer_is_told_nothing(self) -> None:
         """After unregisterProducer the transport asks nothing of it."""
@@ -123,7 +123,7 @@ class TransportConformance:
         wire.transport.unregisterProducer()
         wire.transport.write(BIG)
         wire.settle()
-        assert [] == producer.asked
+        assert producer.asked == []
 
     def test_pausing_stops_reading(self) -> None:
         """Nothing is delivered while paused; nothing is lost by it."""
@@ -131,16 +131,16 @@ class TransportConformance:
         wire.transport.pauseProducing()
         wire.peer.send(b"held")
         wire.settle()
-        assert [] == wire.protocol.chunks
+        assert wire.protocol.chunks == []
         wire.transport.resumeProducing()
         wire.until(lambda: wire.protocol.data == b"held")
 
     def test_pausing_inside_data_received(self) -> None:
         """A protocol that pauses in dataReceived gets no more until it resumes."""
-        wire = self._open(Recorder(lambda protocol, data: protocol.transport.pauseProducing()))
+        wire = self._open(Recorder(lambda protocol, _data: protocol.transport.pauseProducing()))
         wire.send_all(BIG[: 1 << 16])
         wire.settle()
-        assert 1 == len(wire.protocol.chunks)
+        assert len(wire.protocol.chunks) == 1
         for _ in range(1000):
             if len(wire.protocol.data) == 1 << 16:
                 break
@@ -165,7 +165,7 @@ class TransportConformance:
         wire.transport.loseConnection()
         wire.transport.loseConnection()
         wire.settle()
-        assert [] == wire.protocol.lost
+        assert wire.protocol.lost == []
         assert wire.read_until_end() == BIG
         assert not wire.peer.was_reset
         self._finish(wire)
@@ -174,13 +174,13 @@ class TransportConformance:
     def test_lose_connection_inside_data_received(self) -> None:
         """connectionLost does not come while the protocol is inside its own dataReceived."""
 
-        def answer_and_close(protocol: Any, data: bytes) -> None:
+        def answer_and_close(protocol: Any, _data: bytes) -> None:
             protocol.transport.write(b"bye")
             protocol.transport.loseConnection()
 
         wire = self._open(Recorder(answer_and_close))
         wire.peer.send(b"hello")
-        assert b"bye" == wire.read_until_end()
+        assert wire.read_until_end() == b"bye"
         self._finish(wire)
         assert not wire.protocol.lost_inside
         assert isinstance(wire.protocol.reason, ConnectionDone)
@@ -194,14 +194,14 @@ class TransportConformance:
         except ConnectionError:
             pass
         wire.settle()
-        assert [] == wire.protocol.chunks
+        assert wire.protocol.chunks == []
 
     def test_abort(self) -> None:
         """abortConnection drops what waits; the protocol is told ConnectionAborted once; the peer sees a reset."""
         wire = self._open(Recorder())
         wire.transport.write(BIG)
         wire.transport.abortConnection()
-        assert [] == wire.protocol.lost, "told before the call returned"
+        assert wire.protocol.lost == [], "told before the call returned"
         wire.until(lambda: wire.protocol.lost)
         wire.read_until_end()
         assert len(wire.peer.data) < len(BIG)
@@ -211,7 +211,7 @@ class TransportConformance:
 
     def test_abort_inside_data_received(self) -> None:
         """connectionLost does not come while the protocol is inside its own dataReceived."""
-        wire = self._open(Recorder(lambda protocol, data: protocol.transport.abortConnection()))
+        wire = self._open(Recorder(lambda protocol, _data: protocol.transport.abortConnection()))
         wire.peer.send(b"x")
         wire.until(lambda: wire.protocol.lost)
         assert not wire.protocol.lost_inside
@@ -234,7 +234,7 @@ class TransportConformance:
         wire.peer.send(b"last words")
         wire.peer.close()
         self._finish(wire)
-        assert b"last words" == wire.protocol.data
+        assert wire.protocol.data == b"last words"
         assert isinstance(wire.protocol.reason, ConnectionDone)
 
     def test_the_peer_resets(self) -> None:
@@ -270,12 +270,12 @@ class TransportConformance:
         transport.loseConnection()
         transport.abortConnection()
         wire.settle()
-        assert 1 == len(wire.protocol.lost)
+        assert len(wire.protocol.lost) == 1
 
     def test_a_failing_protocol_loses_its_connection(self) -> None:
         """What dataReceived raises ends this connection, and is the reason that the protocol is told."""
 
-        def fail(protocol: Any, data: bytes) -> None:
+        def fail(_protocol: Any, _data: bytes) -> None:
             raise Problem
 
         wire = self._open(Recorder(fail))
@@ -293,7 +293,7 @@ class TransportConformance:
         wire.peer.send(b"question")
         wire.peer.end()
         wire.until(lambda: protocol.ends)
-        assert (b"question", ["read"], []) == (protocol.data, protocol.ends, protocol.lost)
+        assert (protocol.data, protocol.ends, protocol.lost) == (b"question", ["read"], [])
         wire.transport.write(BIG)
         wire.transport.loseConnection()
         assert wire.read_until_end() == BIG
@@ -313,7 +313,7 @@ class TransportConformance:
         wire.transport.write(b"too late")
         wire.peer.send(b"answer")
         wire.until(lambda: protocol.data == b"answer")
-        assert [] == protocol.lost
+        assert protocol.lost == []
         wire.transport.loseConnection()
         self._finish(wire)
         assert isinstance(protocol.reason, ConnectionDone)
@@ -331,4 +331,4 @@ class TransportConformance:
         """The connection ends, and is reported exactly once."""
         wire.until(lambda: wire.protocol.lost)
         wire.settle()
-        assert 1 == len(wire.protocol.lost)
+        assert len(wire.protocol.lost) == 1

@@ -32,9 +32,9 @@ def test_fires_once_with_its_arguments(clock, deadlines, fired):
     deadline = deadlines.start(1, fired.append, "x")
     assert deadline.active
     clock.pump([0.25] * 12)
-    assert ["x"] == fired
+    assert fired == ["x"]
     assert not deadline.active
-    assert 0 == len(deadlines)
+    assert len(deadlines) == 0
 
 
 @given(st.floats(0, 100), st.floats(0, 50), st.sampled_from([0.1, 0.25, 0.3, 1.0]))
@@ -48,7 +48,7 @@ def test_fires_in_its_tick(start, seconds, granularity):
         calls = clock.getDelayedCalls()
         if calls:
             clock.advance(calls[0].getTime() - clock.seconds())
-    assert 1 == len(times)
+    assert len(times) == 1
     assert start + seconds <= times[0] <= start + seconds + granularity * 1.51
 
 
@@ -58,9 +58,9 @@ def test_restart_pushes_back(clock, deadlines, fired):
     for _ in range(10):
         clock.advance(0.75)
         deadline.restart(1)
-    assert [] == fired
+    assert fired == []
     clock.pump([0.25] * 5)
-    assert [1] == fired
+    assert fired == [1]
 
 
 def test_restart_can_shorten(clock, deadlines, fired):
@@ -69,14 +69,14 @@ def test_restart_can_shorten(clock, deadlines, fired):
     clock.advance(0.25)
     deadline.restart(1)
     clock.pump([0.25] * 5)
-    assert [1] == fired
+    assert fired == [1]
 
 
 def test_restart_makes_no_delayed_call(clock, deadlines):
     """However many deadlines, and however often restarted, there is one delayed call."""
     for _ in range(100):
         deadlines.start(10, list).restart(20)
-    assert 1 == len(clock.getDelayedCalls())
+    assert len(clock.getDelayedCalls()) == 1
 
 
 def test_cancelled_never_fires(clock, deadlines, fired):
@@ -86,8 +86,8 @@ def test_cancelled_never_fires(clock, deadlines, fired):
     deadline.cancel()
     deadline.restart(1)
     clock.pump([0.25] * 20)
-    assert [] == fired
-    assert 0 == len(deadlines)
+    assert fired == []
+    assert len(deadlines) == 0
 
 
 def test_no_delayed_call_is_left(clock, deadlines):
@@ -96,7 +96,7 @@ def test_no_delayed_call_is_left(clock, deadlines):
     clock.advance(1)
     deadline.cancel()
     clock.advance(0.25)
-    assert [] == clock.getDelayedCalls()
+    assert clock.getDelayedCalls() == []
 
 
 def test_starts_again_after_rest(clock, deadlines, fired):
@@ -106,9 +106,9 @@ def test_starts_again_after_rest(clock, deadlines, fired):
     clock.advance(1000)
     deadlines.start(1, fired.append, 2)
     clock.advance(0.75)
-    assert [1] == fired
+    assert fired == [1]
     clock.pump([0.25] * 2)
-    assert [1, 2] == fired
+    assert fired == [1, 2]
 
 
 def test_stop_cancels_all(clock, deadlines, fired):
@@ -116,9 +116,9 @@ def test_stop_cancels_all(clock, deadlines, fired):
     for seconds in (1, 2, 300):
         deadlines.start(seconds, fired.append, seconds)
     deadlines.stop()
-    assert (0, []) == (len(deadlines), clock.getDelayedCalls())
+    assert (len(deadlines), clock.getDelayedCalls()) == (0, [])
     clock.advance(1000)
-    assert [] == fired
+    assert fired == []
 
 
 def test_a_callback_may_start_and_cancel_others(clock, deadlines, fired):
@@ -133,10 +133,10 @@ def test_a_callback_may_start_and_cancel_others(clock, deadlines, fired):
     deadlines.start(1, first)
     others.append(deadlines.start(1, fired.append, "second"))
     clock.advance(1.25)
-    assert ["first"] == fired
-    assert 1 == len(clock.getDelayedCalls())
+    assert fired == ["first"]
+    assert len(clock.getDelayedCalls()) == 1
     clock.pump([0.25] * 5)
-    assert ["first", "third"] == fired
+    assert fired == ["first", "third"]
 
 
 def test_a_callback_may_restart_others(clock, deadlines, fired):
@@ -145,9 +145,9 @@ def test_a_callback_may_restart_others(clock, deadlines, fired):
     deadlines.start(1, lambda: others[0].restart(5))
     others.append(deadlines.start(1, fired.append, 1))
     clock.advance(1.25)
-    assert [] == fired
+    assert fired == []
     clock.pump([0.25] * 21)
-    assert [1] == fired
+    assert fired == [1]
 
 
 def test_a_callback_may_stop_the_sweep(clock, deadlines, fired):
@@ -155,7 +155,7 @@ def test_a_callback_may_stop_the_sweep(clock, deadlines, fired):
     deadlines.start(1, deadlines.stop)
     deadlines.start(1, fired.append, 1)
     clock.advance(1.25)
-    assert ([], []) == (fired, clock.getDelayedCalls())
+    assert (fired, clock.getDelayedCalls()) == ([], [])
 
 
 def test_a_failing_callback_is_logged_and_stops_nothing(clock, deadlines, fired):
@@ -174,8 +174,8 @@ def test_a_failing_callback_is_logged_and_stops_nothing(clock, deadlines, fired)
         clock.pump([0.25] * 5)
     finally:
         globalLogPublisher.removeObserver(events.append)
-    assert [1, 2] == fired
-    assert ["broken"] == [str(event["log_failure"].value) for event in events if "log_failure" in event]
+    assert fired == [1, 2]
+    assert [str(event["log_failure"].value) for event in events if "log_failure" in event] == ["broken"]
 
 
 def test_a_jump_of_the_clock(clock, deadlines, fired):
@@ -183,7 +183,7 @@ def test_a_jump_of_the_clock(clock, deadlines, fired):
     for seconds in (30, 10, 20, 100_000_000):
         deadlines.start(seconds, fired.append, seconds)
     clock.advance(10_000_000)
-    assert [10, 20, 30] == fired
+    assert fired == [10, 20, 30]
 
 
 def test_an_ended_deadline_holds_nothing(clock, deadlines):
@@ -203,7 +203,7 @@ def test_an_ended_deadline_holds_nothing(clock, deadlines):
         clock.advance(2)
         del owner
         owners.clear()
-        assert [None, None] == [each() for each in gone]
+        assert [each() for each in gone] == [None, None]
     finally:
         gc.enable()
 
@@ -226,11 +226,11 @@ def test_next_turn_and_later(clock, fired):
     """Both are plain delayed calls."""
     next_turn(clock, fired.append, 1)
     later(clock, 0.1, fired.append, 2)
-    assert [] == fired
+    assert fired == []
     clock.advance(0)
-    assert [1] == fired
+    assert fired == [1]
     clock.advance(0.1)
-    assert [1, 2] == fired
+    assert fired == [1, 2]
 
 
 @given(st.lists(st.tuples(st.sampled_from("src"), st.integers(0, 7), st.integers(0, 40)), max_size=40))

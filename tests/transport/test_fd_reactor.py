@@ -79,7 +79,7 @@ def test_reads_as_long_as_there_is_something(reactor, pair):
     reactor.removeReader(descriptor)
     del descriptor.events[:]
     turns(reactor)
-    assert [] == descriptor.events
+    assert descriptor.events == []
 
 
 def test_writes_and_reads_in_one_turn(reactor, pair):
@@ -143,7 +143,7 @@ def test_remove_after_close():
     near.close()
     far.close()
     reactor.removeReader(descriptor)
-    assert [] == reactor.getReaders()
+    assert reactor.getReaders() == []
 
 
 def test_delayed_calls_are_due_in_a_turn():
@@ -152,9 +152,9 @@ def test_delayed_calls_are_due_in_a_turn():
     reactor.callLater(0, called.append, 1)
     reactor.callLater(1, called.append, 2)
     reactor.turn()
-    assert [1] == called
+    assert called == [1]
     reactor.advance(1)
-    assert [1, 2] == called
+    assert called == [1, 2]
 
 
 def test_disconnect_all(pair):
@@ -164,7 +164,7 @@ def test_disconnect_all(pair):
     reactor.addWriter(descriptor)
     reactor.disconnect_all()
     assert [ConnectionLost] == descriptor.events
-    assert ([], []) == (reactor.getReaders(), reactor.getWriters())
+    assert (reactor.getReaders(), reactor.getWriters()) == ([], [])
 
 
 def test_turn_until_gives_up():
