@@ -32,7 +32,7 @@ from netfw.transport.dns_message import Answer, Question, ResponseCode, print_qu
 # Larger than EDNS_PAYLOAD, for servers that do not keep to it. A datagram beyond this arrives cut and does not parse.
 _MAX_DATAGRAM = 4096
 # Bounded work a turn: a flood at one socket must not keep the others waiting.
-_DATAGRAMS_A_TURN = 16
+_DATAGRAMS_A_TURN = 64
 
 
 class NoAnswer(Exception):
@@ -289,11 +289,9 @@ class _TcpProtocol(Protocol):
 def _socket_address(server: Server) -> tuple[Any, ...]:
     if isinstance(server.address, IPv4Address):
         return (str(server.address), server.port)
-    # Numeric, so this reads the zone (if_nametoindex) and never asks anybody.
-    address = socket.getaddrinfo(
-        str(server.address), server.port, socket.AF_INET6, socket.SOCK_DGRAM, flags=socket.AI_NUMERICHOST
-    )
-    return address[0][4]
+    zone = server.address.scope_id or "0"
+    index = int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
+    return (str(server.address).partition("%")[0], server.port, 0, index)
 
 
 def _reason_of(number: int) -> str:
