@@ -7,8 +7,11 @@ one never starts half a proxy. Not here: building the service (`service.maker`, 
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from twisted.python import usage
 
@@ -27,8 +30,8 @@ Try it in the foreground, and stop it with Ctrl-C:
 In the background, with a pid file and a log:
   twistd --pidfile /run/netfw/netfw.pid --logfile /var/log/netfw/twistd.log netfwproxy --config /etc/netfw/proxy.yaml
 
-Reload rules and certificates without dropping a connection: netfw reload, or kill -HUP PID.
-Stop after what is running has ended: kill PID. At once: kill it a second time.
+Read the rules again without dropping a connection: netfw reload, or kill -HUP PID.
+Stop, with some time for what is running to end (timeouts: drain): kill PID.
 
 Everything about the configuration is checked before the start; `netfw check FILE` does only that.
 `netfw --help` lists what else can be asked. The options of twistd itself (-n, --pidfile, --logfile, --uid) go before
@@ -59,21 +62,29 @@ class Options(usage.Options):
         print(f"netfw {__version__}")  # noqa: T201 - this is what the option is for
         raise SystemExit(0)
 
-    def postOptions(self) -> None:
-        """Load and check the configuration; raise UsageError, which twistd prints and leaves with status 1."""
-        # A UsageError's text is printed after our name and before nothing else; see twisted.application.app.run.
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """As twisted does, but a wrong option is status 1 with every Twisted: 22.4 prints help and leaves with 0."""
         try:
-            path = find_config(self["config"])
-            # Twisted changes to / when it daemonises: from here on the path is absolute.
-            self["config"] = path.absolute()
+            super().parseOptions(options)
+        except usage.UsageError as error:
+            _refuse(f"{error}; see twistd netfwproxy --help")
+
+    def postOptions(self) -> None:
+        """Load and check the configuration; what is wrong goes to standard error, and the status is 1."""
+        try:
+            # twistd changes to / when it goes into the background: from here on all paths are absolute.
+            self["config"] = find_config(self["config"]).absolute()
             self.configuration = preflight(self["config"], time.time()).configuration
         except ConfigErrors as errors:
-            raise usage.UsageError(str(errors)) from None
+            _refuse(str(errors))
         if self.configuration.log.path is None and not self._in_foreground():
-            raise usage.UsageError(
-                "log: stdout is lost in the background; start with twistd -n, or write log: {path: FILE}"
-            )
+            _refuse("log: stdout is lost in the background; start with twistd -n, or write log: {path: FILE}")
 
     def _in_foreground(self) -> bool:
         parent = getattr(self, "parent", None)
         return parent is None or bool(parent.get("nodaemon")) or os.name != "posix"
+
+
+def _refuse(message: str) -> NoReturn:
+    print(f"twistd netfwproxy: {message}", file=sys.stderr)  # noqa: T201 - twistd's log is not there yet
+    raise SystemExit(1)

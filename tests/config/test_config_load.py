@@ -283,10 +283,11 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
     max_leaves=5,
 )
-KNOWN = """
-proxy listeners tls_intercept policy dns egress guard upstream limits timeouts deny log admin workers
-name type address port clients mode ca bypass trust file resolvers head head_size help_url path stdout socket
-""".split()
+KNOWN = [
+    "proxy", "listeners", "tls_intercept", "policy", "dns", "egress", "guard", "upstream", "limits", "timeouts",
+    "deny", "log", "admin", "workers", "name", "type", "address", "port", "clients", "mode", "ca", "bypass", "trust",
+    "file", "resolvers", "head", "head_size", "help_url", "path", "stdout", "socket",
+]  # fmt: skip
 sections = st.recursive(
     values,
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(KNOWN), inner, max_size=4),

@@ -1,0 +1,55 @@
+"""`netfw check`."""
+
+import json
+from pathlib import Path
+
+from click.testing import CliRunner, Result
+
+from netfw.cli.main import netfw
+
+
+def check(*arguments: object) -> Result:
+    """Run `netfw check` with these arguments."""
+    return CliRunner().invoke(netfw, ["check", *map(str, arguments)])
+
+
+def test_what_is_in_order_is_summed_up(config: Path) -> None:
+    """Status 0, and what a start would use."""
+    CliRunner().invoke(netfw, ["ca", "init", "--config", str(config)])
+    for result in (check(config), check("--config", config)):
+        assert result.exit_code == 0, result.output
+        assert "127.0.0.1 port 3128" in result.output
+        assert "PreDNS DENY" in result.output
+    document = json.loads(check(config, "--json").stdout)
+    assert (document["ok"], document["problems"]) == (True, [])
+    assert document["summary"]["configuration"] == str(config)
+
+
+def test_every_problem_is_printed(config: Path) -> None:
+    """Status 1; one a line with file, line, path, value and fix; nothing on standard output for people."""
+    (config.parent / "policy.yaml").unlink()
+    result = check(config)
+    assert result.exit_code == 1
+    assert f"{config}:2: tls_intercept.ca.certificate: " in result.output
+    assert "netfw ca init" in result.output
+    assert f"{config}:3: policy.file: {config.parent}/policy.yaml does not exist" in result.output
+
+
+def test_problems_are_data_for_programs(config: Path) -> None:
+    """With --json, on standard output."""
+    with open(config, "a") as file:
+        file.write("workers: 9\n")
+    result = check(config, "--json")
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    assert document["ok"] is False
+    (problem,) = document["problems"]
+    assert (problem["source"], problem["line"], problem["path"]) == (str(config), 5, "workers")
+
+
+def test_markup_in_a_configuration_is_shown_as_it_is(config: Path) -> None:
+    """Brackets are no styles."""
+    CliRunner().invoke(netfw, ["ca", "init", "--config", str(config)])
+    renamed = config.with_name("[red]proxy[0].yaml")
+    config.rename(renamed)
+    assert "[red]proxy[0].yaml" in check(renamed).output
