@@ -3,6 +3,7 @@
 The first members are the AWS proxy's, names and forms as its log has them (`dest_domain` with a final dot,
 `final_action` in lower case, `event_timestamp` in whole seconds: the moment the exchange ended); those from `id` on are
 ours. A member without a value is left out: `dest_ip` and `http_status_code` when the exchange did not get so far.
+`durations` are in seconds.
 
 `build_record` is the form to read; `record_line.record_line` prints the same without building it.
 """
@@ -107,10 +108,6 @@ def _with_values(**members: Any) -> dict[str, Any]:
 
 def _peer_text(value: bytes | str | None) -> str | None:
     return None if value is None else peer_text(value)
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 3)
 
 
 def _rule_id(rule: RuleRef) -> str:
@@ -234,8 +231,8 @@ def build_record(exchange: RecordedExchange) -> dict[str, Any]:
         listener=exchange.listener_name,
         client_identity=_peer_text(exchange.client_identity),
         started=round(exchange.started, 3),
-        duration_ms=_milliseconds(total),
-        durations_ms={name: _milliseconds(seconds) for name, seconds in durations.items() if name != "total"} or None,
+        duration_ms=int(total * 1000),
+        durations={name: round(seconds, 6) for name, seconds in durations.items()} or None,
         bytes_in=exchange.bytes_in,
         bytes_out=exchange.bytes_out,
         http_version=exchange.http_version,

@@ -16,6 +16,7 @@ from netfw.telemetry.record_values import LIST_LIMIT, cut, path_text, peer_text,
 
 if TYPE_CHECKING:
     from netfw.errors import NetfwError
+    from netfw.names.authority import Authority
     from netfw.policy.decision import Decision, Match
     from netfw.policy.model import Phase
     from netfw.telemetry.exchange_record import RecordedExchange
@@ -28,9 +29,12 @@ _EMPTY = '""'
 _NO_RULE = '"final_rule_name":"","final_rule_group_name":""'
 
 # Identity -> (object, ..., fragment). The entry holds its object, so an identity cannot come to mean another one.
+_decisions: dict[int, tuple[Any, str]] = {}
 _matches: dict[int, tuple[Any, Any, Any, str]] = {}
 _rules: dict[int, tuple[Any, str]] = {}
 _address_lists: dict[int, tuple[Any, str]] = {}
+_authorities: dict[int, tuple[Any, str | None, tuple[str, str]]] = {}
+_durations_forms: dict[tuple[str, ...], str] = {}
 
 
 def _match_fragment(match: Match, phase: Phase) -> str:
@@ -58,6 +62,18 @@ def _rule_fragment(rule: Any) -> str:
     return fragment
 
 
+def _durations_form(names: tuple[str, ...]) -> str:
+    """Which steps were taken differs little between exchanges: one `%` over all of them is half the cost of each."""
+    form = _durations_forms.get(names)
+    if form is None:
+        steps = ",".join([f"{quote(name)}:%.6f" for name in names])
+        form = f',"durations":{{{steps}}}'
+        if len(_durations_forms) >= _KEPT:
+            _durations_forms.clear()
+        _durations_forms[names] = form
+    return form
+
+
 def _address_list(addresses: tuple[Any, ...]) -> str:
     kept = _address_lists.get(id(addresses))
     if kept is not None and kept[0] is addresses:
@@ -73,44 +89,66 @@ def _matches_members(decisions: list[Decision]) -> str:
     fragments = []
     first_alert = None
     for decision in decisions:
+        kept = _decisions.get(id(decision))
+        if kept is not None and kept[0] is decision:
+            fragments.append(kept[1])
+            continue
         phase = decision.phase
         for match in decision.matches:
             fragments.append(_match_fragment(match, phase))
             if first_alert is None and match.action is _ALERT:
                 first_alert = match.rule.name
+        if len(decision.matches) == 1 and decision.matches[0].action is not _ALERT:
+            # Without alerts a compiled policy gives the same object every time; with them, a new one.
+            if len(_decisions) >= _KEPT:
+                _decisions.clear()
+            _decisions[id(decision)] = (decision, fragments[-1])
     if not fragments:
         return ""
     alert = "" if first_alert is None else f'"first_alert_match":{quote(first_alert)},'
     return f'{alert}"all_matches":{{"matches":[{",".join(fragments)}]}},'
 
 
+def _authority_fragments(authority: Authority, scheme: str | None) -> tuple[str, str]:
+    """The `dest_domain` member, and scheme and authority of the `url` member."""
+    kept = _authorities.get(id(authority))
+    if kept is not None and kept[0] is authority and kept[1] == scheme:
+        return kept[2]
+    host = authority.host
+    shown = host.bracketed
+    if authority.port != (80 if scheme == "http" else 443 if scheme == "https" else None):
+        shown = f"{shown}:{authority.port}"
+    fragments = (
+        f'"dest_domain":{quote(host.text if host.is_address else host.text + ".")},',
+        f'"url":{{"scheme":{quote(scheme or "")},"authority":{quote(shown)},',
+    )
+    if len(_authorities) >= _KEPT:
+        _authorities.clear()
+    _authorities[id(authority)] = (authority, scheme, fragments)
+    return fragments
+
+
 def _destination_members(exchange: RecordedExchange) -> str:
     authority = exchange.authority
-    host = authority.host if authority is not None else None
-    members = ""
-    if host is not None:
-        members = f'"dest_domain":{quote(host.text if host.is_address else host.text + ".")},'
-    if exchange.path is not None:
-        shown = ""
-        scheme = exchange.scheme
-        if authority is not None and host is not None:
-            port = authority.port
-            shown = host.bracketed
-            if port != (80 if scheme == "http" else 443 if scheme == "https" else None):
-                shown = f"{shown}:{port}"
-        query = exchange.query
-        members += (
-            f'"url":{{"scheme":{quote(scheme or "")},"authority":{quote(shown)},'
-            f'"path":{quote(path_text(exchange.path))},'
-            f'"query":{quote(query_text(query)) if query else _EMPTY},"fragment":""}},'
-        )
-    return members
+    scheme = exchange.scheme
+    if authority is not None:
+        domain, url = _authority_fragments(authority, scheme)
+    else:
+        domain, url = "", f'"url":{{"scheme":{quote(scheme or "")},"authority":"",'
+    path = exchange.path
+    if path is None:
+        return domain
+    query = exchange.query
+    shown = quote(query_text(query)) if query else _EMPTY
+    return f'{domain}{url}"path":{quote(path_text(path))},"query":{shown},"fragment":""}},'
 
 
 def _dns_member(resolution: Resolution) -> str:
     if resolution.source == "literal":
         return ""
-    chain = ",".join([quote(peer_text(name)) for name in resolution.chain[:LIST_LIMIT]])
+    chain = ""
+    if resolution.chain:
+        chain = ",".join([quote(peer_text(name)) for name in resolution.chain[:LIST_LIMIT]])
     return (
         f',"dns":{{"source":"{resolution.source}","resolver":{quote(resolution.resolver)},"ttl":{resolution.ttl},'
         f'"chain":[{chain}],"addresses":[{_address_list(resolution.addresses)}]}}'
@@ -173,7 +211,6 @@ def record_line(exchange: RecordedExchange) -> bytes:
     total = durations.get("total")
     if total is None:
         total = finished - exchange.started
-    steps = ",".join([f'"{name}":{value * 1000:.3f}' for name, value in durations.items() if name != "total"])
 
     last = ""
     if (parent_id := exchange.parent_id) is not None:
@@ -182,8 +219,8 @@ def record_line(exchange: RecordedExchange) -> bytes:
         last += f',"generation":{generation}'
     if (identity := exchange.client_identity) is not None:
         last += f',"client_identity":{quote(peer_text(identity))}'
-    if steps:
-        last += f',"durations_ms":{{{steps}}}'
+    if durations:
+        last += _durations_form(tuple(durations)) % tuple(durations.values())
     if (version := exchange.http_version) is not None:
         last += f',"http_version":{quote(version)}'
     if (user_agent := exchange.user_agent) is not None:
@@ -210,7 +247,7 @@ def record_line(exchange: RecordedExchange) -> bytes:
         f"{parts}{_matches_members(decisions)}{_NO_RULE if rule is None else _rule_fragment(rule)},"
         f'"request_size":{exchange.request_size},"response_size":{exchange.response_size},'
         f'"id":{quote(exchange.id)},"kind":{quote(exchange.kind)},"listener":{quote(exchange.listener_name)},'
-        f'"started":{exchange.started:.3f},"duration_ms":{total * 1000:.3f},'
+        f'"started":{exchange.started:.3f},"duration_ms":{int(total * 1000)},'
         f'"bytes_in":{exchange.bytes_in},"bytes_out":{exchange.bytes_out}{last}}}\n'
     )
     return line.encode("ascii")

@@ -3,44 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, ip_address
 from typing import Any
 
 import pytest
 
+from netfw.names.authority import Authority
+from netfw.names.host import Host
 from netfw.policy.decision import Decision, Match, RuleRef
 from netfw.policy.model import Action, Phase
+from netfw.transport.resolution import Resolution
 
 
-@dataclass(frozen=True)
-class NamedHost:
-    """Stands for `names.host.Host`."""
-
-    text: str
-    is_address: bool = False
-
-    @property
-    def bracketed(self) -> str:
-        return f"[{self.text}]" if self.is_address and ":" in self.text else self.text
+def named_host(text: str, is_address: bool = False) -> Host:
+    """A host of any text, also of such as no parser lets through."""
+    return Host(text, IPv4Address("192.0.2.1") if is_address else None)
 
 
-@dataclass(frozen=True)
-class NamedAuthority:
-    """Stands for `names.authority.Authority`."""
-
-    host: NamedHost
-    port: int
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """Stands for `transport.resolution.Resolution`."""
-
-    addresses: tuple[Any, ...]
-    chain: tuple[str, ...] = ()
-    ttl: int = 60
-    resolver: str = "192.0.2.53"
-    source: str = "dns"
+def resolved(
+    addresses: tuple[Any, ...],
+    chain: tuple[str, ...] = (),
+    ttl: int = 60,
+    resolver: str = "192.0.2.53",
+    source: str = "dns",
+) -> Resolution:
+    """A resolution."""
+    return Resolution(Host("httpbin.org"), addresses, chain, ttl, resolver, source)
 
 
 @dataclass(slots=True)
@@ -62,7 +50,7 @@ class Recorded:
     parent_id: str | None = None
     generation: int | None = 3
     scheme: str | None = "http"
-    authority: Any = NamedAuthority(NamedHost("httpbin.org"), 80)
+    authority: Any = Authority(Host("httpbin.org"), 80)
     method: bytes | None = b"GET"
     path: bytes | None = b"/status/200"
     query: bytes | None = None
@@ -70,7 +58,7 @@ class Recorded:
     user_agent: bytes | None = b"curl/7.88.1"
     traceparent: bytes | None = None
     decisions: list[Decision] = field(default_factory=list)
-    resolution: Any = Resolved((ip_address("192.0.2.7"),))
+    resolution: Any = resolved((ip_address("192.0.2.7"),))
     dest_ip: str | None = "192.0.2.7"
     dest_port: int | None = 80
     status: int | None = 200
@@ -106,9 +94,9 @@ class Make:
     """Builds exchanges, decisions and what they are made of."""
 
     exchange = Recorded
-    host = NamedHost
-    authority = NamedAuthority
-    resolution = Resolved
+    host = staticmethod(named_host)
+    authority = Authority
+    resolution = staticmethod(resolved)
     decide = staticmethod(decide)
 
     @staticmethod
