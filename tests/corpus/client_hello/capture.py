@@ -40,10 +40,11 @@ def capture(run: Callable[[int], object]) -> bytes:
         with contextlib.suppress(TimeoutError):
             connection, _ = server.accept()
             with connection:
-                connection.settimeout(0.25)
+                connection.settimeout(10)
                 with contextlib.suppress(TimeoutError, ConnectionError):
                     while piece := connection.recv(65536):
                         received += piece
+                        connection.settimeout(0.25)
         client.join(5)
     return received
 
