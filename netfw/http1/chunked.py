@@ -12,12 +12,15 @@ from __future__ import annotations
 from netfw.http1.diagnosis import line_problem
 from netfw.http1.errors import FramingError, safe_repr
 from netfw.http1.fields import Fields
-from netfw.http1.grammar import BROKEN_LINE, CHUNK_LINE
+from netfw.http1.grammar import BROKEN_LINE, CHUNK_LINE, NEXT_CHUNK
 from netfw.http1.limits import HeadLimits
 from netfw.http1.trailers import parse_trailers
 
 _MAX_EXTENSION_EXCESS = 16384
 """Octets of chunk extensions beyond 16 a chunk and the content itself, after Go's answer to CVE-2023-39326."""
+
+_PLAIN_LINE = 15
+"""The longest chunk line without an extension: a size of fifteen digits."""
 
 
 class ChunkedContent:
@@ -43,6 +46,8 @@ class ChunkedContent:
         pieces: list[bytes] = []
         try:
             while self.trailers is None:
+                if self._left and self._limits.chunk_line >= _PLAIN_LINE:
+                    at = self._read_plain_chunks(data, at, pieces)
                 if self._left:
                     piece = data[at : at + self._left]
                     if not piece:
@@ -64,6 +69,23 @@ class ChunkedContent:
         if not pieces:
             return b"", at
         return pieces[0] if len(pieces) == 1 else b"".join(pieces), at
+
+    def _read_plain_chunks(self, data: bytes, at: int, pieces: list[bytes]) -> int:
+        """Take whole chunks as long as a chunk line without extensions follows each: the loop for the usual body."""
+        left = self._left
+        while True:
+            end = at + left
+            match = NEXT_CHUNK.match(data, end)
+            if match is None:
+                break
+            pieces.append(data[at:end])
+            at = match.end()
+            left = int(match[1], 16)
+            if not left:
+                self._in_trailers = True
+                break
+        self._left = left
+        return at
 
     def _read_line(self, data: bytes, at: int) -> int:
         """Read the end of the chunk before and the next chunk line; return the octets taken, 0 for want of more."""

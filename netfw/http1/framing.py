@@ -28,7 +28,8 @@ class FramingKind(Enum):
     UNTIL_CLOSE = "until close"
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, for the reason given in `netfw.http1.heads`.
+@dataclass(slots=True)
 class Framing:
     """Where the body ends. `Framing.NONE`, `.CHUNKED` and `.UNTIL_CLOSE` are the only values of their kinds."""
 

@@ -21,21 +21,33 @@ import re
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _FIELD_LINES = rb"((?:" + _TOKEN + rb":[\t -~\x80-\xff]*+\r\n)*+)"
+_PLAIN_FIELD_LINES = rb"((?:" + _TOKEN + rb":[\t -~\x80-\xff]*+(?<![ \t])\r\n)*+)"
 
 TOKEN = re.compile(_TOKEN)
 """RFC 9110, section 5.6.2."""
 
-REQUEST_HEAD = re.compile(rb"(" + _TOKEN + rb") ([!\"$-~]++) HTTP/1\.([01])\r\n" + _FIELD_LINES + rb"\r\n")
+_REQUEST_LINE = rb"(" + _TOKEN + rb") ([!\"$-~]++) HTTP/1\.([01])\r\n"
+_STATUS_LINE = rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t -~\x80-\xff]*+))?\r\n"
+
+REQUEST_HEAD = re.compile(_REQUEST_LINE + _FIELD_LINES + rb"\r\n")
 """RFC 9112, sections 3 and 5: method, target, minor version, field lines."""
 
-RESPONSE_HEAD = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9][0-9])(?: ([\t -~\x80-\xff]*+))?\r\n" + _FIELD_LINES + rb"\r\n")
+RESPONSE_HEAD = re.compile(_STATUS_LINE + _FIELD_LINES + rb"\r\n")
 """RFC 9112, sections 4 and 5: minor version, status, reason phrase, field lines."""
+
+# As nearly every head is: no value ends in white space, so that `findall` yields finished values. Tried first; what is
+# no plain head may still be a head.
+PLAIN_REQUEST_HEAD = re.compile(_REQUEST_LINE + _PLAIN_FIELD_LINES + rb"\r\n")
+PLAIN_RESPONSE_HEAD = re.compile(_STATUS_LINE + _PLAIN_FIELD_LINES + rb"\r\n")
 
 FIELD = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
 """Cuts field lines that one of the patterns above has judged; trailing white space stays with the value."""
 
 TRAILER_SECTION = re.compile(_FIELD_LINES + rb"\r\n")
 """RFC 9112, section 7.1.2."""
+
+NEXT_CHUNK = re.compile(rb"\r\n([0-9A-Fa-f]{1,15}+)\r\n")
+"""The end of a chunk and the next chunk line, as nearly all are: without an extension."""
 
 CHUNK_LINE = re.compile(
     rb"([0-9A-Fa-f]{1,15}+)((?:;"
@@ -58,8 +70,13 @@ TARGET_OCTETS = re.compile(rb"[!\"$-~]*+")
 TARGET_REST = re.compile(rb"(?:[!\"$&-\[\]-~]++|%[0-9A-Fa-f]{2})*+")
 """The same less the backslash, every percent sign beginning a pair of hexadecimal digits (RFC 3986, section 2.1)."""
 
-SCHEME = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*+)://([^/?]*+)")
-"""RFC 3986, sections 3.1 and 3.2: the scheme and the authority of an absolute-form target."""
+TARGET_PARTS = re.compile(
+    rb"([A-Za-z][A-Za-z0-9+.-]*+)://([^/?]*+)((?:[!\"$&->@-\[\]-~]++|%[0-9A-Fa-f]{2})*+)(?:\?([!\"$-~]*+))?"
+)
+"""RFC 3986, section 3: scheme, authority, path and query of an absolute-form target; the query is not judged yet."""
+
+SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*+://")
+"""RFC 3986, section 3.1, with what makes a target absolute-form."""
 
 VIA_RECEIVED_BY = re.compile(rb"(?:^|,)[ \t]*+[!#$%&'*+./^_`|~0-9A-Za-z-]++[ \t]++([^ \t,]++)")
 """RFC 9110, section 7.6.3: received-protocol, then received-by."""

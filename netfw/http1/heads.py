@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from netfw.http1.diagnosis import request_head_problem, response_head_problem
 from netfw.http1.errors import FramingError
 from netfw.http1.fields import FieldLine, Fields
-from netfw.http1.grammar import FIELD, REQUEST_HEAD, RESPONSE_HEAD
+from netfw.http1.grammar import FIELD, PLAIN_REQUEST_HEAD, PLAIN_RESPONSE_HEAD, REQUEST_HEAD, RESPONSE_HEAD
 from netfw.http1.limits import HeadLimits
 
 Version = tuple[int, int]
@@ -43,6 +43,15 @@ class ResponseHead:
     fields: Fields
 
 
+def parse_plain_request_head(data: bytes, start: int, limits: HeadLimits) -> tuple[RequestHead, int] | None:
+    """The head at `start` and the index behind it if it is there, whole and plain; None says: look closer."""
+    match = PLAIN_REQUEST_HEAD.match(data, start)
+    if match is None or match.end() - start > limits.head_size:
+        return None
+    method, target, minor, block = match.groups()
+    return RequestHead(method, target, _VERSIONS[minor], _cut(block, limits)), match.end()
+
+
 def parse_request_head(data: bytes, start: int, end: int, limits: HeadLimits) -> RequestHead:
     """Parse `data[start:end]`, which ends in its first empty line. Raises FramingError."""
     match = REQUEST_HEAD.match(data, start, end)
@@ -52,23 +61,34 @@ def parse_request_head(data: bytes, start: int, end: int, limits: HeadLimits) ->
     return RequestHead(method, target, _VERSIONS[minor], parse_fields(block, limits))
 
 
+def parse_plain_response_head(data: bytes, start: int, limits: HeadLimits) -> tuple[ResponseHead, int] | None:
+    """The head at `start` and the index behind it if it is there, whole and plain; None says: look closer."""
+    match = PLAIN_RESPONSE_HEAD.match(data, start)
+    if match is None or match.end() - start > limits.head_size:
+        return None
+    minor, status, reason, block = match.groups()
+    # The pattern let exactly three ASCII digits through: int() has no leniency left to show.
+    return ResponseHead(_VERSIONS[minor], int(status), reason or b"", _cut(block, limits)), match.end()
+
+
 def parse_response_head(data: bytes, start: int, end: int, limits: HeadLimits) -> ResponseHead:
     """Parse `data[start:end]`, which ends in its first empty line. Raises FramingError."""
     match = RESPONSE_HEAD.match(data, start, end)
     if match is None:
         raise response_head_problem(data[start:end])
     minor, status, reason, block = match.groups()
-    # The pattern let exactly three ASCII digits through: int() has no leniency left to show.
     return ResponseHead(_VERSIONS[minor], int(status), reason or b"", parse_fields(block, limits))
 
 
 def parse_fields(block: bytes, limits: HeadLimits) -> Fields:
     """Cut field lines that a pattern of `grammar` has judged. Raises FramingError when there are too many."""
+    return Fields([(name, value.rstrip(b" \t")) for name, value in _cut(block, limits).lines])
+
+
+def _cut(block: bytes, limits: HeadLimits) -> Fields:
     lines: list[FieldLine] = FIELD.findall(block)
     if len(lines) > limits.head_fields:
         raise FramingError(f"more than {limits.head_fields} fields", 431)
-    if b" \r" in block or b"\t\r" in block:
-        lines = [(name, value.rstrip(b" \t")) for name, value in lines]
     return Fields(lines)
 
 

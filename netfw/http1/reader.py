@@ -20,7 +20,12 @@ from netfw.http1.events import BodyReceived, Event, MessageComplete, RequestHead
 from netfw.http1.fields import Fields
 from netfw.http1.framing import Framing, FramingKind, request_framing, response_framing
 from netfw.http1.grammar import BROKEN_LINE
-from netfw.http1.heads import parse_request_head, parse_response_head
+from netfw.http1.heads import (
+    parse_plain_request_head,
+    parse_plain_response_head,
+    parse_request_head,
+    parse_response_head,
+)
 from netfw.http1.host_field import check_host
 from netfw.http1.limits import HeadLimits
 
@@ -64,7 +69,7 @@ class MessageReader:
             self._data = data
             self._at = 0
             self._searched = 0
-        elif type(self._data) is bytearray:
+        elif isinstance(self._data, bytearray):
             self._data += data
         else:
             unread = bytearray(self._data[self._at :] if self._at else self._data)
@@ -138,8 +143,6 @@ class MessageReader:
             return 0
         if found + 4 - start > self._limits.head_size:
             raise self._head_too_large(start)
-        if type(self._data) is bytearray:
-            self._data = bytes(self._data)
         return found + 4
 
     def _judge_unfinished_head(self, start: int) -> None:
@@ -159,27 +162,32 @@ class MessageReader:
 
     def _begin_body(self, framing: Framing, fields: Fields) -> None:
         kind = framing.kind
-        if kind is FramingKind.NONE or framing is Framing.EMPTY:
+        if kind is FramingKind.NONE:
             self._step = type(self)._finish
         elif kind is FramingKind.LENGTH:
             self._left = framing.length
-            self._step = MessageReader._read_length
+            self._step = MessageReader._read_length if framing.length else type(self)._finish
         elif kind is FramingKind.CHUNKED:
             self._chunks = ChunkedContent(self._limits, fields)
             self._step = MessageReader._read_chunked
         else:
             self._step = MessageReader._read_until_close
 
+    def _whole(self) -> bytes:
+        """The buffer as bytes."""
+        data = self._data
+        if isinstance(data, bytearray):
+            self._data = data = bytes(data)
+        return data
+
     def _take(self, count: int) -> bytes:
         """Up to `count` octets of content; the very object that was fed when it lies wholly within the body."""
-        data = self._data
-        if type(data) is bytearray:
-            self._data = data = bytes(data)
+        data = self._whole()
         start = self._at
         if start == 0 and len(data) <= count:
             self._data = b""
-            return bytes(data)
-        taken = bytes(data[start : start + count])
+            return data
+        taken = data[start : start + count]
         self._at = start + len(taken)
         return taken
 
@@ -196,10 +204,7 @@ class MessageReader:
         chunks = self._chunks
         assert chunks is not None, "a chunked body has its decoder"
         if chunks.trailers is None:
-            data = self._data
-            if type(data) is bytearray:
-                self._data = data = bytes(data)
-            content, self._at = chunks.read(bytes(data), self._at)
+            content, self._at = chunks.read(self._whole(), self._at)
             if content:
                 return BodyReceived(content)
             if chunks.trailers is None:
@@ -247,10 +252,19 @@ class RequestReader(MessageReader):
             return self._starve()
         if self._data[self._at] == 0x0D and not self._skip_empty_lines():
             return self._starve()
-        end = self._head_end()
-        if not end:
-            return self._starve()
-        head = parse_request_head(bytes(self._data), self._at, end, self._limits)
+        data = self._data
+        start = self._at
+        # A second look at an unfinished head would start from its beginning again, so there is only a first.
+        plain = None
+        if isinstance(data, bytes) and self._searched <= start:
+            plain = parse_plain_request_head(data, start, self._limits)
+        if plain is not None:
+            head, end = plain
+        else:
+            end = self._head_end()
+            if not end:
+                return self._starve()
+            head = parse_request_head(self._whole(), start, end, self._limits)
         framing = request_framing(head)
         check_host(head)
         self._at = end
@@ -319,10 +333,18 @@ class ResponseReader(MessageReader):
     def _read_head(self) -> Event | None:
         if self._at >= len(self._data):
             return self._starve()
-        end = self._head_end()
-        if not end:
-            return self._starve()
-        head = parse_response_head(bytes(self._data), self._at, end, self._limits)
+        data = self._data
+        start = self._at
+        plain = None
+        if isinstance(data, bytes) and self._searched <= start:
+            plain = parse_plain_response_head(data, start, self._limits)
+        if plain is not None:
+            head, end = plain
+        else:
+            end = self._head_end()
+            if not end:
+                return self._starve()
+            head = parse_response_head(self._whole(), start, end, self._limits)
         framing = response_framing(head, self._method)
         self._at = end
         status = head.status

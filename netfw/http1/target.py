@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from netfw.http1.errors import FramingError, safe_repr
-from netfw.http1.grammar import SCHEME, TARGET_OCTETS, TARGET_REST
+from netfw.http1.grammar import SCHEME, TARGET_OCTETS, TARGET_PARTS, TARGET_REST
 from netfw.names.authority import Authority, AuthorityError, parse_authority
 
 
@@ -68,22 +68,31 @@ def parse_target(method: bytes, target: bytes, *, lenient_query: bool = False) -
 
 
 def _absolute(method: bytes, target: bytes, lenient_query: bool) -> RequestTarget:
-    match = SCHEME.match(target)
+    match = TARGET_PARTS.fullmatch(target)
     if match is None:
-        raise FramingError(f"the request target {safe_repr(target)} has none of the four forms")
-    scheme = match.group(1).lower()
+        raise _absolute_problem(target)
+    scheme, raw_authority, path, query = match.groups()
+    scheme = scheme.lower()
     default_port = DEFAULT_PORTS.get(scheme)
     if default_port is None:
         raise FramingError(f"the scheme {safe_repr(scheme)} is not served", 501)
+    if query and not lenient_query and TARGET_REST.fullmatch(query) is None:
+        raise _octet_problem(query)
     try:
-        authority = parse_authority(match.group(2), default_port)
+        authority = parse_authority(raw_authority, default_port)
     except AuthorityError as error:
         raise FramingError(f"the authority of the request target is not valid: {error}") from None
-    path, query = _path_and_query(target[match.end() :], lenient_query)
     if not path:
         # RFC 9112, section 3.2.4: the last proxy turns OPTIONS of an empty path into the asterisk-form.
         path = b"*" if method == b"OPTIONS" and query is None else b"/"
     return RequestTarget(TargetForm.ABSOLUTE, scheme, authority, path, query)
+
+
+def _absolute_problem(target: bytes) -> FramingError:
+    scheme = SCHEME.match(target)
+    if scheme is None:
+        return FramingError(f"the request target {safe_repr(target)} has none of the four forms")
+    return _octet_problem(target[scheme.end() :])
 
 
 def _path_and_query(rest: bytes, lenient_query: bool) -> tuple[bytes, bytes | None]:

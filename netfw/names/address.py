@@ -152,11 +152,11 @@ def _embedded_ipv4(number: int) -> int | None:
         if upper == _NAT64:
             return number & _MASK32
         if number >> 80 == _NAT64_LOCAL:
-            return _worst(number & _MASK32, _nat64_local_candidates(number))
+            return _worst(_nat64_local_candidates(number))
         return None
     if number >> 96 == 0x20010000:
         # Packets go to the client's address, by way of the server's.
-        return _worst(~number & _MASK32, [number >> 64 & _MASK32])
+        return _worst([~number & _MASK32, number >> 64 & _MASK32])
     if upper & 0xFDFFFFFF == 0x5EFE and _ipv4_kind(number & _MASK32) is not AddressKind.GLOBAL:
         # Looks like ISATAP. Any network may number a host like this, so only a dangerous inner address counts.
         return number & _MASK32
@@ -164,21 +164,24 @@ def _embedded_ipv4(number: int) -> int | None:
 
 
 def _nat64_local_candidates(number: int) -> list[int]:
-    # RFC 8215 leaves the layout open: a /48, /56 or /64 of RFC 6052, figure 1, octet 64-71 being skipped.
-    # Nothing there means a /96, which is the layout that everybody uses.
+    # RFC 8215 leaves the layout open: a /48, /56, /64 or /96 of RFC 6052, figure 1, octet 64-71 being skipped.
+    # Nothing between means a /96, which is the layout that everybody uses.
+    last = number & _MASK32
     if number >> 32 & 0xFFFFFFFFFFFF == 0:
-        return []
+        return [last]
     layouts = [
+        last,
         (number >> 64 & 0xFFFF) << 16 | number >> 40 & 0xFFFF,
         (number >> 64 & 0xFF) << 24 | number >> 32 & 0xFFFFFF,
         number >> 24 & _MASK32,
     ]
     # 0.0.0.0/8 does not cross a translator: such a candidate only says that the layout is another one.
-    return [candidate for candidate in layouts if candidate >> 24]
+    return [candidate for candidate in layouts if candidate >> 24] or [last]
 
 
-def _worst(preferred: int, others: list[int]) -> int:
-    for candidate in [preferred, *others]:
+def _worst(candidates: list[int]) -> int:
+    """The first that is not global, else the first."""
+    for candidate in candidates:
         if _ipv4_kind(candidate) is not AddressKind.GLOBAL:
             return candidate
-    return preferred
+    return candidates[0]

@@ -46,18 +46,14 @@ class Authority:
         return str(self).encode("ascii")
 
 
+@lru_cache(maxsize=4096)
 def parse_authority(raw: bytes, default_port: int | None = None) -> Authority:
     """Parse `host`, `host:port`, `[v6]` or `[v6]:port`. Without `default_port` the port is required.
 
-    Raises AuthorityError; the message never repeats the bytes.
+    Raises AuthorityError; the message never repeats the bytes. Results are remembered, refusals are not.
     """
     if len(raw) > _MAX_WIRE:
         raise AuthorityError("the authority is too long")
-    return _parse(raw, default_port)
-
-
-@lru_cache(maxsize=4096)
-def _parse(raw: bytes, default_port: int | None) -> Authority:
     match = _SPLIT.fullmatch(raw)
     if match is None:
         raise AuthorityError(_problem(raw))

@@ -28,7 +28,7 @@ _DECIMAL_OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(_DECIMAL_OCTET + rb"(?:\." + _DECIMAL_OCTET + rb"){3}")
 _IPV6 = re.compile(rb"[0-9a-f:.]{2,45}")
 # WHATWG URL, "ends in a number": a last label of digits, or 0x and hexadecimal digits, is an attempt at an address.
-_ENDS_IN_NUMBER = re.compile(rb"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)$")
+_ENDS_IN_NUMBER = re.compile(rb"(?:^|\.)(?:[0-9]+|0x[0-9a-f]*)\Z")
 _IDNA_DOTS = re.compile("[.\u3002\uff0e\uff61]")
 
 
@@ -69,20 +69,16 @@ def host_of_address(address: IPv4Address | IPv6Address) -> Host:
     return Host(_ipv6_text(bare), bare)
 
 
+@lru_cache(maxsize=4096)
 def parse_host(raw: bytes) -> Host:
     """Parse the host of a request target, a Host field or a server name, as it came over the wire.
 
-    IPv6 only in brackets and without a zone. Raises HostError.
+    IPv6 only in brackets and without a zone. Raises HostError. Results are remembered, refusals are not.
     """
     if not raw:
         raise HostError("the host is empty")
     if len(raw) > _MAX_WIRE:
         raise HostError(f"the host is longer than {MAX_NAME} octets")
-    return _parse_wire(raw)
-
-
-@lru_cache(maxsize=4096)
-def _parse_wire(raw: bytes) -> Host:
     if raw.startswith(b"["):
         if not raw.endswith(b"]"):
             raise HostError("the host has an opening bracket and no closing one")
