@@ -167,7 +167,7 @@ class DnsServer:
         if not delay:
             function(*arguments)
             return
-        timer = threading.Timer(delay, lambda: (self._timers.discard(timer), function(*arguments)))
+        timer = threading.Timer(delay, function, arguments)
         timer.daemon = True
         with self._lock:
             self._timers = {running for running in self._timers if running.is_alive()} | {timer}

@@ -19,7 +19,8 @@ from netfw.names.host import Host
 from netfw.transport.deadlines import Deadline, Deadlines, later
 from netfw.transport.dns_cache import Absence
 from netfw.transport.dns_message import MAX_ADDRESSES, Answer, Question, RecordType, ResponseCode
-from netfw.transport.dns_query import NoAnswer, Server, ask
+from netfw.transport.dns_query import NoAnswer, ask
+from netfw.transport.dns_servers import Server, ServerOrder
 from netfw.transport.resolution import Resolution, interleave
 
 RESOLUTION_DELAY = 0.05
@@ -47,7 +48,7 @@ class Found:
 class LookupSettings:
     """Whom to ask and how long: `timeout` a message, `resolve_timeout` the whole lookup."""
 
-    servers: tuple[Server, ...]
+    servers: ServerOrder
     timeout: float
     resolve_timeout: float
     families: tuple[str, ...]
@@ -74,12 +75,14 @@ class _Lookup:
         self._deadline: Deadline | None = None
         self._delay: Any = None
         self._over = False
+        self._servers = settings.servers.current(reactor.seconds())
 
     def start(self) -> Deferred[Found]:
         self._deadline = self._deadlines.start(self._settings.resolve_timeout, self._timed_out)
         for family in self._settings.families:
             question = Question(self._host.text, _TYPES[family])
-            self._asking[family] = _FamilyQuestion(self._reactor, self._deadlines, self._settings, question)
+            asking = _FamilyQuestion(self._reactor, self._deadlines, self._settings, self._servers, question)
+            self._asking[family] = asking
         for asking in list(self._asking.values()):
             if not self._over:
                 asking.start(self._progress)
@@ -139,7 +142,7 @@ class _Lookup:
         return Found(resolution, ttl if complete else min(ttl, PARTIAL_TTL))
 
     def _timeout_error(self) -> DnsTimeout:
-        servers = ", ".join(map(str, self._settings.servers))
+        servers = ", ".join(map(str, self._servers))
         return DnsTimeout(f"{self._host} was not resolved in time: no answer from {servers}")
 
     def _cancelled(self, _: Deferred[Found]) -> None:
@@ -162,12 +165,19 @@ class _FamilyQuestion:
     A server that fails (SERVFAIL, REFUSED, no route) is not asked again; silent ones are, up to ROUNDS times.
     """
 
-    def __init__(self, reactor: Any, deadlines: Deadlines, settings: LookupSettings, question: Question) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        deadlines: Deadlines,
+        settings: LookupSettings,
+        servers: Sequence[Server],
+        question: Question,
+    ) -> None:
         self._reactor = reactor
         self._deadlines = deadlines
         self._settings = settings
         self._question = question
-        self._queue = list(settings.servers)
+        self._queue = list(servers)
         self._silent: list[Server] = []
         self._round = 1
         self._query: Deferred[Answer] | None = None
@@ -231,6 +241,7 @@ class _FamilyQuestion:
         self._query = None
         if isinstance(error, NoAnswer) and error.timed_out:
             self._silent.append(server)
+            self._settings.servers.was_silent(server, self._reactor.seconds())
         else:
             self.server, self.problem = server, str(error)
         self._ask_next()
@@ -256,4 +267,4 @@ def settings_of(
     if not families or not set(families) <= set(_TYPES):
         raise ValueError(f"families are ipv6 and ipv4, not {tuple(families)}")
     checked = tuple(server if isinstance(server, Server) else Server(*server) for server in servers)
-    return LookupSettings(checked, timeout, resolve_timeout, tuple(dict.fromkeys(families)))
+    return LookupSettings(ServerOrder(checked), timeout, resolve_timeout, tuple(dict.fromkeys(families)))

@@ -1,6 +1,6 @@
 """One question to one DNS server: over UDP, over TCP when the answer was cut, without EDNS when the server has none.
 
-In this room: `Server`, `ask`, the socket of a query. Not here: which server is asked and what a failure means for the
+In this room: `ask`, the socket of a query. Not here: which server is asked and what a failure means for the
 name (`dns_lookup`), the messages' bytes (`dns_message`).
 
 RFC 5452 (what makes an answer hard to forge): each query has a socket of its own, with a port that the kernel chose at
@@ -16,8 +16,7 @@ import secrets
 import socket
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -28,6 +27,7 @@ from zope.interface import implementer
 
 from netfw.transport.deadlines import Deadline, Deadlines
 from netfw.transport.dns_message import Answer, Question, ResponseCode, print_query, read_answer
+from netfw.transport.dns_servers import Server
 
 # Larger than EDNS_PAYLOAD, for servers that do not keep to it. A datagram beyond this arrives cut and does not parse.
 _MAX_DATAGRAM = 4096
@@ -41,17 +41,6 @@ class NoAnswer(Exception):
     def __init__(self, reason: str, *, timed_out: bool = False) -> None:
         super().__init__(reason)
         self.timed_out = timed_out
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """A recursive resolver. The address may carry an IPv6 zone."""
-
-    address: IPv4Address | IPv6Address
-    port: int = 53
-
-    def __str__(self) -> str:
-        return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
 
 
 def ask(reactor: Any, deadlines: Deadlines, server: Server, question: Question, timeout: float) -> Deferred[Answer]:

@@ -26,7 +26,7 @@ from netfw.names.host import Host
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.dns_cache import Absence, DnsCache
 from netfw.transport.dns_lookup import Found, lookup, settings_of
-from netfw.transport.dns_query import Server
+from netfw.transport.dns_servers import Server
 from netfw.transport.hosts_file import HostsFile
 from netfw.transport.resolution import (
     FAMILIES,

@@ -17,7 +17,7 @@ from netfw.testing.reactor_runs import run_in_reactor
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.dns_cache import Absence
 from netfw.transport.dns_lookup import PARTIAL_TTL, Found, lookup, settings_of
-from netfw.transport.dns_query import Server
+from netfw.transport.dns_servers import Server
 from netfw.transport.resolution import FAMILIES, Resolution
 
 LOOPBACK = ip_address("127.0.0.1")

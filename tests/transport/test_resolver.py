@@ -300,3 +300,24 @@ def test_cancel_at_any_step(moment):
             await waiting
 
     run({"www.test": {"truncate": True, "delay": 0.05, "tcp": "silence"}}, scenario, timeout=30.0)
+
+
+def test_silent_server_does_not_delay_the_next_name():
+    """After one lookup has found the first server silent, the next name is asked of the second one first."""
+    with DnsServer({"*": SILENT}) as silent, DnsServer({"*": BOTH}) as well:
+
+        async def scenario(reactor):
+            resolver = DnsResolver(
+                reactor,
+                Deadlines(reactor, granularity=0.02),
+                servers=[(LOOPBACK, silent.port), (LOOPBACK, well.port)],
+                hosts=None,
+                timeout=0.15,
+                resolve_timeout=5.0,
+                cache=DnsCache(10),
+            )
+            for name in ("a.test", "b.test"):
+                assert len(texts(await resolver.resolve(host_from_text(name)))) == 2
+
+        run_in_reactor(scenario)
+        assert (silent.asked("a.test"), silent.asked("b.test")) == (2, 0)
