@@ -303,7 +303,8 @@ class ProxyProcess:
             except subprocess.TimeoutExpired:
                 self.kill()
                 raise AssertionError(f"the server did not stop in time:\n{self.log[-4000:]}") from None
-        assert self.process.returncode == 0, f"exit status {self.process.returncode}:\n{self.log[-4000:]}"
+        # twistd ends itself by the signal that ended its reactor, so that whoever started it sees why.
+        assert self.process.returncode in (0, -signal.SIGTERM), f"exit status {self.process.returncode}:\n{self.log[-4000:]}"
         assert not self.trouble(), f"{self.trouble()}\n{self.log[-8000:]}"
 
     def kill(self) -> None:

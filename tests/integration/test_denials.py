@@ -210,9 +210,9 @@ def test_addresses_that_the_guard_keeps_closed(guarded: ProxyProcess) -> None:
     without a dial, and the answer names the setting that would open them."""
     hosts = [
         "origin.test", "both.test", "mapped.test", "private.test", "metadata.test", "127.0.0.1", "127.1.2.3",
-        "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "[::1]", "[::]", "[::ffff:127.0.0.1]",
-        "[::ffff:10.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[fe80::1]", "[fd00:ec2::254]", "224.0.0.1",
-        "255.255.255.255",
+        "10.0.0.1", "192.168.1.1", "172.16.0.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "[::1]", "[::]",
+        "[::ffff:127.0.0.1]", "[::ffff:10.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "[fe80::1]",
+        "[fd00:ec2::254]", "224.0.0.1", "255.255.255.255",
     ]  # fmt: skip
     with ScriptedOrigin() as origin:
         for host in hosts:

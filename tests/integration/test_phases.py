@@ -210,8 +210,9 @@ def test_a_rule_on_the_server_name_is_taken_at_the_client_hello(make_proxy: Any,
 @pytest.mark.parametrize("opaque", ["connect", "after_200"])
 def test_when_an_opaque_tunnel_is_denied(opaque: str, make_proxy: Any, certificates: Any) -> None:
     """`deny.opaque` says whether a PreREQUEST denial shows on the CONNECT or as a tunnel that closes."""
-    by_address = rule("no-loopback", "DENY", condition("request:DestinationIp", "IpAddress", "127.0.0.1/32"))
-    proxy = make_proxy(policy(groups={"net": {"PreREQUEST": [by_address]}}), deny={"opaque": opaque})
+    only_get = rule("only-get", "ALLOW", condition("request:Http:Method", "StringEquals", "GET"))
+    rules = policy(pre_request="DENY", groups={"reading": {"PreREQUEST": [only_get]}})
+    proxy = make_proxy(rules, deny={"opaque": opaque})
     with ScriptedOrigin() as origin, WireClient(proxy.port()) as client:
         response = client.connect(f"origin.test:{origin.port}")
         if opaque == "connect":
@@ -220,7 +221,7 @@ def test_when_an_opaque_tunnel_is_denied(opaque: str, make_proxy: Any, certifica
             assert response.status == 200
             with pytest.raises(OSError):
                 client.start_tls(certificates.origin_ca, "origin.test")
-        assert proxy.wait_for_record(lambda r: r["final_action"] == "deny")["final_rule_name"] == "no-loopback"
+        assert proxy.wait_for_record(lambda r: r["final_action"] == "deny")["final_rule_name"] == "default"
         assert origin.received == b""
 
 
