@@ -1,0 +1,77 @@
+# What people type. `make` alone tells what there is. Needs Python 3.11 or newer; everything else goes into .venv.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV ?= .venv
+CONFIG ?= etc/proxy.yaml
+ARGS ?=
+BIN := $(VENV)/bin
+OLDEST ?= /usr/bin/python3
+
+# A test that hangs is a failed one. pytest-timeout reads this.
+export PYTEST_TIMEOUT ?= 120
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help
+help: ## This list
+	@echo 'netfw, an explicit egress proxy. Try it:'
+	@echo
+	@echo '  make run                    and follow the three curl lines that it prints'
+	@echo '  make run CONFIG=my.yaml     with a configuration of your own'
+	@echo '  make test ARGS="-k reload"  some of the tests'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: $(VENV)/.stamp-run ## Start the proxy here, in the foreground (Ctrl-C ends it); makes a test CA in var/ if there is none
+	@exec $(BIN)/python scripts/run_proxy.py $(CONFIG)
+
+.PHONY: demo
+demo: $(VENV)/.stamp-run ## See a plain, an intercepted and a denied request, with origins of its own (needs no network)
+	@exec $(BIN)/python -m netfw.testing.demo
+
+.PHONY: venv
+venv: $(VENV)/.stamp-dev ## Make .venv with everything that tests and checks need
+
+.PHONY: test
+test: $(VENV)/.stamp-dev ## All tests; as root it first installs the client programs they drive
+	@scripts/install-test-programs || echo 'Tests of what is missing are skipped, and named at the end.'
+	$(BIN)/python -m pytest -q $(ARGS)
+
+.PHONY: test-oldest
+test-oldest: ## The tests with Debian 12's own Python, Twisted and libraries; as root it first installs them
+	@scripts/install-oldest $(OLDEST)
+	$(OLDEST) -m pytest -q -p no:cacheprovider $(ARGS)
+
+.PHONY: lint
+lint: $(VENV)/.stamp-dev ## Style (ruff), types (mypy), layers (import-linter)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: check
+check: $(VENV)/.stamp-run ## Check CONFIG and its rules without starting anything
+	@$(BIN)/netfw check $(CONFIG)
+
+.PHONY: clean
+clean: ## Remove caches and build products; .venv and var/ (the CA, records) stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find netfw tests twisted benchmarks scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache
+
+.PHONY: distclean
+distclean: clean ## Remove .venv and var/ as well: a fresh checkout
+	rm -rf $(VENV) var
+
+# pip takes seconds even when there is nothing to do: it runs when what it reads has changed.
+$(VENV)/.stamp-run: setup.cfg pyproject.toml scripts/make-venv
+	@scripts/make-venv $(VENV)
+	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+$(VENV)/.stamp-dev: setup.cfg pyproject.toml scripts/make-venv
+	@scripts/make-venv $(VENV)
+	$(BIN)/python -m pip install -q -e '.[test,lint]'
+	@touch $@ $(VENV)/.stamp-run

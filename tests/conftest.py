@@ -1,0 +1,48 @@
+"""What holds for every test run: property tests without a stop-watch, and an account of what was skipped.
+
+With NETFW_NO_SKIPS=1 a skipped test fails the run: the gate installs every program that tests ask for, so that a skip
+there means a test that silently stopped testing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# The machine may be busy: how long one example takes says nothing about the code.
+settings.register_profile("netfw", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("thorough", parent=settings.get_profile("netfw"), max_examples=2000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "netfw"))
+
+STRICT = os.environ.get("NETFW_NO_SKIPS", "") not in ("", "0")
+
+
+def _skips(config: pytest.Config) -> Counter[str]:
+    """How often each reason was given."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    reasons: Counter[str] = Counter()
+    for report in reporter.stats.get("skipped", []) if reporter is not None else []:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason.removeprefix("Skipped: ")] += 1
+    return reasons
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail a strict run in which anything was skipped."""
+    is_worker = hasattr(session.config, "workerinput")
+    if STRICT and not is_worker and session.exitstatus == pytest.ExitCode.OK and _skips(session.config):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Name every reason at the end, so that nobody takes a skipped test for a passed one."""
+    reasons = _skips(config)
+    if not reasons:
+        return
+    terminalreporter.section("not tested" + (": this run allows no skips, so it fails" if STRICT else ""))
+    for reason, number in sorted(reasons.items()):
+        terminalreporter.write_line(f"{number:4} {reason}")
