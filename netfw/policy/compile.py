@@ -205,16 +205,18 @@ class _PhaseCompiler:
         return late
 
     def program(self, default: Action) -> Program:
+        """What `run` has made."""
         return Program(
             self._phase,
             tuple(self._rules),
             tuple(self._indexes.values()),
             tuple(self._residual),
-            _default(self._phase, default),
+            default_decision(self._phase, default),
         )
 
 
-def _default(phase: Phase, action: Action) -> Decision:
+def default_decision(phase: Phase, action: Action) -> Decision:
+    """What a phase gives when no rule decides."""
     ref = RuleRef("", DEFAULT_RULE, phase)
     if action is Action.ALERT:
         return Decision(phase, Action.ALLOW, ref, (Match(ref, Action.ALERT), Match(ref, Action.ALLOW)), None)
