@@ -1,8 +1,9 @@
 r"""The grammar of HTTP/1.1 as compiled patterns over bytes, each with the section that rules it.
 
 In this room: patterns, nothing else. A head is judged whole by ONE pattern and cut by one `findall`; only when that
-pattern says no does `diagnosis` look for the reason. All repetitions are possessive (`*+`), so that no input makes the
-matcher go back: time is linear in the input.
+pattern says no does `diagnosis` look for the reason. Repetitions of one octet are possessive (`*+`), so that the matcher
+goes back over whole lines at most: time is linear in the input. Repetitions of groups are not possessive: before Python
+3.11.5 a possessive group that goes back within itself matches wrongly (gh-106052), and Debian 12 has 3.11.2.
 
 Deliberate choices, stricter or laxer than the RFC's letter:
 
@@ -20,8 +21,8 @@ from __future__ import annotations
 import re
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
-_FIELD_LINES = rb"((?:" + _TOKEN + rb":[\t -~\x80-\xff]*+\r\n)*+)"
-_PLAIN_FIELD_LINES = rb"((?:" + _TOKEN + rb":[\t -~\x80-\xff]*+(?<![ \t])\r\n)*+)"
+_FIELD_LINES = rb"((?:" + _TOKEN + rb":[\t -~\x80-\xff]*+\r\n)*)"
+_PLAIN_FIELD_LINES = rb"((?:" + _TOKEN + rb":[\t -~\x80-\xff]*+(?<![ \t])\r\n)*)"
 
 TOKEN = re.compile(_TOKEN)
 """RFC 9110, section 5.6.2."""
@@ -49,12 +50,9 @@ TRAILER_SECTION = re.compile(_FIELD_LINES + rb"\r\n")
 NEXT_CHUNK = re.compile(rb"\r\n([0-9A-Fa-f]{1,15}+)\r\n")
 """The end of a chunk and the next chunk line, as nearly all are: without an extension."""
 
+_QUOTED_STRING = rb"\"[\t !#-\[\]-~\x80-\xff]*+(?:\\[\t -~\x80-\xff][\t !#-\[\]-~\x80-\xff]*+)*\""
 CHUNK_LINE = re.compile(
-    rb"([0-9A-Fa-f]{1,15}+)((?:;"
-    + _TOKEN
-    + rb"(?:=(?:"
-    + _TOKEN
-    + rb"|\"(?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+\"))?)*+)\r\n"
+    rb"([0-9A-Fa-f]{1,15}+)((?:;" + _TOKEN + rb"(?:=(?:" + _TOKEN + rb"|" + _QUOTED_STRING + rb"))?)*)\r\n"
 )
 """RFC 9112, section 7.1: chunk size, extensions. Fifteen digits cannot overflow anybody's 64 bits."""
 
@@ -67,11 +65,11 @@ BROKEN_LINE = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7
 TARGET_OCTETS = re.compile(rb"[!\"$-~]*+")
 """What may stand in a target at all: visible ASCII without `#`."""
 
-TARGET_REST = re.compile(rb"(?:[!\"$&-\[\]-~]++|%[0-9A-Fa-f]{2})*+")
+TARGET_REST = re.compile(rb"[!\"$&-\[\]-~]*+(?:%[0-9A-Fa-f]{2}[!\"$&-\[\]-~]*+)*")
 """The same less the backslash, every percent sign beginning a pair of hexadecimal digits (RFC 3986, section 2.1)."""
 
 TARGET_PARTS = re.compile(
-    rb"([A-Za-z][A-Za-z0-9+.-]*+)://([^/?]*+)((?:[!\"$&->@-\[\]-~]++|%[0-9A-Fa-f]{2})*+)(?:\?([!\"$-~]*+))?"
+    rb"([A-Za-z][A-Za-z0-9+.-]*+)://([^/?]*+)([!\"$&->@-\[\]-~]*+(?:%[0-9A-Fa-f]{2}[!\"$&->@-\[\]-~]*+)*)(?:\?([!\"$-~]*+))?"
 )
 """RFC 3986, section 3: scheme, authority, path and query of an absolute-form target; the query is not judged yet."""
 

@@ -23,7 +23,7 @@ MAX_NAME = 253
 _MAX_WIRE = MAX_NAME + 1
 
 # `_` is not LDH, but names such as _dmarc.example and my_host.example are looked up and served every day.
-_NAME = re.compile(rb"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*+[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_NAME = re.compile(rb"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _DECIMAL_OCTET = rb"(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _IPV4 = re.compile(_DECIMAL_OCTET + rb"(?:\." + _DECIMAL_OCTET + rb"){3}")
 _IPV6 = re.compile(rb"[0-9a-f:.]{2,45}")
