@@ -1,8 +1,8 @@
 """Real requests through the shipped configuration, for the gate: `prepare`, `origin`, `ask`, each with its folder.
 
-`prepare` changes the copy of etc/ in the folder as little as possible: free ports, a short path for the socket, a name of
-our own in a hosts file, loopback opened, and a policy that allows that name. `origin` serves it. `ask` sends a request that
-is allowed and one that is not, and looks at both answers and at their records. Only the standard library is used.
+`prepare` changes the copy of etc/ in the folder as little as possible: free ports, a name of our own in a hosts file,
+loopback opened, and a policy that allows that name. `origin` serves it. `ask` sends a request that is allowed and one
+that is not, and looks at both answers and at their records. Only the standard library is used.
 """
 
 from __future__ import annotations
@@ -110,8 +110,10 @@ def ask(work: Path) -> None:
     assert status == 403 and "http_request_denied" in fields.get("Proxy-Status", ""), (status, body, fields)
     records = work / "var" / "log" / "records.jsonl"
     deadline = time.monotonic() + 10
-    while len(lines := records.read_text().splitlines() if records.exists() else []) < 2 and time.monotonic() < deadline:
+    lines: list[str] = []
+    while len(lines) < 2 and time.monotonic() < deadline:
         time.sleep(0.1)
+        lines = records.read_text().splitlines() if records.exists() else []
     assert len([json.loads(line) for line in lines]) == 2, lines
 
 
