@@ -32,7 +32,8 @@ NAMES = [str(path) for path in SOURCES]
 @pytest.mark.parametrize("path", SOURCES, ids=NAMES)
 def test_no_module_is_long(path: Path) -> None:
     """Above 500 lines it has more than one duty."""
-    assert len((ROOT / path).read_text().splitlines()) <= LONGEST
+    lines = (ROOT / path).read_text().count("\n")
+    assert lines <= LONGEST
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=NAMES)
