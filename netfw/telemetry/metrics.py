@@ -10,7 +10,6 @@ Names and units: Prometheus's own conventions (base units, `_total`).
 from __future__ import annotations
 
 import platform
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,58 +23,25 @@ from prometheus_client.core import (
 
 from netfw import __version__
 from netfw.policy.model import Action
+from netfw.telemetry.counters import RuleCounts, Words, known_word
 from netfw.telemetry.histogram import Histogram
 from netfw.telemetry.outcome import outcome
 
 if TYPE_CHECKING:
-    from netfw.policy.decision import RuleRef
     from netfw.telemetry.exchange_record import RecordedExchange
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-OTHER = "other"
 STEPS = ("dns", "connect", "tls", "first_byte")
 LEGS = ("client", "origin")
-_WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}", re.ASCII)
-_WORDS_KEPT = 64
-_GROUPS_KEPT = 1000
-_RULES_KEPT = 16384
 _ALERT = Action.ALERT
 _NO_DECISION = ("none", "deny", "")
-
-
-class Words(dict[str, int]):
-    """A counter by word, with at most `_WORDS_KEPT` of them; the rest, and what is no word, count as `other`."""
-
-    def add(self, word: str | None) -> None:
-        """Count one."""
-        if word is None:
-            word = "none"
-        if word not in self and (len(self) >= _WORDS_KEPT or not _WORD.fullmatch(word)):
-            word = OTHER
-        self[word] = self.get(word, 0) + 1
-
-
-class RuleCount:
-    """What one rule (or the default of a phase) decided: how often, and how often as the last word of an exchange."""
-
-    __slots__ = ("action", "by_default", "final", "group", "phase", "taken")
-
-    def __init__(self, phase: str, action: str, group: str, by_default: bool) -> None:
-        self.phase = phase
-        self.action = action
-        self.group = group
-        self.by_default = by_default
-        self.taken = 0
-        self.final = 0
 
 
 class Metrics:
     """One a process. All methods belong to the reactor's thread; none raises on odd values."""
 
     def __init__(self) -> None:
-        self._counts: dict[tuple[str, str, str, bool], RuleCount] = {}
-        self._by_rule: dict[int, tuple[RuleRef, Action, RuleCount]] = {}
-        self._groups: set[str] = set()
+        self._rules = RuleCounts()
         self._refusals = 0
         self._request_seconds = Histogram()
         self._step_seconds = {step: Histogram() for step in STEPS}
@@ -108,21 +74,22 @@ class Metrics:
         """Count a finished exchange: its decisions, its last word, its bytes and times."""
         decisions = exchange.decisions
         error = exchange.error
+        count_of = self._rules.count_of
         for decision in decisions:
-            count = self._count_of(decision.rule, decision.action)
+            count = count_of(decision.rule, decision.action)
             count.taken += 1
             matches = decision.matches
             if len(matches) > 1:
                 for match in matches:
                     if match.action is _ALERT:
-                        self._count_of(match.rule, _ALERT).taken += 1
+                        count_of(match.rule, _ALERT).taken += 1
         allowed, rule = outcome(decisions, error)
         if rule is None or not decisions:
             self._refusals += 1
         elif allowed:
             count.final += 1
         else:
-            self._count_of(rule, Action.DENY).final += 1
+            count_of(rule, Action.DENY).final += 1
         if not allowed and error is not None:
             self._denied.add(error.token)
         self._client_bytes_in += exchange.bytes_in
@@ -135,26 +102,6 @@ class Metrics:
         for step, seconds in durations.items():
             if step in steps:
                 steps[step].observe(seconds)
-
-    def _count_of(self, rule: RuleRef, action: Action) -> RuleCount:
-        key = id(rule) ^ id(action)
-        known = self._by_rule.get(key)
-        if known is not None and known[0] is rule and known[1] is action:
-            return known[2]
-        group = rule.group
-        if group and group not in self._groups:
-            if len(self._groups) >= _GROUPS_KEPT:
-                group = OTHER
-            else:
-                self._groups.add(group)
-        name = (rule.phase.hook, action.name.lower(), group, not rule.group)
-        count = self._counts.get(name)
-        if count is None:
-            count = self._counts[name] = RuleCount(*name)
-        if len(self._by_rule) >= _RULES_KEPT:
-            self._by_rule.clear()
-        self._by_rule[key] = (rule, action, count)
-        return count
 
     def denied(self, reason: str) -> None:
         """Count a denial that has no exchange of its own. `reason`: an RFC 9209 token."""
@@ -177,9 +124,7 @@ class Metrics:
         """Count a lookup. `result`: a word such as ok, cache, not_found, failure, timeout."""
         histogram = self._dns_seconds.get(result)
         if histogram is None:
-            if len(self._dns_seconds) >= _WORDS_KEPT or not _WORD.fullmatch(result):
-                result = OTHER
-            histogram = self._dns_seconds.setdefault(result, Histogram())
+            histogram = self._dns_seconds.setdefault(known_word(result, self._dns_seconds), Histogram())
         histogram.observe(seconds)
 
     def upstream_connect_error(self, kind: str) -> None:
@@ -247,7 +192,7 @@ class Metrics:
         )
         taken: dict[tuple[str, str, str], int] = {}
         final: dict[tuple[str, str, str], int] = {_NO_DECISION: self._refusals} if self._refusals else {}
-        for count in self._counts.values():
+        for count in self._rules:
             source = (count.phase, count.action, "default" if count.by_default else "rule")
             taken[source] = taken.get(source, 0) + count.taken
             if count.final:

@@ -8,7 +8,8 @@ from typing import Any
 from netfw import errors
 from netfw.policy.decision import Decision, Match, RuleRef
 from netfw.policy.model import Action, Phase
-from netfw.telemetry.exchange_record import build_record, record_line
+from netfw.proxy.exchange import Exchange
+from netfw.telemetry.exchange_record import RecordedExchange, build_record, record_line
 
 
 def test_the_members_of_the_live_service(make: Any) -> None:
@@ -161,6 +162,12 @@ def test_an_origin_status_that_the_client_did_not_see(make: Any) -> None:
     """A denied response keeps what the origin had said."""
     exchange = make.allowed(status=403, origin_status=200)
     assert build_record(exchange)["origin_status"] == 200
+
+
+def test_the_proxys_exchange_offers_what_a_record_needs() -> None:
+    """Every attribute of the protocol is one of the proxy's exchange."""
+    needed = {*RecordedExchange.__annotations__, *(name for name in vars(RecordedExchange) if not name.startswith("_"))}
+    assert needed <= set(dir(Exchange))
 
 
 def test_a_literal_address_has_no_dns(make: Any) -> None:

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from netfw import errors
 from netfw.policy.decision import Decision, Match, RuleRef
 from netfw.policy.model import Action, Phase
-from netfw.telemetry.metrics import Metrics, Words
+from netfw.telemetry.metrics import Metrics
 
 
 def read(metrics: Metrics) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
@@ -165,18 +165,6 @@ def test_record_log_counters(metrics: Metrics) -> None:
     found = read(metrics)
     names = ("netfw_log_queue_length", "netfw_log_written_total", "netfw_log_dropped_total", "netfw_log_errors_total")
     assert [found[name][labels(sink="file")] for name in names] == [1, 2, 3, 4]
-
-
-def test_words_are_bounded() -> None:
-    """A peer that makes up words, or sends what is no word, ends in `other`."""
-    words = Words()
-    for number in range(1000):
-        words.add(f"word{number}")
-    words.add('x"\n} 1')
-    words.add("")
-    assert len(words) <= 65
-    assert sum(words.values()) == 1002
-    assert words["other"] >= 936
 
 
 def test_dns_results_are_bounded(metrics: Metrics) -> None:
