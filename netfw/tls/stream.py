@@ -434,10 +434,6 @@ class TlsStream:
         """How many bytes of ciphertext wait to be sent."""
         return int(self.stream.unsent)
 
-    def call_when_drained(self, function: Callable[[], object]) -> None:
-        """Call the function once, when nothing waits to be sent any more: now, if that is so already."""
-        self.stream.call_when_drained(function)
-
     # -- ending
 
     def loseConnection(self) -> None:
