@@ -139,6 +139,7 @@ class ProxyProcess:
         self.config_path.write_text(yaml.safe_dump(config, sort_keys=False))
         self.write_policy(rules)
         self.process: subprocess.Popen[bytes] | None = None
+        self._trouble_from = 0
 
     @property
     def command(self) -> list[str]:
@@ -227,9 +228,14 @@ class ProxyProcess:
         """What it printed so far."""
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
-    def trouble(self) -> list[str]:
-        """Lines of its log that say an error was not handled."""
-        return [line for line in self.log.splitlines() if _TROUBLE.search(line)]
+    def new_trouble(self) -> str:
+        """Its log from the first unhandled error since the last call on; "" when there is none."""
+        log = self.log
+        found = _TROUBLE.search(log, self._trouble_from)
+        self._trouble_from = len(log)
+        if found is None:
+            return ""
+        return log[log.rfind("\n", 0, found.start()) + 1 :][:6000]
 
     def rss(self) -> int:
         """Resident memory in bytes."""
@@ -294,7 +300,7 @@ class ProxyProcess:
         os.kill(self.pid, signal.SIGHUP)
 
     def stop(self) -> None:
-        """SIGTERM; AssertionError when it does not end cleanly or its log shows an unhandled error."""
+        """SIGTERM; AssertionError when it does not end cleanly or its log shows a new unhandled error."""
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -304,8 +310,10 @@ class ProxyProcess:
                 self.kill()
                 raise AssertionError(f"the server did not stop in time:\n{self.log[-4000:]}") from None
         # twistd ends itself by the signal that ended its reactor, so that whoever started it sees why.
-        assert self.process.returncode in (0, -signal.SIGTERM), f"exit status {self.process.returncode}:\n{self.log[-4000:]}"
-        assert not self.trouble(), f"{self.trouble()}\n{self.log[-8000:]}"
+        status = self.process.returncode
+        assert status in (0, -signal.SIGTERM), f"exit status {status}:\n{self.log[-4000:]}"
+        trouble = self.new_trouble()
+        assert not trouble, f"its log says:\n{trouble}"
 
     def kill(self) -> None:
         """SIGKILL, without checks."""

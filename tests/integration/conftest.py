@@ -47,6 +47,21 @@ ZONE = {
 }
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """The mark of the tests that take minutes."""
+    config.addinivalue_line("markers", "soak: at full size; only run where `-m` names it")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked soak unless the expression of `-m` speaks of it."""
+    if "soak" in (config.option.markexpr or ""):
+        return
+    left_out = [item for item in items if item.get_closest_marker("soak") is not None]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item.get_closest_marker("soak") is None]
+
+
 @pytest.fixture(scope="session")
 def session_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory for the whole session; its path is short enough for a Unix socket."""
@@ -215,10 +230,9 @@ def no_trouble(request: pytest.FixtureRequest) -> Iterator[None]:
     for name in ("passing", "intercepting"):
         if name in request.fixturenames:
             proxy: ProxyProcess = request.getfixturevalue(name)
-            trouble = proxy.trouble()
-            if len(trouble) > getattr(proxy, "trouble_seen", 0):
-                proxy.trouble_seen = len(trouble)  # type: ignore[attr-defined]  # a note of this fixture's own
-                pytest.fail(f"the proxy's log says: {trouble}\n{proxy.log[-6000:]}")
+            trouble = proxy.new_trouble()
+            if trouble:
+                pytest.fail(f"the proxy's log says:\n{trouble}", pytrace=False)
 
 
 @pytest.fixture(scope="session")

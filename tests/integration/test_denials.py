@@ -273,7 +273,6 @@ def hasty(proxy_maker: Any) -> Any:
     timeouts = {"drain": "1s", "resolve": "1s", "connect": "1s", "handshake": "3s", "response": "2s"}
     with proxy_maker("hasty", policy(), intercept=True, timeouts=timeouts, dns={"timeout": "0.3s"}) as proxy:
         yield proxy
-        assert proxy.trouble() == []
 
 
 @pytest.mark.parametrize("way", ["absolute", "tls"])

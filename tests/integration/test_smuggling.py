@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -58,12 +59,12 @@ BAD_REQUESTS = {
     "version with plus": "GET {T}/ HTTP/+1.1\r\nHost: {H}\r\n\r\n",
     "no version": "GET {T}/\r\n\r\n",
     "method with a colon": "GE:T {T}/ HTTP/1.1\r\nHost: {H}\r\n\r\n",
-    "chunk size with sign": "{POST}Transfer-Encoding: chunked\r\n\r\n+3\r\nabc\r\n0\r\n\r\n",
     "long field": "{GET}X: " + "x" * 70_000 + "\r\n\r\n",
     "many fields": "{GET}" + "X: y\r\n" * 200 + "\r\n",
 }
 # After these the head is in order, and goes to the origin; what follows must not.
 BAD_BODIES = {
+    "chunk size with sign": "+3\r\nabc\r\n0\r\n\r\n",
     "chunk size with underscore": "1_0\r\n0123456789abcdef\r\n0\r\n\r\n",
     "chunk size in 0x": "0x3\r\nabc\r\n0\r\n\r\n",
     "chunk size with space": "3 \r\nabc\r\n0\r\n\r\n",
@@ -75,6 +76,7 @@ BAD_BODIES = {
     "chunk end without CR": "3\r\nabc\n0\r\n\r\n",
     "extension with a line feed": "3;a=\nb\r\nabc\r\n0\r\n\r\n",
     "long extension": "3;" + "a" * 5000 + "\r\nabc\r\n0\r\n\r\n",
+    "length in the trailers": "3\r\nabc\r\n0\r\nContent-Length: 7\r\n\r\n",
     "bad trailer": "3\r\nabc\r\n0\r\nX Y: z\r\n\r\n",
     "long trailers": "3\r\nabc\r\n0\r\n" + "X: y\r\n" * 9000 + "\r\n",
 }  # fmt: skip
@@ -88,6 +90,10 @@ BAD_TARGETS = [
     "http://0177.0.0.1:{port}/", "//origin.test:{port}/", "origin.test:{port}",
 ]  # fmt: skip
 WAYS = ("absolute", "tunnel", "tls")
+STATUS_LINE = re.compile(rb"HTTP/1\.1 \d{3} ")
+REFUSED = (b"HTTP/1.1 400 ", b"HTTP/1.1 413 ", b"HTTP/1.1 431 ", b"HTTP/1.1 501 ", b"HTTP/1.1 505 ")
+# A tunnel whose first bytes are no method and a space carries neither TLS nor HTTP: it is closed without a word.
+NOT_HTTP = ("tab for space", "method with a colon", "no version")
 
 
 def exchange(client: WireClient, data: bytes) -> bytes:
@@ -114,10 +120,11 @@ def test_bad_heads(way: str, bad: str, intercepting: ProxyProcess, certificates:
             request = request.replace("{T}", client.prefix).replace("{H}", client.authority)
             behind = f"GET {client.prefix}/smuggled HTTP/1.1\r\nHost: {client.authority}\r\n\r\n"
             answer = exchange(client, (request + behind).encode("latin-1"))
-        assert answer.startswith(
-            (b"HTTP/1.1 400 ", b"HTTP/1.1 431 ", b"HTTP/1.1 501 ", b"HTTP/1.1 505 ", b"HTTP/1.1 413 ")
-        ), answer
-        assert answer.count(b"HTTP/1.1 ") == 1
+        if way == "tunnel" and bad in NOT_HTTP and not answer:
+            assert origin.received == b""
+            return
+        assert answer.startswith(REFUSED), answer
+        assert len(STATUS_LINE.findall(answer)) == 1
         assert origin.received == b""
 
 
@@ -134,7 +141,7 @@ def test_bad_bodies(way: str, bad: str, intercepting: ProxyProcess, certificates
             behind = f"GET {client.prefix}/smuggled HTTP/1.1\r\nHost: {client.authority}\r\n\r\n"
             answer = exchange(client, (head + BAD_BODIES[bad] + behind).encode("latin-1"))
         assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 413 ", b"HTTP/1.1 431 ")), answer
-        assert answer.count(b"HTTP/1.1 ") == 1
+        assert len(STATUS_LINE.findall(answer)) == 1
         for connection in origin.connections:
             assert connection.done.wait(10)
             assert b"smuggled" not in connection.received
@@ -168,7 +175,7 @@ def test_other_schemes(request_line: str, intercepting: ProxyProcess) -> None:
     assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 ")), answer
 
 
-@pytest.mark.parametrize("field", ["Content-Length: 0", "Content-Length: 5", "Transfer-Encoding: chunked"])
+@pytest.mark.parametrize("field", ["Content-Length: 5", "Transfer-Encoding: chunked"])
 def test_connect_with_a_body(field: str, passing: ProxyProcess) -> None:
     """CONNECT has no body: a framing field on it is refused."""
     with ScriptedOrigin() as origin, WireClient(passing.port()) as client:
