@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -28,6 +28,7 @@ from netfw.policy.model import Phase
 from netfw.proxy import phases
 from netfw.proxy.binding import bind_server_name
 from netfw.proxy.exchange import Exchange
+from netfw.proxy.steps import Steps
 from netfw.proxy.tunnel import Tunnel
 from netfw.proxy.tunnel_opening import Opening, TunnelOpening
 from netfw.proxy.upstream_connection import UpstreamConnection
@@ -56,7 +57,7 @@ class Tunnelling:
         self._plane = client.plane
         self._exchange = exchange
         self._client_gone = False
-        self._chain: Deferred[Any] | None = None
+        self._steps: Steps
         self._addresses: tuple[Address, ...] = ()
         self._stream: Any = None
         self._pooled: UpstreamConnection | None = None
@@ -73,16 +74,10 @@ class Tunnelling:
         facts = self._exchange.facts
         facts.await_http()
         facts.tls_intercepted = self._intercepts
-        chain: Deferred[Any] = succeed(None)
-        self._chain = chain
-        chain.addCallback(self._pre_dns)
-        chain.addCallback(self._resolve)
-        chain.addCallback(self._judge)
-        chain.addCallback(self._dial)
-        chain.addCallback(self._establish)
-        chain.addCallbacks(self._opened, self._refused)
-        chain.addErrback(self._failed_inside)
-        chain.addErrback(self._broke)
+        self._steps = Steps(
+            (self._pre_dns, self._resolve, self._judge, self._dial, self._establish, self._opened), self._failed
+        )
+        self._steps.run()
 
     # -- before the 200 -----------------------------------------------------------------------------------------------
 
@@ -136,38 +131,37 @@ class Tunnelling:
             opening.dataReceived(first)
         return opening.opened
 
-    def _refused(self, failure: Failure) -> Any:
-        """Something failed before the 200."""
-        if self._transport is not None:
-            return failure  # the wait for the first bytes failed: after the 200
-        error = self._error_of(failure)
+    def _failed(self, problem: BaseException) -> None:
+        """The one place for every failure: answer before the 200, close behind it."""
+        error = self._error_of(problem)
         self._drop_origin()
+        if self._transport is not None:
+            self._failed_inside(error)
+            return
         exchange, client = self._exchange, self._client
         exchange.error = error
         if self._client_gone or not client.is_open:
             exchange.close_reason = "client_closed"
             exchange.status = exchange.status or error.status
             client.end_exchange(keep=False)
-            return None
-        shows_inside = (
+        elif self._shows_inside(error):
+            self._steps = Steps((self._establish, self._opened_to_deny), self._failed)
+            self._steps.run()
+        else:
+            exchange.status = error.status
+            client.write([self._plane.explainer.print(exchange, error, close=True, with_body=True)])
+            client.end_exchange(keep=False)
+
+    def _shows_inside(self, error: NetfwError) -> bool:
+        return (
             self._intercepts
             and self._plane.configuration.deny.style is DenyStyle.AUTO
             and isinstance(error, (Denied, DestinationProhibited))
         )
-        if shows_inside:
-            opened = self._establish(None)
-            return opened.addCallback(self._opened_to_deny, error)
-        exchange.status = error.status
-        explainer = self._plane.explainer
-        client.write([explainer.print(exchange, error, close=True, with_body=True)])
-        client.end_exchange(keep=False)
-        return None
 
     # -- after the 200 ------------------------------------------------------------------------------------------------
 
-    def _opened(self, opening: Opening | None) -> Any:
-        if opening is None:
-            return None  # ended before the 200
+    def _opened(self, opening: Opening) -> Any:
         if opening.hello is None:
             return self._plain_inside(opening.data)
         exchange = self._exchange
@@ -182,7 +176,8 @@ class Tunnelling:
             return self._intercept(opening.data, None)
         return self._pass_through(opening.data)
 
-    def _opened_to_deny(self, opening: Opening, error: NetfwError) -> Any:
+    def _opened_to_deny(self, opening: Opening) -> Any:
+        error = self._exchange.error
         if opening.hello is None:
             return self._plain_inside(opening.data, error)
         exchange = self._exchange
@@ -331,18 +326,15 @@ class Tunnelling:
         plane.recording.finished(exchange)
         self._client.caller.leave()
 
-    def _failed_inside(self, failure: Failure) -> None:
-        """Something failed after the 200: nothing can be said in HTTP, so close, after an alert where TLS was begun."""
-        error = self._error_of(failure)
-        self._drop_origin()
+    def _failed_inside(self, error: NetfwError) -> None:
+        """After the 200 nothing can be said in HTTP: close, after an alert where TLS was begun."""
         exchange = self._exchange
         exchange.error = error
         exchange.close_reason = exchange.close_reason or error.token
-        transport = self._transport
-        if transport is not None and not isinstance(error, ClientGone):
+        if not isinstance(error, ClientGone):
             if isinstance(error, (Denied, MisdirectedRequest)):
-                transport.write(_ACCESS_DENIED)
-            close(transport, self._plane.deadlines, self._plane.configuration.timeouts.abort)
+                self._transport.write(_ACCESS_DENIED)
+            close(self._transport, self._plane.deadlines, self._plane.configuration.timeouts.abort)
         self._plane.recording.finished(exchange)
         self._client.caller.leave()
 
@@ -363,8 +355,7 @@ class Tunnelling:
     def client_gone(self) -> None:
         """The client left before the 200: stop looking up and dialling."""
         self._client_gone = True
-        if self._chain is not None:
-            self._chain.cancel()
+        self._steps.cancel()
 
     def _drop_origin(self) -> None:
         if self._pooled is not None:
@@ -374,19 +365,10 @@ class Tunnelling:
             stream, self._stream = self._stream, None
             stream.abortConnection()
 
-    def _error_of(self, failure: Failure) -> NetfwError:
+    def _error_of(self, problem: BaseException) -> NetfwError:
         if self._client_gone:
             return ClientGone("the client left")
-        if isinstance(failure.value, NetfwError):
-            return failure.value
-        if failure.check(CancelledError):
-            return NetfwError("the exchange was cancelled")
-        _log.failure("exchange {id} failed", failure=failure, id=self._exchange.id)
-        return NetfwError("an error inside the proxy; the exchange was not carried out", detail=repr(failure.value))
-
-    def _broke(self, failure: Failure) -> None:
-        _log.failure("exchange {id} could not be ended in order", failure=failure, id=self._exchange.id)
-        if self._transport is not None:
-            self._transport.abortConnection()
-        else:
-            self._client.abort()
+        if isinstance(problem, NetfwError):
+            return problem
+        _log.failure("exchange {id} failed", failure=Failure(problem), id=self._exchange.id)
+        return NetfwError("an error inside the proxy; the exchange was not carried out", detail=repr(problem))

@@ -1,7 +1,7 @@
 """One forwarded exchange: an absolute-form request, or a request inside an intercepted or plain tunnel.
 
-The steps are a chain of callbacks, one a line (`start`); each failure falls to one errback. Bodies do not go through
-the chain: from `send_request` on, request bytes flow client → printer → origin, and from `relay_response` on, response
+The steps up to sending the request are a chain (`start`), what follows are the origin's events; each failure of either
+falls to one place (`_failed`). Bodies do not go through the chain: from `send_request` on, request bytes flow client → printer → origin, and from `relay_response` on, response
 bytes flow origin → printer → client, each side pausing the other while more than 64 KiB wait. Whatever leaves is
 printed from the parsed message; heads are never relayed as they came (security rule 3).
 
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -36,6 +36,7 @@ from netfw.http1.target import RequestTarget
 from netfw.policy.model import Action, Phase
 from netfw.proxy import phases
 from netfw.proxy.exchange import Exchange
+from netfw.proxy.steps import Steps
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.upstream_opening import open_origin
 from netfw.transport.relay import RelayOutcome, relay
@@ -55,14 +56,12 @@ class Forwarding:
 
     __slots__ = (
         "_allowed",
-        "_chain",
+        "_steps",
         "_client",
         "_client_gone",
         "_ended",
         "_exchange",
-        "_finished",
         "_framing",
-        "_head_arrived",
         "_keep",
         "_origin_head",
         "_out",
@@ -116,24 +115,15 @@ class Forwarding:
         self._keep = False
         self._client_gone = False
         self._ended = False
-        self._chain: Deferred[Any] | None = None
-        self._head_arrived: Deferred[ResponseHeadReceived] | None = None
-        self._finished: Deferred[None] | None = None
+        self._steps: Steps
 
     def start(self) -> None:
         """Run the phases and everything between them."""
         self._client.serve(self)
-        chain: Deferred[Any] = succeed(None)
-        self._chain = chain
-        chain.addCallback(self._pre_dns)
-        chain.addCallback(self._resolve)
-        chain.addCallback(self._pre_request)
-        chain.addCallback(self._open_upstream)
-        chain.addCallback(self._send_request)
-        chain.addCallback(self._post_response)
-        chain.addCallback(self._relay_response)
-        chain.addErrback(self._failed)
-        chain.addErrback(self._broke)
+        self._steps = Steps(
+            (self._pre_dns, self._resolve, self._pre_request, self._open_upstream, self._send_request), self._failed
+        )
+        self._steps.run()
 
     # -- the steps ----------------------------------------------------------------------------------------------------
 
@@ -176,12 +166,7 @@ class Forwarding:
         exchange.origin_certificate = waiting.certificate_facts
         return waiting
 
-    def _send_request(self, upstream: UpstreamConnection) -> Deferred[ResponseHeadReceived]:
-        self._head_arrived = Deferred(self._cancel_wait)
-        self._send_on(upstream)
-        return self._head_arrived
-
-    def _send_on(self, upstream: UpstreamConnection) -> None:
+    def _send_request(self, upstream: UpstreamConnection) -> None:
         exchange = self._exchange
         self._upstream = upstream
         exchange.facts.destination_ip = upstream.address
@@ -205,22 +190,20 @@ class Forwarding:
         else:
             self._client.read_body()
 
-    def _post_response(self, event: ResponseHeadReceived) -> ResponseHeadReceived:
+    def _post_response(self, event: ResponseHeadReceived) -> None:
         exchange = self._exchange
         self._origin_head = event.head
         exchange.origin_status = event.head.status
         exchange.facts.show_response(event.head)
         phases.post_response(exchange)
-        return event
 
-    def _relay_response(self, event: ResponseHeadReceived) -> Deferred[None]:
-        self._finished = Deferred(self._cancel_wait)
+    def _relay_response(self, event: ResponseHeadReceived) -> None:
         exchange = self._exchange
         exchange.response_started = True
         exchange.status = event.head.status
         if event.head.status == 101:
             self._switch_protocols(event)
-            return self._finished
+            return
         self._keep = self._client.may_keep()
         version = self._request.version
         framing = outgoing_framing(event.framing, version)
@@ -231,7 +214,6 @@ class Forwarding:
         )
         self._response_printer = body_printer(framing)
         self._out.append(print_response_head(head))
-        return self._finished
 
     # -- from the client: RequestUser ---------------------------------------------------------------------------------
 
@@ -257,13 +239,17 @@ class Forwarding:
 
     def request_failed(self, error: NetfwError) -> None:
         """The request broke framing, or stopped coming, in the middle of its body."""
-        self._end_with(error)
+        self._failed(error)
 
     def client_gone(self) -> None:
         """Stop everything that is done for this client."""
         self._client_gone = True
-        if self._chain is not None:
-            self._chain.cancel()
+        if self._reopening is not None:
+            self._reopening.cancel()
+        elif self._steps.is_waiting:
+            self._steps.cancel()
+        else:
+            self._failed(ClientGone("the client left"))
 
     # -- from the origin: ResponseUser --------------------------------------------------------------------------------
 
@@ -274,13 +260,15 @@ class Forwarding:
             self._interim(event)
             return
         if status == 101 and self._upgrade is None:
-            self._end_with(OriginProtocolError("the origin switched protocols although nobody asked"))
+            self._failed(OriginProtocolError("the origin switched protocols although nobody asked"))
             return
         exchange = self._exchange
         exchange.durations["first_byte"] = self._plane.now() - exchange.started
-        arrived, self._head_arrived = self._head_arrived, None
-        assert arrived is not None
-        arrived.callback(event)
+        try:
+            self._post_response(event)
+            self._relay_response(event)
+        except Exception as problem:
+            self._failed(problem)
 
     def _interim(self, event: ResponseHeadReceived) -> None:
         """Relay 100 bare; another interim response only where no PostRESPONSE rule could have denied it (rule 9)."""
@@ -330,7 +318,7 @@ class Forwarding:
         if self._may_try_again(error):
             self._try_again()
         else:
-            self._end_with(error)
+            self._failed(error)
 
     # -- a stale connection -------------------------------------------------------------------------------------------
 
@@ -341,7 +329,7 @@ class Forwarding:
         return (
             self._reused
             and isinstance(error, OriginClosed)
-            and self._head_arrived is not None
+            and self._origin_head is None
             and self._request.method in _IDEMPOTENT
             and self._framing.kind is FramingKind.NONE
             and self._request_done
@@ -353,17 +341,17 @@ class Forwarding:
         self._to_origin = []
         self._reopening = open_origin(self._plane, self._exchange, self._allowed, tls=self._tls)
         self._reopening.addCallbacks(self._reopened, self._not_reopened)
-        self._reopening.addErrback(self._not_reopened)
 
     def _reopened(self, upstream: UpstreamConnection) -> None:
         self._reopening = None
-        self._send_on(upstream)
+        try:
+            self._send_request(upstream)
+        except Exception as problem:
+            self._failed(problem)
 
     def _not_reopened(self, failure: Failure) -> None:
         self._reopening = None
-        arrived, self._head_arrived = self._head_arrived, None
-        if arrived is not None:
-            arrived.errback(failure)
+        self._failed(failure.value)
 
     # -- upgrades -----------------------------------------------------------------------------------------------------
 
@@ -413,9 +401,6 @@ class Forwarding:
         self._client.caller.leave()
         if self._client.tunnel is not None:
             self._client.tunnel.inner_connection_lost(Failure(ConnectionDone()))
-        if self._finished is not None:
-            finished, self._finished = self._finished, None
-            finished.callback(None)
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
@@ -424,11 +409,7 @@ class Forwarding:
         self._ended = True
         self._stop_producing()
         self._release_upstream()
-        keep = self._keep and self._request_done
-        finished, self._finished = self._finished, None
-        self._client.end_exchange(keep=keep)
-        if finished is not None:
-            finished.callback(None)
+        self._client.end_exchange(keep=self._keep and self._request_done)
 
     def _release_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None
@@ -440,30 +421,12 @@ class Forwarding:
         else:
             upstream.close()
 
-    def _end_with(self, error: NetfwError) -> None:
-        """Fail whichever wait the chain is in; it falls to the errback."""
-        arrived, self._head_arrived = self._head_arrived, None
-        finished, self._finished = self._finished, None
-        if arrived is not None:
-            arrived.errback(Failure(error))
-        elif finished is not None:
-            finished.errback(Failure(error))
-        elif not self._ended:
-            self._failed(Failure(error))
-
-    def _cancel_wait(self, _: Deferred[Any]) -> None:
-        """The chain was cancelled while it waited for the origin."""
-        self._head_arrived = None
-        self._finished = None
-        if self._reopening is not None:
-            self._reopening.cancel()
-
-    def _failed(self, failure: Failure) -> None:
-        """The one errback: let go of the origin, then answer, or cut what was begun."""
+    def _failed(self, problem: BaseException) -> None:
+        """The one place for every failure: let go of the origin, then answer, or cut what was begun."""
         if self._ended:
             return
         self._ended = True
-        error = self._error_of(failure)
+        error = self._error_of(problem)
         self._stop_producing()
         self._stop_uploading()
         upstream, self._upstream = self._upstream, None
@@ -472,7 +435,6 @@ class Forwarding:
         exchange, client = self._exchange, self._client
         exchange.error = error
         self._out = []
-        self._head_arrived = self._finished = None
         if self._client_gone or not client.is_open:
             exchange.status = exchange.status or error.status
             exchange.close_reason = "client_closed"
@@ -484,22 +446,15 @@ class Forwarding:
         else:
             client.answer(error)
 
-    def _error_of(self, failure: Failure) -> NetfwError:
+    def _error_of(self, problem: BaseException) -> NetfwError:
         if self._client_gone:
             return ClientGone("the client left")
-        if isinstance(failure.value, NetfwError):
-            return failure.value
-        if isinstance(failure.value, IncompleteBody):
+        if isinstance(problem, NetfwError):
+            return problem
+        if isinstance(problem, IncompleteBody):
             return OriginProtocolError("the origin's body is not as long as it said")
-        if failure.check(CancelledError):
-            return NetfwError("the exchange was cancelled")
-        _log.failure("exchange {id} failed", failure=failure, id=self._exchange.id)
-        return NetfwError("an error inside the proxy; the exchange was not carried out", detail=repr(failure.value))
-
-    def _broke(self, failure: Failure) -> None:
-        """The errback itself failed: nothing can be answered any more."""
-        _log.failure("exchange {id} could not be ended in order", failure=failure, id=self._exchange.id)
-        self._client.abort()
+        _log.failure("exchange {id} failed", failure=Failure(problem), id=self._exchange.id)
+        return NetfwError("an error inside the proxy; the exchange was not carried out", detail=repr(problem))
 
     def _stop_uploading(self) -> None:
         if self._uploads:
