@@ -63,7 +63,7 @@ def init_command(
         if os.path.lexists(path) and not force:
             raise click.ClickException(f"{path} exists already and is left alone; --force replaces it and keeps a copy")
     today = datetime.fromtimestamp(now, UTC)
-    common_name = name or f"netfw CA, {socket.gethostname()[:36]}, {today:%Y-%m-%d}"
+    common_name = name or f"netfw CA {socket.gethostname()[:36]} {today:%Y-%m-%d}"
     if not 1 <= len(common_name) <= COMMON_NAME_LIMIT or not common_name.isprintable():
         raise click.BadParameter(f"must be 1 to {COMMON_NAME_LIMIT} printable characters", param_hint="--name")
     certificate_pem, key_pem = create_root(common_name, today, days)
