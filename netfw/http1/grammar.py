@@ -1,8 +1,8 @@
 r"""The grammar of HTTP/1.1 as compiled patterns over bytes, each with the section that rules it.
 
 In this room: patterns, nothing else. A head is judged whole by ONE pattern and cut by one `findall`; only when that
-pattern says no does `diagnosis` look for the reason. Repetitions of one octet are possessive (`*+`), so that the matcher
-goes back over whole lines at most: time is linear in the input. Repetitions of groups are not possessive: before Python
+pattern says no does `diagnosis` look for the reason. Repetitions of one octet are possessive (`*+`): the matcher goes
+back over whole lines at most, and time is linear in the input. Repetitions of groups are not possessive: before Python
 3.11.5 a possessive group that goes back within itself matches wrongly (gh-106052), and Debian 12 has 3.11.2.
 
 Deliberate choices, stricter or laxer than the RFC's letter:
