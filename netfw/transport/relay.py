@@ -148,9 +148,8 @@ class _Side(Protocol):
         self.relay.close(1 - self.index)
 
     def note_end(self) -> None:
-        # The first end was passed on, if the transport that this side is has nothing more to send.
         self.relay.input_ended[self.index] = True
-        self.relay.life.ended(self.index, not getattr(self.transport, "unsent", 0))
+        self.relay.life.ended(self.index)
 
 
 @implementer(IHalfCloseableProtocol)

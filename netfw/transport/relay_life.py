@@ -23,10 +23,9 @@ _ABORTED = ("client_aborted", "origin_aborted")
 class RelayOutcome:
     """How a relay went. Left is the client's side.
 
-    `reason` is one of these: `client_closed`, `origin_closed`: that side ended first, and the bytes of both were
-    delivered as far as the transports allow; `both_closed`: each ended before it could learn of the other's end;
-    `client_aborted`, `origin_aborted`: that connection broke; `idle_timeout`, `lifetime_timeout`, `cancelled`: we cut
-    it.
+    `reason` is one of these. `client_closed`, `origin_closed`: this side ended first, and all that was sent before was
+    delivered as far as the transports allow. `client_aborted`, `origin_aborted`: this connection broke, or did not take
+    what was left for it. `idle_timeout`, `lifetime_timeout`, `cancelled`: we cut it.
     """
 
     bytes_left_to_right: int
@@ -37,7 +36,7 @@ class RelayOutcome:
 class RelayLife:
     """Counts, deadlines and the Deferred of one relay. `abort` closes both sides at once."""
 
-    __slots__ = ("deferred", "moved_from", "reason", "_abort", "_idle", "_idle_seconds", "_lifetime", "_first")
+    __slots__ = ("deferred", "moved_from", "reason", "_abort", "_idle", "_idle_seconds", "_lifetime")
 
     def __init__(
         self, deadlines: Deadlines, *, idle: float | None, lifetime: float | None, abort: Callable[[], object]
@@ -46,7 +45,6 @@ class RelayLife:
         self.moved_from = [0, 0]
         self.reason: str | None = None
         self._abort: Callable[[], object] | None = abort
-        self._first: int | None = None
         self._idle_seconds = idle or 0.0
         self._idle = deadlines.start(idle, self.cut, "idle_timeout") if idle else None
         self._lifetime = deadlines.start(lifetime, self.cut, "lifetime_timeout") if lifetime else None
@@ -57,13 +55,10 @@ class RelayLife:
         if self._idle is not None:
             self._idle.restart(self._idle_seconds)
 
-    def ended(self, side: int, first_end_passed_on: bool) -> None:
-        """This side ended its output orderly. The second argument matters for the second end only."""
-        if self._first is None:
-            self._first = side
-            self.reason = self.reason or _CLOSED[side]
-        elif self._first != side and not first_end_passed_on and self.reason == _CLOSED[self._first]:
-            self.reason = "both_closed"
+    def ended(self, side: int) -> None:
+        """This side ended its output orderly."""
+        if self.reason is None:
+            self.reason = _CLOSED[side]
 
     def broke(self, side: int) -> None:
         """The connection of this side is gone: the other is aborted, so that the truncation stays visible there."""
@@ -86,7 +81,7 @@ class RelayLife:
                 deadline.cancel()
         self._idle = self._lifetime = None
         deferred, self.deferred = self.deferred, None
-        deferred.callback(RelayOutcome(self.moved_from[LEFT], self.moved_from[RIGHT], self.reason or "both_closed"))
+        deferred.callback(RelayOutcome(self.moved_from[LEFT], self.moved_from[RIGHT], self.reason or "cancelled"))
 
     def _cancelled(self, deferred: Deferred[RelayOutcome]) -> None:
         self.cut("cancelled")

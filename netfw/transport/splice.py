@@ -249,7 +249,8 @@ class _End:
         except OSError:
             self.relay.life.broke(self.other.index)
             return False
-        self.relay.life.moved(self.index, moved)
+        if moved:
+            self.relay.life.moved(self.index, moved)
         if pipe.held:
             self.ignore()
             self.other.await_room()
@@ -277,7 +278,7 @@ class _End:
     def input_ended(self) -> None:
         self.ended = True
         self.ignore()
-        self.relay.life.ended(self.index, self.other.shut)
+        self.relay.life.ended(self.index)
         if self.pipe is None:
             self.pass_end_on()
 

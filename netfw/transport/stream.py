@@ -211,6 +211,9 @@ class Stream:
         self._leave_reactor()
         self._forget()
         self.protocol = None
+        self.unregisterProducer()
+        if self.closing_deadline is not None:
+            self.closing_deadline.cancel()
         return sock  # type: ignore[no-any-return]  # the one place where the socket leaves
 
     # -- writing

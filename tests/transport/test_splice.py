@@ -1,0 +1,228 @@
+"""Pipes and their pool, and what only a spliced relay does."""
+
+import errno
+import fcntl
+import os
+
+import pytest
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IReadWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface.verify import verifyObject
+
+from netfw.testing.deferreds import result_of
+from netfw.testing.fd_reactor import FdReactor
+from netfw.testing.streams import Recorder, stream_wire, tcp_pair
+from netfw.transport import splice
+from netfw.transport.deadlines import Deadlines
+from netfw.transport.splice import Buffer, Pipe, PipePool, SplicedRelay
+
+pytestmark = pytest.mark.skipif(not splice.AVAILABLE, reason="this platform has no splice")
+
+F_GETPIPE_SZ = 1032
+
+
+@pytest.fixture
+def pool():
+    pool = PipePool(capacity=2, large=2)
+    yield pool
+    pool.close()
+
+
+@pytest.fixture
+def pair():
+    near, far = tcp_pair()
+    yield near, far
+    near.close()
+    far.close()
+
+
+def test_a_pipe_carries_bytes(pool, pair):
+    """From a socket into the pipe, and into another socket; it knows what it holds."""
+    near, far = pair
+    other, end = tcp_pair()
+    for carrier in (pool.borrow(), Buffer()):
+        with pytest.raises(BlockingIOError):
+            carrier.fill(near.fileno())
+        far.send(b"hello")
+        assert (carrier.fill(near.fileno()), carrier.held) == (5, 5)
+        assert (carrier.drain(other.fileno()), carrier.held) == (5, 0)
+        assert end.recv(10) == b"hello"
+        pool.give_back(carrier)
+    far.close()
+    for carrier in (pool.borrow(), Buffer()):
+        assert carrier.fill(near.fileno()) == 0
+        carrier.close()
+    other.close()
+    end.close()
+
+
+def test_the_pool_keeps_empty_pipes(pool):
+    """A pipe that was given back is borrowed again; no more than the capacity are kept."""
+    pipes = [pool.borrow() for _ in range(3)]
+    assert len({pipe.reader for pipe in pipes}) == 3
+    for pipe in pipes:
+        pool.give_back(pipe)
+    assert len(pool) == 2
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(pipes[2].reader)
+    assert pool.borrow() is pipes[1]
+
+
+def test_a_pipe_with_bytes_is_not_kept(pool, pair):
+    """Another relay must never get them."""
+    near, far = pair
+    pipe = pool.borrow()
+    far.send(b"secret")
+    pipe.fill(near.fileno())
+    pool.give_back(pipe)
+    assert len(pool) == 0
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(pipe.reader)
+
+
+def test_only_the_first_pipes_are_large(pool):
+    """Memory of pipes is limited for each user, so not every pipe asks for more than the usual."""
+    sizes = [fcntl.fcntl(pool.borrow().reader, F_GETPIPE_SZ) for _ in range(3)]
+    assert sizes[0] == sizes[1] == 1 << 20 or sizes[0] <= 1 << 16  # the second where this user has used up its limit
+    assert sizes[2] <= 1 << 16
+
+
+def test_a_refused_size_is_not_asked_for_again(monkeypatch):
+    """EPERM: the usual size will do, for this pipe and the next."""
+    asked = []
+
+    def refuse(fd, command, size):
+        asked.append(size)
+        raise PermissionError(errno.EPERM, "no")
+
+    pool = PipePool()
+    monkeypatch.setattr(splice.fcntl, "fcntl", refuse)
+    pipes = [pool.borrow(), pool.borrow()]
+    assert (len(asked), [type(pipe) for pipe in pipes]) == (1, [Pipe, Pipe])
+    for pipe in pipes:
+        pool.give_back(pipe)
+    pool.close()
+    assert len(pool) == 0
+
+
+def test_without_descriptors_bytes_are_copied(monkeypatch, pool):
+    """A buffer instead of a pipe; it is not kept."""
+
+    def none_left(flags):
+        raise OSError(errno.EMFILE, "none left")
+
+    monkeypatch.setattr(os, "pipe2", none_left)
+    buffer = pool.borrow()
+    assert isinstance(buffer, Buffer)
+    pool.give_back(buffer)
+    assert len(pool) == 0
+
+
+class Scene:
+    def __init__(self, pool):
+        self.reactor = FdReactor()
+        self.deadlines = Deadlines(self.reactor)
+        left, right = stream_wire(Recorder(), self.reactor), stream_wire(Recorder(), self.reactor)
+        self.client, self.origin = left.peer, right.peer
+        self.relay = SplicedRelay(left.transport, right.transport, self.deadlines, 60, None, pool)
+        self.deferred = self.relay.start()
+
+    def fill(self):
+        """The client sends until bytes are in flight that the origin does not take."""
+        while not self.relay.ends[0].pipe:
+            self.client.send(b"x" * (1 << 20))
+            self.reactor.turn()
+
+
+def test_an_idle_relay_owns_no_pipe(pool):
+    """A pipe is borrowed while bytes are in flight, and given back when they have arrived."""
+    scene = Scene(pool)
+    assert [end.pipe for end in scene.relay.ends] == [None, None]
+    scene.client.send(b"x")
+    scene.reactor.turn_until(lambda: scene.origin.read() == b"x")
+    assert [end.pipe for end in scene.relay.ends] == [None, None]
+    assert len(pool) == 1
+    scene.fill()
+    assert len(pool) == 0
+    scene.reactor.turn_until(lambda: scene.origin.read() is None or not scene.relay.ends[0].pipe)
+    assert len(pool) == 1
+    scene.deferred.cancel()
+
+
+def test_a_cut_relay_closes_its_pipe(pool):
+    """Bytes in flight are dropped with the pipe that holds them."""
+    scene = Scene(pool)
+    scene.fill()
+    pipe = scene.relay.ends[0].pipe
+    scene.deferred.cancel()
+    assert (len(pool), scene.relay.ends[0].pipe) == (0, None)
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(pipe.reader)
+
+
+def test_a_blocked_source_is_not_watched(pool):
+    """While bytes wait for the sink the source is out of the reactor: no turn is spent on it."""
+    scene = Scene(pool)
+    scene.fill()
+    left, right = scene.relay.ends
+    assert left not in scene.reactor.getReaders()
+    assert right in scene.reactor.getWriters()
+    assert "left" in repr(left)
+    scene.deferred.cancel()
+
+
+def test_ends_are_descriptors(pool):
+    """Each socket is a descriptor of its own."""
+    scene = Scene(pool)
+    for end in scene.relay.ends:
+        assert verifyObject(IReadWriteDescriptor, end)
+    scene.deferred.cancel()
+    assert [end.fileno() for end in scene.relay.ends] == [-1, -1]
+
+
+def test_an_old_event_of_another_socket_changes_nothing(pool):
+    """A hang-up or readiness that is not ours is seen through: the socket itself is asked."""
+    scene = Scene(pool)
+    left, right = scene.relay.ends
+    for end in (left, right):
+        end.doRead()
+        end.doWrite()
+        scene.reactor.removeReader(end)
+        end.connectionLost(Failure(ConnectionDone()))
+    assert set(scene.reactor.getReaders()) == {left, right}
+    scene.fill()
+    scene.reactor.removeReader(right)
+    scene.reactor.removeWriter(right)
+    right.connectionLost(Failure(ConnectionDone()))
+    assert right in scene.reactor.getWriters()
+    scene.deferred.cancel()
+    left.connectionLost(Failure(ConnectionDone()))
+
+
+def test_the_end_of_the_reactor(pool):
+    """When the reactor ends, both sockets are closed and the relay is over."""
+    scene = Scene(pool)
+    scene.reactor.disconnect_all()
+    assert result_of(scene.deferred).reason in ("client_aborted", "origin_aborted")
+    assert [end.fileno() for end in scene.relay.ends] == [-1, -1]
+
+
+def test_the_sink_is_gone_when_the_end_is_passed_on(pool):
+    """An end that cannot be passed on means that the other side broke."""
+    scene = Scene(pool)
+    scene.origin.reset()
+    scene.client.end()
+    scene.relay.ends[1].ignore()  # so that the reset is not seen first
+    scene.reactor.turn_until(lambda: scene.deferred.called)
+    assert result_of(scene.deferred).reason == "origin_aborted"
+
+
+def test_a_hang_up_while_bytes_wait(pool):
+    """The reactor's word that the sink is gone ends both."""
+    scene = Scene(pool)
+    scene.fill()
+    left, right = scene.relay.ends
+    scene.reactor.removeWriter(right)
+    right.connectionLost(Failure(ConnectionLost()))
+    assert result_of(scene.deferred).reason == "origin_aborted"
