@@ -10,6 +10,11 @@ from zope.interface import Attribute, Interface
 class IResolver(Interface):
     """Names to addresses."""
 
+    def known(host):
+        """The `Resolution` that needs nobody to be asked, or None; raises `errors.NameNotFound` for a name known to be
+        missing.
+        """
+
     def resolve(host):
         """Return a Deferred of `netfw.transport.resolution.Resolution` for a `names.host.Host` that is a name.
 
@@ -92,7 +97,7 @@ class IRecordSink(Interface):
     """Where records go."""
 
     def write(record):
-        """Take one record (a dict that `json` can print). Never blocks and never raises; what is dropped is counted."""
+        """Take one record, a line of JSON as bytes. Never blocks and never raises; what is dropped is counted."""
 
 
 class IAdmission(Interface):

@@ -106,7 +106,7 @@ class Tunnelling:
             pooled = self._plane.pool.take(self._authority, True, addresses)
             if pooled is not None:
                 self._pooled = pooled
-                self._exchange.dest_ip = str(pooled.address)
+                self._exchange.dest_ip = pooled.address_text
                 self._exchange.dest_port = self._authority.port
                 self._exchange.origin_tls_version = pooled.tls_version
                 self._exchange.origin_certificate = pooled.certificate_facts
@@ -165,11 +165,7 @@ class Tunnelling:
         if opening.hello is None:
             return self._plain_inside(opening.data)
         exchange = self._exchange
-        try:
-            exchange.sni = bind_server_name(self._authority, opening.hello, intercepted=self._intercepts)
-        except MisdirectedRequest:
-            self._plane.recording.metrics.denied("fronting")
-            raise
+        exchange.sni = bind_server_name(self._authority, opening.hello, intercepted=self._intercepts)
         if exchange.sni is not None:
             exchange.facts.sni = exchange.sni
         if self._intercepts:

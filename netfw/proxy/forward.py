@@ -1,9 +1,10 @@
 """One forwarded exchange: an absolute-form request, or a request inside an intercepted or plain tunnel.
 
 The steps up to sending the request are a chain (`start`), what follows are the origin's events; each failure of either
-falls to one place (`_failed`). Bodies do not go through the chain: from `send_request` on, request bytes flow client → printer → origin, and from `relay_response` on, response
-bytes flow origin → printer → client, each side pausing the other while more than 64 KiB wait. Whatever leaves is
-printed from the parsed message; heads are never relayed as they came (security rule 3).
+falls to one place (`_failed`). Bodies do not go through the chain: from `send_request` on, request bytes flow client →
+printer → origin, and from `relay_response` on, response bytes flow origin → printer → client, each side pausing the
+other while more than 64 KiB wait. Whatever leaves is printed from the parsed message; heads are never relayed as they
+came (security rule 3).
 
 When the client leaves, the chain is cancelled: a lookup, a dial or a wait for the origin ends at once.
 """
@@ -160,7 +161,7 @@ class Forwarding:
         if waiting is None:
             return open_origin(self._plane, exchange, allowed, tls=self._tls)
         self._reused = waiting.exchanges > 0
-        exchange.dest_ip = str(waiting.address)
+        exchange.dest_ip = waiting.address_text
         exchange.dest_port = waiting.authority.port
         exchange.origin_tls_version = waiting.tls_version
         exchange.origin_certificate = waiting.certificate_facts

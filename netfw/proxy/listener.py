@@ -32,7 +32,8 @@ _HANDSHAKE_FAILURE = b"\x15\x03\x01\x00\x02\x02\x28"  # a fatal TLS alert (RFC 8
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _SPEAK_TLS_BODY = b"This port speaks TLS: write the proxy's address with https://, or use its HTTP port.\n"
 _SPEAK_TLS = (
-    b"HTTP/1.1 400 This proxy port speaks TLS\r\nContent-Type: text/plain\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
+    b"HTTP/1.1 400 This proxy port speaks TLS\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s"
     % (len(_SPEAK_TLS_BODY), _SPEAK_TLS_BODY)
 )
 

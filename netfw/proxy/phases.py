@@ -14,8 +14,9 @@ from ipaddress import IPv4Address, IPv6Address
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
-from netfw.errors import Denied, DestinationProhibited, PolicyFailure
+from netfw.errors import Denied, DestinationProhibited, DnsTimeout, NameNotFound, NetfwError, PolicyFailure
 from netfw.policy.decision import Decision, Open
 from netfw.policy.evaluate import evaluate
 from netfw.policy.model import Action, Phase
@@ -27,6 +28,7 @@ Address = IPv4Address | IPv6Address
 _log = Logger()
 
 DESTINATION_IP = "request:DestinationIp"
+_DNS_RESULTS: dict[type[NetfwError], str] = {NameNotFound: "not_found", DnsTimeout: "timeout"}
 
 
 def judge(exchange: Exchange, phase: Phase) -> Decision | Open:
@@ -66,14 +68,25 @@ def resolve(exchange: Exchange, plane: DataPlane) -> Resolution | Deferred[Resol
     if host.is_address:
         exchange.resolution = literal_resolution(host)
         return exchange.resolution
+    known = plane.resolver.known(host)
+    if known is not None:
+        exchange.resolution = known
+        return known
     begun = plane.monotonic()
 
     def found(resolution: Resolution) -> Resolution:
         exchange.resolution = resolution
-        exchange.durations["dns"] = plane.monotonic() - begun
+        exchange.durations["dns"] = spent = plane.monotonic() - begun
+        plane.recording.metrics.dns_lookup("ok", spent)
         return resolution
 
-    return plane.resolver.resolve(host).addCallback(found)
+    def failed(failure: Failure) -> Failure:
+        exchange.durations["dns"] = spent = plane.monotonic() - begun
+        if isinstance(failure.value, NetfwError):
+            plane.recording.metrics.dns_lookup(_DNS_RESULTS.get(type(failure.value), "error"), spent)
+        return failure
+
+    return plane.resolver.resolve(host).addCallbacks(found, failed)
 
 
 def judged_addresses(exchange: Exchange, plane: DataPlane, addresses: Iterable[Address]) -> tuple[Address, ...]:

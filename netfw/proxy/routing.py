@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from netfw.errors import LoopDetected, MalformedRequest, MisdirectedRequest, NetfwError, NotOffered
+from netfw.errors import LoopDetected, MalformedRequest, NetfwError, NotOffered
 from netfw.http1.errors import FramingError
 from netfw.http1.events import RequestHeadReceived
-from netfw.http1.forwarding import via_contains
+from netfw.http1.forwarding import max_forwards, via_contains
 from netfw.http1.target import RequestTarget, TargetForm, parse_target
 from netfw.policy.facts import ABSENT, Facts
 from netfw.proxy.binding import bind_host
@@ -32,6 +32,8 @@ def route(client: ClientConnection, exchange: Exchange, event: RequestHeadReceiv
         target = parse_target(event.head.method, event.head.target)
         if via_contains(event.head.fields, client.plane.via):
             raise LoopDetected("this request has been through this proxy before")
+        if max_forwards(event.head) == 0:
+            raise NotOffered("this proxy answers no OPTIONS or TRACE itself, and Max-Forwards lets it ask nobody else")
         if client.tunnel is None:
             _outer(client, exchange, event, target)
         else:
@@ -83,11 +85,7 @@ def _inner(client: ClientConnection, exchange: Exchange, event: RequestHeadRecei
         raise tunnel.failure
     if target.form not in (TargetForm.ORIGIN, TargetForm.ASTERISK):
         raise MalformedRequest("inside a tunnel a request has the origin-form")
-    try:
-        bind_host(tunnel.authority, _DEFAULT_PORTS[tunnel.scheme], event.head)
-    except MisdirectedRequest:
-        client.plane.recording.metrics.denied("fronting")
-        raise
+    bind_host(tunnel.authority, _DEFAULT_PORTS[tunnel.scheme], event.head)
     exchange.facts = first_facts(exchange, client.caller, protocol=tunnel.scheme)
     exchange.facts.tls_intercepted = tunnel.scheme == "https"
     exchange.facts.sni = tunnel.sni or ABSENT

@@ -52,6 +52,7 @@ class UpstreamConnection(Protocol):
     ) -> None:
         self.authority = authority
         self.address = address
+        self.address_text = str(address)
         self.tls = tls
         self.exchanges = 0
         self.is_open = True

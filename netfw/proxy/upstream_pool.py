@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address
 from netfw.names.authority import Authority
 from netfw.proxy.upstream_connection import UpstreamConnection
 
-Key = tuple[Authority, bool]
+Key = tuple[str, int, bool]
 
 
 class UpstreamPool:
@@ -33,7 +33,7 @@ class UpstreamPool:
         self, authority: Authority, tls: bool, addresses: Collection[IPv4Address | IPv6Address]
     ) -> UpstreamConnection | None:
         """The connection that was used last among those allowed, or None."""
-        key = (authority, tls)
+        key = (authority.host.text, authority.port, tls)
         waiting = self._waiting.get(key)
         if not waiting:
             return None
@@ -57,7 +57,8 @@ class UpstreamPool:
             oldest = next(iter(self._in_order))
             self._forget(oldest)
             oldest.close()
-        key = (connection.authority, connection.tls)
+        authority = connection.authority
+        key = (authority.host.text, authority.port, connection.tls)
         self._waiting.setdefault(key, []).append(connection)
         self._in_order[connection] = key
         connection.wait_idle(self._idle_seconds, self._forget)

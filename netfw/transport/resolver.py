@@ -88,6 +88,9 @@ class DnsResolver:
         self._cache = cache
         self._max_lookups = max_lookups
         self._flights: dict[str, _Flight] = {}
+        # By name: what the hosts file said, and the resolution made of it. Made once, since a busy name is asked for
+        # thousands of times a second.
+        self._from_hosts: dict[str, tuple[tuple[Address, ...], Resolution]] = {}
 
     @property
     def lookups(self) -> int:
@@ -97,7 +100,7 @@ class DnsResolver:
     def resolve(self, host: Host) -> Deferred[Resolution]:
         """See `IResolver.resolve`. Has fired already unless the DNS must be asked."""
         try:
-            known = self._known(host)
+            known = self.known(host)
         except NetfwError as error:
             return fail(error)
         if known is not None:
@@ -115,7 +118,7 @@ class DnsResolver:
         started.addCallbacks(self._found, self._failed, callbackArgs=(host, flight), errbackArgs=(host, flight))
         return waiting
 
-    def _known(self, host: Host) -> Resolution | None:
+    def known(self, host: Host) -> Resolution | None:
         """What can be said without asking the DNS; raises NameNotFound for a name that is known to be missing."""
         if host.is_address:
             return literal_resolution(host)
@@ -124,13 +127,27 @@ class DnsResolver:
             return loopback_resolution(host, families)
         now = self._reactor.seconds()
         if self._hosts is not None:
-            addresses = interleave(self._hosts.addresses(host, now), families)
-            if addresses:
-                return Resolution(host, addresses, (), 0, str(self._hosts.path), "hosts")
+            listed = self._hosts.addresses(host, now)
+            if listed:
+                resolution = self._of_hosts(host, listed)
+                if resolution.addresses:
+                    return resolution
         cached = self._cache.get(host.text, now)
         if isinstance(cached, Absence):
             raise _not_found(host, cached)
         return cached
+
+    def _of_hosts(self, host: Host, listed: tuple[Address, ...]) -> Resolution:
+        made = self._from_hosts.get(host.text)
+        if made is not None and made[0] is listed:
+            return made[1]
+        assert self._hosts is not None
+        addresses = interleave(listed, self._settings.families)
+        resolution = Resolution(host, addresses, (), 0, str(self._hosts.path), "hosts")
+        if len(self._from_hosts) >= MAX_LOOKUPS:
+            self._from_hosts.clear()
+        self._from_hosts[host.text] = (listed, resolution)
+        return resolution
 
     def _join(self, host: Host, flight: _Flight) -> Deferred[Resolution]:
         def withdraw(waiting: Deferred[Resolution]) -> None:
