@@ -61,7 +61,7 @@ def test_sequence():
     assert Fields(iter(PLAIN.lines)) == PLAIN
     assert hash(Fields(PLAIN.lines)) == hash(PLAIN)
     assert PLAIN != REPEATED
-    assert PLAIN != PLAIN.lines
+    assert PLAIN.lines != PLAIN
     assert len(Fields.EMPTY) == 0
     assert repr(PLAIN) == "<Fields b'Host, ACCEPT'>"
 

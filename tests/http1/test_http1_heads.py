@@ -29,18 +29,20 @@ VERSION = st.sampled_from([(1, 0), (1, 1)])
 
 @given(st.builds(RequestHead, TOKEN, TARGET, VERSION, FIELDS))
 def test_request_heads_survive_printing(head):
-    """What is printed parses to the same head, the plain way and the thorough way, with anything behind it."""
+    """What is printed parses to the same head, in either way, with anything behind it; an empty value is not plain."""
     printed = print_request_head(head)
     assert parse_request_head(printed, 0, len(printed), LIMITS) == head
-    assert parse_plain_request_head(b"xx" + printed + b"yy", 2, LIMITS) == (head, len(printed) + 2)
+    plain = parse_plain_request_head(b"xx" + printed + b"yy", 2, LIMITS)
+    assert plain == ((head, len(printed) + 2) if all(value for _, value in head.fields) else None)
 
 
 @given(st.builds(ResponseHead, VERSION, st.integers(100, 999), VALUE, FIELDS))
 def test_response_heads_survive_printing(head):
-    """What is printed parses to the same head, the plain way and the thorough way, with anything behind it."""
+    """What is printed parses to the same head, in either way, with anything behind it; an empty value is not plain."""
     printed = print_response_head(head)
     assert parse_response_head(printed, 0, len(printed), LIMITS) == head
-    assert parse_plain_response_head(b"xx" + printed + b"yy", 2, LIMITS) == (head, len(printed) + 2)
+    plain = parse_plain_response_head(b"xx" + printed + b"yy", 2, LIMITS)
+    assert plain == ((head, len(printed) + 2) if all(value for _, value in head.fields) else None)
 
 
 @pytest.mark.parametrize(

@@ -77,11 +77,17 @@ def test_events_of_requests_in_order():
     events = read_requests([GET + POST + CHUNKED + GET])
     kinds = [type(event).__name__ for event in events]
     assert kinds == [
-        "RequestHeadReceived", "MessageComplete",
-        "RequestHeadReceived", "BodyReceived", "MessageComplete",
-        "RequestHeadReceived", "BodyReceived", "MessageComplete",
-        "RequestHeadReceived", "MessageComplete",
-    ]  # fmt: skip
+        "RequestHeadReceived",
+        "MessageComplete",
+        "RequestHeadReceived",
+        "BodyReceived",
+        "MessageComplete",
+        "RequestHeadReceived",
+        "BodyReceived",
+        "MessageComplete",
+        "RequestHeadReceived",
+        "MessageComplete",
+    ]
     assert [event.framing for event in events if isinstance(event, RequestHeadReceived)] == [
         Framing.NONE,
         Framing.of_length(5),

@@ -23,10 +23,32 @@ def test_trailers_pass():
 
 @pytest.mark.parametrize(
     "name",
-    [b"Host", b"Via", b"X-Forwarded-For", b"Authorization", b"Cookie", b"Set-Cookie", b"Proxy-Authorization", b"Connection",
-     b"Keep-Alive", b"TE", b"Trailer", b"Upgrade", b"Cache-Control", b"Expect", b"Max-Forwards", b"Range", b"If-Match",
-     b"Content-Encoding", b"Content-Type", b"Content-Range", b"Location", b"Proxy", b"hOsT"],
-)  # fmt: skip
+    [
+        b"Host",
+        b"Via",
+        b"X-Forwarded-For",
+        b"Authorization",
+        b"Cookie",
+        b"Set-Cookie",
+        b"Proxy-Authorization",
+        b"Connection",
+        b"Keep-Alive",
+        b"TE",
+        b"Trailer",
+        b"Upgrade",
+        b"Cache-Control",
+        b"Expect",
+        b"Max-Forwards",
+        b"Range",
+        b"If-Match",
+        b"Content-Encoding",
+        b"Content-Type",
+        b"Content-Range",
+        b"Location",
+        b"Proxy",
+        b"hOsT",
+    ],
+)
 def test_fields_that_route_authorise_or_control_are_dropped(name):
     """They may not take effect behind the policy's back (RFC 9110, section 6.5.1)."""
     assert parse(b"A: b\r\n" + name + b": x\r\nC: d\r\n\r\n") == [(b"A", b"b"), (b"C", b"d")]

@@ -47,9 +47,26 @@ def test_normal_form(text, normal):
 
 @pytest.mark.parametrize(
     "text",
-    ["", ".", "*", "*.", "**.a", "*a.example", "a.*.example", "*.*.a", "..a", ".10.0.0.1", "*.10.0.0.1", ".0.0.1",
-     "a b", ".::1", "a/b", "*.a..b", "http://a"],
-)  # fmt: skip
+    [
+        "",
+        ".",
+        "*",
+        "*.",
+        "**.a",
+        "*a.example",
+        "a.*.example",
+        "*.*.a",
+        "..a",
+        ".10.0.0.1",
+        "*.10.0.0.1",
+        ".0.0.1",
+        "a b",
+        ".::1",
+        "a/b",
+        "*.a..b",
+        "http://a",
+    ],
+)
 def test_refused(text):
     """Other uses of the star, empty labels and prefixes before addresses are refused."""
     with pytest.raises(DomainFormError):
