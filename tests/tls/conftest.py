@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
@@ -21,6 +23,8 @@ from netfw.tls.stream import TlsStream, start_tls
 from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.stream import Stream
+from netfw.x509.authority import load_authority
+from netfw.x509.leaf import issue_leaf
 
 HANDSHAKE_TIMEOUT = 10.0
 ABORT_TIMEOUT = 2.0
@@ -261,3 +265,16 @@ def bed(tmp_path: Path) -> Iterator[Bed]:
 def inner() -> Callable[[], Inner]:
     """A new `Inner` each call."""
     return Inner
+
+
+@pytest.fixture
+def leaf_for() -> Callable[..., Any]:
+    """`leaf_for(bed, host, subordinate=False)`: a leaf of the bed's root, or of a subordinate of it."""
+
+    def make(bed: Bed, text: str, *, subordinate: bool = False) -> Any:
+        now = datetime.now(UTC)
+        signer = bed.authority.subordinate() if subordinate else bed.authority
+        authority = load_authority(signer.certificate_pem, signer.key_pem, now)
+        return issue_leaf(authority, host_from_text(text), ec.generate_private_key(ec.SECP256R1()), now)
+
+    return make
