@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from netfw.policy.indexes import AddressIndex, Index, NameIndex, TextIndex
 from netfw.policy.keys import Key, Kind, find_key
@@ -19,35 +20,43 @@ _INDEXED_KINDS = frozenset({Kind.TEXT, Kind.DOMAIN, Kind.PATH, Kind.NUMBER, Kind
 _INDEXED_COMPARISONS = frozenset({Comparison.EQUALS, Comparison.EQUALS_IGNORE_CASE, Comparison.LIKE, Comparison.INSIDE})
 _FACT_ORDER = {"destination_domain": 0, "destination_ip": 1, "source_ip": 1, "sni": 2, "http_host": 2, "path": 3}
 
+Access = tuple[Condition, IndexName]
 
-def best_access(rule: Rule, sharing: Mapping[tuple[str, str], int]) -> tuple[Condition, IndexName] | None:
-    """The condition and its index: the one that the fewest rules share, or None when no condition can be looked up.
 
-    `sharing` counts the conditions by key and value. Where two are equal, names and addresses go first: they are known
-    before anything else.
-    """
-    best: tuple[Condition, IndexName] | None = None
-    best_rank = (0, 0)
+def possible_accesses(rule: Rule) -> list[Access]:
+    """The conditions of a rule that can be looked up, each with its index."""
+    found = []
     for condition in rule.conditions:
-        name = index_name(condition)
-        if name is None:
+        name, pattern = _index_of(condition.key, condition.operator)
+        if name is None or (pattern and not all(value.strip("*?") for value in condition.values)):
             continue
-        load = max(sharing[condition.key, value] for value in condition.values[:SAMPLE])
-        rank = (load, _FACT_ORDER.get(name[0], 5))
-        if best is None or rank < best_rank:
-            best, best_rank = (condition, name), rank
-    return best
+        found.append((condition, name))
+    return found
 
 
-def index_name(condition: Condition) -> IndexName | None:
-    """The index that the condition can be looked up in; None: it has to be tried."""
-    key, operator = find_key(condition.key), find_operator(condition.operator)
+def best_access(possible: list[Access], sharing: Mapping[tuple[IndexName, str], int]) -> Access | None:
+    """The one that the fewest rules share; names and addresses first where two are equal, for they are known first.
+
+    `sharing` counts the rules by index and value; it is only looked at where there is a choice.
+    """
+    if len(possible) < 2:
+        return possible[0] if possible else None
+
+    def rank(access: Access) -> tuple[int, int]:
+        condition, name = access
+        return max(sharing[name, value] for value in condition.values[:SAMPLE]), _FACT_ORDER.get(name[0], 5)
+
+    return min(possible, key=rank)
+
+
+@lru_cache(maxsize=4096)
+def _index_of(key_name: str, operator_name: str) -> tuple[IndexName | None, bool]:
+    """(the index, whether values are patterns) for conditions of this key and operator; None: they have to be tried."""
+    key, operator = find_key(key_name), find_operator(operator_name)
     if key is None or operator is None or not _indexable(key, operator):
-        return None
-    if operator.comparison is Comparison.LIKE and any(not value.strip("*?") for value in condition.values):
-        return None
+        return None, False
     fold = operator.comparison is Comparison.EQUALS_IGNORE_CASE and key.kind is not Kind.DOMAIN
-    return key.attribute, key.field, fold
+    return (key.attribute, key.field, fold), operator.comparison is Comparison.LIKE
 
 
 def _indexable(key: Key, operator: Operator) -> bool:

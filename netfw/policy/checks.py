@@ -20,7 +20,7 @@ from netfw.policy.keys import Key, Kind, find_key
 from netfw.policy.model import Action, Condition
 from netfw.policy.operators import Family, Operator, SetPrefix, find_operator
 from netfw.policy.paths import normal_path, normal_query
-from netfw.policy.values import parse_value
+from netfw.policy.values import trusted_value
 
 FALSE, TRUE, PENDING = 0, 1, 2
 
@@ -56,17 +56,18 @@ def address_forms(address: Address) -> tuple[tuple[int, int], ...]:
     return ((6, int(address)), (4, int(inner)))
 
 
-def parse_condition(condition: Condition) -> tuple[Key, Operator, list[Any]]:
-    """The parts of a condition that was checked at load; a mistake here is a bug and raises."""
+def condition_parts(condition: Condition) -> tuple[Key, Operator, tuple[str, ...]]:
+    """Key, operator and texts of a condition that was checked at load; a mistake here is a bug and raises."""
     key, operator = find_key(condition.key), find_operator(condition.operator)
     if key is None or operator is None:
         raise ValueError(f"a condition that was not checked: {condition!r}")
-    return key, operator, [parse_value(key, operator, text) for text in condition.values]
+    return key, operator, condition.values
 
 
 def build_check(condition: Condition, action: Action) -> Check:
     """The check of a condition in a rule with this action."""
-    key, operator, values = parse_condition(condition)
+    key, operator, texts = condition_parts(condition)
+    values: list[Any] = [trusted_value(key, operator, text) for text in texts]
     if operator.family is Family.PRESENCE:
         return _presence_check(key, values)
     when_absent = operator.result_without_value(ABSENT)

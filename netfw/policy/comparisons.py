@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
-from typing import Any, TypeVar
+from typing import Any
 
+from netfw.policy.glob_index import GlobIndex
 from netfw.policy.globs import Text, glob_matcher, has_wildcard
 from netfw.policy.keys import Key, Kind
 from netfw.policy.operators import Comparison, Family, Operator
 from netfw.policy.values import AddressRange, Value
 
 Test = Callable[[Any], bool]
-Item = TypeVar("Item")
+
+_MANY = 16
+"""Patterns from which on an index is cheaper than trying each."""
 
 
 def comparison_test(key: Key, operator: Operator, values: Iterable[Value]) -> Test:
@@ -43,7 +46,11 @@ def _member_test(wanted: list[Any]) -> Test:
 def like_test(patterns: list[Text]) -> Callable[[Text], bool]:
     """Whether a text matches any pattern."""
     literals = frozenset(pattern for pattern in patterns if not has_wildcard(pattern))
-    matchers = tuple(glob_matcher(pattern) for pattern in patterns if has_wildcard(pattern))
+    globs = [pattern for pattern in patterns if has_wildcard(pattern)]
+    if len(globs) > _MANY:
+        found_by_literal = _many_globs(globs)
+        return lambda text: text in literals or found_by_literal(text)
+    matchers = tuple(map(glob_matcher, globs))
     if not literals and len(matchers) == 1:
         return matchers[0]
 
@@ -71,7 +78,7 @@ def domain_test(patterns: list[str]) -> Callable[[str], bool]:
             suffixes.add(suffix)
         if name is None and suffix is None:
             globs.append(pattern)
-    matchers = tuple(glob_matcher(pattern) for pattern in globs)
+    matchers = (_many_globs(globs),) if len(globs) > _MANY else tuple(map(glob_matcher, globs))
 
     def test(host: str) -> bool:
         if host in exact:
@@ -86,6 +93,21 @@ def domain_test(patterns: list[str]) -> Callable[[str], bool]:
             if matches(host):
                 return True
         return False
+
+    return test
+
+
+def _many_globs(globs: list[Text]) -> Callable[[Text], bool]:
+    index = GlobIndex()
+    for pattern in globs:
+        index.add(pattern, 0)
+    for _ in index.finish():
+        pass
+
+    def test(text: Text) -> bool:
+        found: list[list[int]] = []
+        index.find(text, found)
+        return bool(found)
 
     return test
 

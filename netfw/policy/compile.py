@@ -8,18 +8,20 @@ the order of evaluation, so what an index finds is merged into exactly the order
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from math import inf
 
-from netfw.policy.access import SAMPLE, IndexName, best_access, new_index
-from netfw.policy.checks import Check, build_check, parse_condition
+from netfw.policy.access import SAMPLE, Access, IndexName, best_access, new_index, possible_accesses
+from netfw.policy.checks import Check, build_check, condition_parts
 from netfw.policy.decision import DEFAULT_RULE, Decision, Match, RuleRef
 from netfw.policy.indexes import Index, set_late
 from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule
+from netfw.policy.operators import Operator
+from netfw.policy.values import trusted_value
 
-_FEW_RULES = 4
-"""An index of fewer rules than this costs more than trying them."""
+_FEW_VALUES = 4
+"""An index of fewer values than this costs more than trying the rules."""
 
 _SLICE = 400
 """Rules or values between two yields: a few milliseconds of work."""
@@ -27,19 +29,37 @@ _SLICE = 400
 Slices = Generator[None, None, None]
 
 
-@dataclass(slots=True)
 class CompiledRule:
-    """A rule ready to be tried. `decision` is what it gives when no alert came before; None for an ALERT rule.
+    """A rule ready to be tried.
 
-    `checks` leaves out the condition that the rule is indexed by.
+    `checks` leaves out the condition that the rule is indexed by. `decision` is what the rule gives when no alert came
+    before it; it is made when it is first asked for, since most rules of a large policy never match.
     """
 
-    ref: RuleRef
-    action: Action
-    checks: tuple[Check, ...]
-    not_after: float
-    match: Match
-    decision: Decision | None
+    __slots__ = ("_decision", "_group", "_phase", "_rule", "action", "alerts", "checks", "not_after")
+
+    def __init__(self, phase: Phase, group: str, rule: Rule, checks: tuple[Check, ...]) -> None:
+        self._phase = phase
+        self._group = group
+        self._rule = rule
+        self._decision: Decision | None = None
+        self.action = rule.action
+        self.alerts = rule.action is Action.ALERT
+        self.checks = checks
+        self.not_after = inf if rule.not_after is None else rule.not_after
+
+    @property
+    def match(self) -> Match:
+        """The rule and its action."""
+        return Match(RuleRef(self._group, self._rule.name, self._phase), self.action)
+
+    @property
+    def decision(self) -> Decision:
+        """What an ALLOW or DENY rule gives."""
+        if self._decision is None:
+            match = self.match
+            self._decision = Decision(self._phase, self.action, match.rule, (match,), self._rule.description)
+        return self._decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,90 +113,106 @@ def compile_in_slices(
     programs: list[Program] = []
     needs: dict[Phase, frozenset[str]] = {}
     for phase in Phase:
-        live = [
-            (group.name, rule)
-            for group, rule in configuration.rules(phase)
-            if rule.not_after is None or rule.not_after > now
-        ]
-        yield
-        compiler = _PhaseCompiler(phase, live)
+        compiler = _PhaseCompiler(phase)
+        keys: set[str] = set()
+        for number, (group, rule) in enumerate(configuration.rules(phase)):
+            if rule.not_after is None or rule.not_after > now:
+                compiler.take(group.name, rule)
+                keys.update([condition.key for condition in rule.conditions])
+            if number % _SLICE == 0:
+                yield
         yield from compiler.run()
         programs.append(compiler.program(configuration.defaults[phase]))
-        needs[phase] = frozenset(condition.key for _, rule in live for condition in rule.conditions)
-        yield
+        needs[phase] = frozenset(keys)
     return CompiledPolicy(configuration, generation, tuple(programs), needs)
 
 
 class _PhaseCompiler:
     """The rules of one phase to a Program."""
 
-    def __init__(self, phase: Phase, live: list[tuple[str, Rule]]) -> None:
+    def __init__(self, phase: Phase) -> None:
         self._phase = phase
-        self._live = live
+        self._groups: list[str] = []
+        self._live: list[Rule] = []
+        self._possible: list[list[Access]] = []
         self._rules: list[CompiledRule] = []
         self._residual: list[int] = []
         self._indexes: dict[IndexName, Index] = {}
+        self._members: dict[IndexName, list[int]] = {}
         self._checks: dict[tuple[Condition, bool], Check] = {}
+
+    def take(self, group: str, rule: Rule) -> None:
+        """The next rule in the order of evaluation."""
+        self._groups.append(group)
+        self._live.append(rule)
+        self._possible.append(possible_accesses(rule))
 
     def run(self) -> Slices:
         """Choose how each rule is found, build its checks, fill the indexes."""
-        access: list[tuple[Condition, IndexName] | None] = []
-        yield from self._choose(access)
-        rules_of = Counter(found[1] for found in access if found is not None)
-        members: dict[IndexName, list[int]] = {}
-        for position, ((group, rule), found) in enumerate(zip(self._live, access, strict=True)):
-            if found is None or rules_of[found[1]] < _FEW_RULES:
+        accesses: list[Access | None] = []
+        yield from self._choose(accesses)
+        weight: Counter[IndexName] = Counter()
+        for access in accesses:
+            if access is not None:
+                weight[access[1]] += len(access[0].values)
+        yield
+        for position, (rule, access) in enumerate(zip(self._live, accesses, strict=True)):
+            if access is None or weight[access[1]] < _FEW_VALUES:
                 self._residual.append(position)
-                self._rules.append(self._compiled(group, rule, None))
+                self._rules.append(self._compiled(position, rule, None))
             else:
-                condition, name = found
-                self._rules.append(self._compiled(group, rule, condition))
-                members.setdefault(name, []).append(position)
-                yield from self._fill(condition, name, position)
+                self._rules.append(self._compiled(position, rule, access[0]))
+                yield from self._fill(access, position)
             if position % _SLICE == 0:
                 yield
         for name, index in self._indexes.items():
             yield from index.finish()
-            allowing = [position for position in members[name] if self._rules[position].action is Action.ALLOW]
-            set_late(index, self._late(members[name]), allowing)
+            members = self._members[name]
+            late: list[int] = []
+            yield from self._late(members, late)
+            allowing = [position for position in members if self._rules[position].action is Action.ALLOW]
+            set_late(index, late, allowing if index.two_readings else ())
             yield
 
-    def _fill(self, condition: Condition, name: IndexName, position: int) -> Slices:
-        key, operator, values = parse_condition(condition)
+    def _fill(self, access: Access, position: int) -> Iterable[None]:
+        """Enter one rule; the result is empty unless it has many values."""
+        condition, name = access
+        key, operator, values = condition_parts(condition)
         index = self._indexes.get(name)
         if index is None:
             index = self._indexes[name] = new_index(key, name)
-        for number, value in enumerate(values, 1):
-            index.add(operator, value, position)
+        self._members.setdefault(name, []).append(position)
+        if len(values) > _SLICE:
+            return self._fill_many(index, operator, condition, position)
+        for text in values:
+            index.add(operator, trusted_value(key, operator, text), position)
+        return ()
+
+    def _fill_many(self, index: Index, operator: Operator, condition: Condition, position: int) -> Slices:
+        key, _, texts = condition_parts(condition)
+        for number, text in enumerate(texts):
+            index.add(operator, trusted_value(key, operator, text), position)
             if number % _SLICE == 0:
                 yield
 
-    def _choose(self, access: list[tuple[Condition, IndexName] | None]) -> Slices:
+    def _choose(self, accesses: list[Access | None]) -> Slices:
         """For each rule the condition that it is found by, or None."""
-        sharing: Counter[tuple[str, str]] = Counter()
-        work = 0
-        for _, rule in self._live:
-            for condition in rule.conditions:
-                sharing.update((condition.key, value) for value in condition.values[:SAMPLE])
-                work += 1
-                if work % _SLICE == 0:
+        sharing: Counter[tuple[IndexName, str]] = Counter()
+        if any(len(choice) > 1 for choice in self._possible):
+            for position, choice in enumerate(self._possible):
+                for condition, name in choice:
+                    for value in condition.values[:SAMPLE]:
+                        sharing[name, value] += 1
+                if position % _SLICE == 0:
                     yield
-        for _, rule in self._live:
-            access.append(best_access(rule, sharing))
-            work += 1
-            if work % _SLICE == 0:
+        for position, choice in enumerate(self._possible):
+            accesses.append(best_access(choice, sharing))
+            if position % _SLICE == 0:
                 yield
 
-    def _compiled(self, group: str, rule: Rule, access: Condition | None) -> CompiledRule:
-        ref = RuleRef(group, rule.name, self._phase)
-        match = Match(ref, rule.action)
-        decision = None
-        if rule.action is not Action.ALERT:
-            decision = Decision(self._phase, rule.action, ref, (match,), rule.description)
+    def _compiled(self, position: int, rule: Rule, access: Condition | None) -> CompiledRule:
         checks = tuple([self._check(item, rule.action) for item in rule.conditions if item is not access])
-        return CompiledRule(
-            ref, rule.action, checks, inf if rule.not_after is None else rule.not_after, match, decision
-        )
+        return CompiledRule(self._phase, self._groups[position], rule, checks)
 
     def _check(self, condition: Condition, action: Action) -> Check:
         """Rules often repeat a condition, a method or a port: one function serves them all."""
@@ -188,21 +224,20 @@ class _PhaseCompiler:
             check = self._checks[name] = build_check(condition, action)
         return check
 
-    def _late(self, positions: list[int]) -> list[int]:
+    def _late(self, members: list[int], late: list[int]) -> Slices:
         """The rules of an index that matter while its fact is not yet known.
 
         Alerts never do; and once a rule waits for certain, no later rule of the same action can add anything.
         """
-        late: list[int] = []
         settled: set[Action] = set()
-        for position in positions:
+        for number, position in enumerate(members):
             rule = self._rules[position]
-            if rule.decision is None or rule.action in settled:
-                continue
-            late.append(position)
-            if not rule.checks and rule.not_after == inf:
-                settled.add(rule.action)
-        return late
+            if not rule.alerts and rule.action not in settled:
+                late.append(position)
+                if not rule.checks and rule.not_after == inf:
+                    settled.add(rule.action)
+            if number % _SLICE == 0:
+                yield
 
     def program(self, default: Action) -> Program:
         """What `run` has made."""

@@ -49,22 +49,21 @@ def evaluate(policy: CompiledPolicy, phase: Phase, facts: Facts) -> Decision | O
         else:
             if rule.not_after <= facts.time:
                 continue
-            decision = rule.decision
             if certain:
-                if decision is None:
+                if rule.alerts:
                     alerts.append(rule.match)
                     continue
-                outcome = decision
+                outcome = rule.decision
                 break
-            if decision is not None:
+            if not rule.alerts:
                 if waiting is None:
                     waiting = {rule.action: rule}
                 elif rule.action not in waiting:
-                    return Open(phase, next(iter(waiting.values())).ref)
+                    return Open(phase, next(iter(waiting.values())).match.rule)
     if waiting is not None:
         first = next(iter(waiting.values()))
         if first.action is not outcome.action:
-            return Open(phase, first.ref)
+            return Open(phase, first.match.rule)
     if alerts:
         return Decision(phase, outcome.action, outcome.rule, (*alerts, *outcome.matches), outcome.reason)
     return outcome

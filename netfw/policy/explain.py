@@ -11,7 +11,7 @@ from difflib import SequenceMatcher
 from enum import Enum
 from typing import Any
 
-from netfw.policy.checks import FALSE, PENDING, build_check, key_reader, parse_condition
+from netfw.policy.checks import FALSE, PENDING, build_check, condition_parts, key_reader
 from netfw.policy.compile import default_decision
 from netfw.policy.decision import Decision, Match, Open, RuleRef
 from netfw.policy.facts import ABSENT, INVISIBLE, NOT_YET, Facts, Unknown
@@ -119,7 +119,7 @@ def _tell(rule: Rule, ref: RuleRef, facts: Facts) -> RuleStep:
 
 def _tell_condition(condition: Condition, action: Action, facts: Facts) -> ConditionStep:
     result = build_check(condition, action)(facts)
-    key, _, _ = parse_condition(condition)
+    key, _, _ = condition_parts(condition)
     return ConditionStep(
         condition.key,
         condition.operator,

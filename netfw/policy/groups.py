@@ -40,7 +40,7 @@ class GroupReader:
         if members is None:
             return None
         name = report.name(members.get("ProxyRuleGroupName"), f"{path}.ProxyRuleGroupName", "ProxyRuleGroupName")
-        description = report.text(members.get("Description"), f"{path}.Description", "Description")
+        description = self._text(members, path, "Description")
         rules: dict[Phase, list[Rule]] = {phase: [] for phase in Phase}
         seen: dict[str, str] = {}
         by_phase = report.mapping(members.get("Rules", {}), f"{path}.Rules", PHASE_NAMES, "Rules")
@@ -89,23 +89,22 @@ class GroupReader:
         return raw
 
     def _read_rule(self, members: Mapping[str, Any], phase: Phase, path: str, seen: dict[str, str]) -> Rule | None:
-        report = self._report
         name_path = f"{path}.ProxyRuleName"
-        name = report.name(members.get("ProxyRuleName"), name_path, "ProxyRuleName")
+        name = self._report.name(members.get("ProxyRuleName"), name_path, "ProxyRuleName")
         if name is not None:
             self._check_name(name, name_path, seen)
-        action = read_action(members.get("Action"), f"{path}.Action", report)
+        action = read_action(members.get("Action"), path, "Action", self._report)
         conditions = self._read_conditions(members.get("Conditions"), phase, path, name or "(unnamed)")
-        rule = Rule(
-            name or "",
-            action or Action.DENY,
-            conditions,
-            report.text(members.get("Description"), f"{path}.Description", "Description"),
-            self._not_after(members.get("NotAfter"), f"{path}.NotAfter"),
-            report.text(members.get("Owner"), f"{path}.Owner", "Owner"),
-            report.text(members.get("Ticket"), f"{path}.Ticket", "Ticket"),
+        description, owner, ticket = (
+            self._text(members, path, member) for member in ("Description", "Owner", "Ticket")
         )
-        return None if name is None or action is None else rule
+        not_after = self._not_after(members["NotAfter"], f"{path}.NotAfter") if "NotAfter" in members else None
+        if name is None or action is None:
+            return None
+        return Rule(name, action, conditions, description, not_after, owner, ticket)
+
+    def _text(self, members: Mapping[str, Any], path: str, member: str) -> str | None:
+        return self._report.text(members[member], f"{path}.{member}", member) if member in members else None
 
     def _check_name(self, name: str, path: str, seen: dict[str, str]) -> None:
         first = seen.setdefault(name, path)
@@ -175,15 +174,17 @@ class GroupReader:
                 self._report.add(joined(path, "Rules"), message)
 
 
-def read_action(raw: object, path: str, report: Report) -> Action | None:
-    """The action, or None when it is none of the three."""
-    if isinstance(raw, str):
-        try:
-            return Action(raw)
-        except ValueError:
-            pass
-    known = ", ".join(action.value for action in Action)
-    report.add(path, f"{path.rpartition('.')[2]} is {'missing: write' if raw is None else ''} one of {known}")
+_ACTIONS = {action.value: action for action in Action}
+
+
+def read_action(raw: object, path: str, member: str, report: Report) -> Action | None:
+    """The action of a rule or of a phase's default, or None when it is none of the three."""
+    if isinstance(raw, str) and raw in _ACTIONS:
+        return _ACTIONS[raw]
+    known = ", ".join(_ACTIONS)
+    report.add(
+        joined(path, member), f"{member} is missing: write {known}" if raw is None else f"{member} is one of {known}"
+    )
     return None
 
 

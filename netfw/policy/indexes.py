@@ -8,6 +8,7 @@ rules that wait for it.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Sequence
+from ipaddress import IPv4Address
 from operator import attrgetter
 from typing import Any
 
@@ -25,14 +26,15 @@ Found = list[list[int]]
 
 
 class Index:
-    """What all indexes have: the rules that wait for the fact, and those of them that are ALLOW rules."""
+    """What all indexes have: the rules that wait for the fact, and (`two_readings`) those that are ALLOW rules."""
 
-    __slots__ = ("allowing", "late", "late_set")
+    __slots__ = ("allowing", "late", "late_set", "two_readings")
 
     def __init__(self) -> None:
         self.late: list[int] = []
         self.late_set: frozenset[int] = frozenset()
         self.allowing: frozenset[int] = frozenset()
+        self.two_readings = False
 
     def add(self, operator: Operator, value: Any, position: int) -> None:
         """Note that the rule at `position` has this value in its indexed condition."""
@@ -107,6 +109,7 @@ class AddressIndex(Index):
         super().__init__()
         self._read: Callable[[Facts], Any] = attrgetter(key.attribute)
         self._tables = {4: NetworkTable(), 6: NetworkTable()}
+        self.two_readings = True
 
     def add(self, operator: Operator, value: Any, position: int) -> None:
         network: AddressRange = value
@@ -118,6 +121,9 @@ class AddressIndex(Index):
 
     def collect(self, facts: Facts, found: Found) -> bool:
         address = self._read(facts)
+        if address.__class__ is IPv4Address:
+            self._tables[4].find(int(address), found)
+            return False
         if address.__class__ is Unknown:
             return address is NOT_YET
         forms = address_forms(address)
@@ -144,6 +150,7 @@ class TextIndex(Index):
         self._exact: dict[Any, list[int]] = {}
         self._patterns = GlobIndex()
         self._forms: Callable[[Any], tuple[Any, ...]] | None = fact_forms(key) if key.kind is Kind.PATH else None
+        self.two_readings = key.kind is Kind.PATH
 
     def add(self, operator: Operator, value: Any, position: int) -> None:
         if operator.comparison is Comparison.LIKE and has_wildcard(value):
@@ -188,7 +195,7 @@ class TextIndex(Index):
 
 
 def set_late(index: Index, late: Sequence[int], allowing: Iterable[int]) -> None:
-    """Tell an index which of its rules wait for the fact and which ALLOW."""
+    """Tell an index which of its rules wait for the fact and, where it matters, which ALLOW."""
     index.late = list(late)
     index.late_set = frozenset(late)
     index.allowing = frozenset(allowing)

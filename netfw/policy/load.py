@@ -113,7 +113,7 @@ def _read_defaults(members: Mapping[str, Any], report: Report, path: str) -> dic
         return {}
     actions: dict[Phase, Action] = {}
     for phase in Phase:
-        action = read_action(by_phase.get(phase.value), f"{path}.{phase.value}", report)
+        action = read_action(by_phase.get(phase.value), path, phase.value, report)
         if action is not None:
             actions[phase] = action
     return actions

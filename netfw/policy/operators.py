@@ -126,30 +126,32 @@ FAMILY_OF_KIND: dict[Kind, Family] = {
 }
 
 IF_EXISTS = "IfExists"
-_BY_NAME: dict[str, Operator] = {operator.name: operator for operator in TABLE}
+OPERATORS: dict[str, Operator] = {operator.name: operator for operator in TABLE}
+"""Every spelling: with each prefix and suffix that makes sense."""
+
 for _operator in TABLE:
     if _operator.family is not Family.PRESENCE:
         _name = _operator.name + IF_EXISTS
-        _BY_NAME[_name] = Operator(
+        OPERATORS[_name] = Operator(
             _name, _operator.family, _operator.comparison, _operator.negated, SetPrefix.NONE, if_exists=True
         )
 for _prefix in (SetPrefix.ANY, SetPrefix.ALL):
-    for _operator in [operator for operator in _BY_NAME.values() if operator.set_prefix is SetPrefix.NONE]:
+    for _operator in [operator for operator in OPERATORS.values() if operator.set_prefix is SetPrefix.NONE]:
         if _operator.family is not Family.PRESENCE:
             _name = _prefix.value + _operator.name
-            _BY_NAME[_name] = Operator(
+            OPERATORS[_name] = Operator(
                 _name, _operator.family, _operator.comparison, _operator.negated, _prefix, _operator.if_exists
             )
 
 
 def find_operator(name: str) -> Operator | None:
     """The operator of this name, prefix and suffix included. Names are case-sensitive."""
-    return _BY_NAME.get(name)
+    return OPERATORS.get(name)
 
 
 def nearest_operator(name: str, family: Family | None) -> str | None:
     """The operator that the writer most likely meant, out of those that fit the key's type."""
-    fitting = [op.name for op in _BY_NAME.values() if family is None or op.family in (family, Family.PRESENCE)]
+    fitting = [op.name for op in OPERATORS.values() if family is None or op.family in (family, Family.PRESENCE)]
     folded = {candidate.lower(): candidate for candidate in fitting}
     lowered = name[:64].lower()
     close = [lowered] if lowered in folded else get_close_matches(lowered, list(folded), n=1, cutoff=0.6)

@@ -9,8 +9,7 @@ from netfw.policy.facts import ABSENT, INVISIBLE, NOT_YET, Facts
 from netfw.policy.keys import TABLE, Kind, find_key
 from netfw.policy.load import load_policy
 from netfw.policy.model import Phase
-from netfw.policy.operators import FAMILY_OF_KIND, Family, SetPrefix
-from netfw.policy.operators import _BY_NAME as OPERATORS
+from netfw.policy.operators import FAMILY_OF_KIND, OPERATORS, Family, SetPrefix
 
 NAMES = ["example.com", "a.example.com", "b.a.example.com", "notexample.com", "example.org", "com", "192.0.2.1"]
 DOMAIN_VALUES = [*NAMES, ".example.com", ".com", "*.example.com", "*.a.example.com", "*example.com", "?.example.com",

@@ -1,7 +1,7 @@
 """The policy language in a page: every rule in order, every condition by the letter, nothing clever."""
 
 import re
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from urllib.parse import quote, unquote_to_bytes
 
 from netfw.names.address import unwrap
@@ -130,20 +130,21 @@ def unescaped(path):
 
 
 def resolved(path):
+    """RFC 3986, section 5.2.4, letter by letter."""
     if not path.startswith(b"/"):
         return path
-    while True:  # RFC 3986, section 5.2.4, one segment at a time
-        shorter = re.sub(rb"/\.(?=/|$)", lambda found: b"/" if found.end() == len(path) else b"", path, count=1)
-        if shorter == path:
-            break
-        path = shorter
-    while True:
-        shorter = re.sub(
-            rb"(/[^/]*)?/\.\.(?=/|$)", lambda found: b"/" if found.end() == len(path) else b"", path, count=1
-        )
-        if shorter == path:
-            return path or b"/"
-        path = shorter
+    rest, output = path, b""
+    while rest:
+        if rest.startswith(b"/./") or rest == b"/.":
+            rest = b"/" + rest[3:]
+        elif rest.startswith(b"/../") or rest == b"/..":
+            rest = b"/" + rest[4:]
+            output = output[: output.rfind(b"/")] if b"/" in output else b""
+        else:
+            cut = rest.find(b"/", 1)
+            cut = len(rest) if cut < 0 else cut
+            output, rest = output + rest[:cut], rest[cut:]
+    return output
 
 
 def compare(key, name, value, wanted):
@@ -178,7 +179,3 @@ def matches(name, value, wanted):
         return value == wanted
     expression = "".join({"*": ".*", "?": "."}.get(character, re.escape(character)) for character in wanted)
     return re.fullmatch(expression, value, re.DOTALL) is not None
-
-
-def address(text):
-    return ip_address(text)
