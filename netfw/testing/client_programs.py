@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -307,6 +308,14 @@ def _java(setting: Setting, url: str) -> Invocation:
     return Invocation(["java", "-XX:TieredStopAtLevel=1", *options, *trust, "-cp", str(classes), "Fetch", url])
 
 
+def _library_is_at_least(name: str, major: int) -> bool:
+    """Whether a Python library is there in this major version or a newer one."""
+    try:
+        return int(version(name).split(".")[0]) >= major
+    except PackageNotFoundError:
+        return False
+
+
 CLIENTS = (
     ClientProgram("curl", _curl, "code", "body", programs=("curl",), https_proxy=True),
     ClientProgram("wget", _wget, "reason", "reason", programs=("wget",)),
@@ -317,7 +326,8 @@ CLIENTS = (
     ClientProgram("urllib", _python(_URLLIB, "SSL_CERT_FILE"), "reason", "body"),
     ClientProgram("requests", _python(_REQUESTS, "REQUESTS_CA_BUNDLE"), "reason", "body", modules=("requests",),
                   https_proxy=True),
-    ClientProgram("httpx", _python(_HTTPX, "SSL_CERT_FILE"), "reason", "body", modules=("httpx",), https_proxy=True),
+    ClientProgram("httpx", _python(_HTTPX, "SSL_CERT_FILE"), "reason", "body", modules=("httpx",),
+                  https_proxy=_library_is_at_least("httpcore", 1)),  # older ones cannot do TLS within TLS
     ClientProgram("aiohttp", _python(_AIOHTTP, "SSL_CERT_FILE", own_proxy=True), "reason", "body", modules=("aiohttp",),
                   https_proxy=True),
     ClientProgram("websockets", _python(_WEBSOCKETS, "SSL_CERT_FILE", own_proxy=True), "reason", "code",
