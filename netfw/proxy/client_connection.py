@@ -47,6 +47,8 @@ class RequestUser(Shape):
 class ClientConnection(Protocol):
     """Reads requests from one client transport. `tunnel` is the CONNECT that this connection is inside of, if any."""
 
+    transport: Any  # an IByteTransport: Stream, TlsStream or Twisted's own
+
     def __init__(
         self, plane: DataPlane, listener: ListenerSection, caller: Caller, tunnel: Tunnel | None = None
     ) -> None:

@@ -21,7 +21,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netfw.errors import ClientGone, NetfwError, OriginClosed, OriginProtocolError
-from netfw.http1.bodies import IncompleteBody, body_printer
+from netfw.http1.bodies import body_printer
+from netfw.http1.errors import IncompleteBody
 from netfw.http1.events import RequestHeadReceived, ResponseHeadReceived
 from netfw.http1.fields import Fields
 from netfw.http1.forwarding import (
@@ -37,7 +38,7 @@ from netfw.http1.target import RequestTarget
 from netfw.policy.model import Action, Phase
 from netfw.proxy import phases
 from netfw.proxy.exchange import Exchange
-from netfw.proxy.steps import Steps
+from netfw.proxy.steps import Steps, exception_of
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.upstream_opening import open_origin
 from netfw.transport.relay import RelayOutcome, relay
@@ -352,7 +353,7 @@ class Forwarding:
 
     def _not_reopened(self, failure: Failure) -> None:
         self._reopening = None
-        self._failed(failure.value)
+        self._failed(exception_of(failure))
 
     # -- upgrades -----------------------------------------------------------------------------------------------------
 

@@ -33,8 +33,7 @@ _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 
 _SPEAK_TLS_BODY = b"This port speaks TLS: write the proxy's address with https://, or use its HTTP port.\n"
 _SPEAK_TLS = (
     b"HTTP/1.1 400 This proxy port speaks TLS\r\nContent-Type: text/plain\r\nConnection: close\r\n"
-    b"Content-Length: %d\r\n\r\n%s"
-    % (len(_SPEAK_TLS_BODY), _SPEAK_TLS_BODY)
+    b"Content-Length: %d\r\n\r\n%s" % (len(_SPEAK_TLS_BODY), _SPEAK_TLS_BODY)
 )
 
 
@@ -70,6 +69,8 @@ class ProxyFactory(Factory):
 class _Refusal(Protocol):
     """Says that the proxy is full, at once, and closes."""
 
+    transport: Any
+
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
 
@@ -80,6 +81,8 @@ class _Refusal(Protocol):
 
 class FirstByte(Protocol):
     """Waits for the first byte, then gives the transport to TLS or to HTTP."""
+
+    transport: Any
 
     def __init__(self, factory: ProxyFactory, caller: Caller) -> None:
         self._factory = factory

@@ -19,7 +19,8 @@ from netfw.tls.client_hello import ClientHello, ClientHelloError, read_client_he
 from netfw.transport.deadlines import Deadlines
 
 _TLS_HANDSHAKE = 0x16
-_METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+(?: |\Z)")
+# What may begin a method: the reader judges the rest and answers it.
+_METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class TunnelOpening(Protocol):
     Fails with `MalformedRequest` (neither TLS nor HTTP), `RequestTimeout` or `ClientGone`. The transport stays open:
     who waits decides how it ends.
     """
+
+    transport: Any
 
     def __init__(self, deadlines: Deadlines, timeout: float, limit: int) -> None:
         self.opened: Deferred[Opening] = Deferred(self._cancelled)

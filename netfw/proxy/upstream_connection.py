@@ -39,6 +39,8 @@ class ResponseUser(Shape):
 class UpstreamConnection(Protocol):
     """`tls` says whether it runs over TLS that proves `authority`; `address` is the one that was judged and dialled."""
 
+    transport: Any
+
     def __init__(
         self,
         *,
@@ -157,27 +159,27 @@ class UpstreamConnection(Protocol):
 
     def _read(self) -> None:
         user = self._user
+        if user is None:
+            return
         reader = self._reader
         try:
-            while self._user is not None and not self._held:
+            while self._user is user and not self._held:
                 event = reader.next_event()
                 if event is None:
                     break
-                kind = type(event)
-                if kind is BodyReceived:
-                    user.response_body(event.data)  # type: ignore[union-attr]  # _user is checked by the loop
-                elif kind is ResponseHeadReceived:
+                if isinstance(event, BodyReceived):
+                    user.response_body(event.data)
+                elif isinstance(event, ResponseHeadReceived):
                     if event.head.status >= 200 or event.head.status == 101:
                         self._head_seen = True
                         self._deadline.restart(self._idle_timeout)
-                    user.response_head(event)  # type: ignore[union-attr]
-                elif kind is MessageComplete:
+                    user.response_head(event)
+                elif isinstance(event, MessageComplete):
                     self._user = None
-                    user.response_complete(event.trailers)  # type: ignore[union-attr]
+                    user.response_complete(event.trailers)
         except FramingError as problem:
             self._fail(OriginProtocolError("the origin's answer is not valid HTTP/1.1", detail=str(problem)))
-        if user is not None:
-            user.response_batch_end()
+        user.response_batch_end()
 
     def _fail(self, error: NetfwError) -> None:
         user = self._user
