@@ -1,6 +1,7 @@
 """The readers: order of events, splits, persistence, ends, limits, what is handed over unread."""
 
 import gc
+import weakref
 
 import pytest
 from hypothesis import given
@@ -482,18 +483,30 @@ def test_one_octet_chunks_need_no_recursion():
     assert events[1].data == b"a" * 100_000
 
 
+class WatchedRequestReader(RequestReader):
+    """A reader that can be referred to weakly."""
+
+    __slots__ = ("__weakref__",)
+
+
+class WatchedResponseReader(ResponseReader):
+    """A reader that can be referred to weakly."""
+
+    __slots__ = ("__weakref__",)
+
+
 def test_a_reader_is_freed_without_the_collector():
     """No reference cycle: readers come and go with connections, and full collections cost latency."""
-    gc.collect()
     gc.disable()
     try:
-        reader = RequestReader(LIMITS)
-        reader.feed(POST)
+        reader = WatchedRequestReader(LIMITS)
+        reader.feed(CHUNKED[:-20])
         pull(reader)
-        answers = ResponseReader(LIMITS)
+        answers = WatchedResponseReader(LIMITS)
         answers.expect(b"GET")
+        gone = weakref.ref(reader), weakref.ref(answers)
         del reader, answers
-        assert gc.collect() == 0
+        assert [ref() for ref in gone] == [None, None]
     finally:
         gc.enable()
 
