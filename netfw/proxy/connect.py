@@ -23,6 +23,7 @@ from twisted.python.failure import Failure
 from netfw.config.model import DenyOpaque, DenyStyle
 from netfw.errors import ClientGone, ClientTlsFailure, Denied, DestinationProhibited, MisdirectedRequest, NetfwError
 from netfw.http1.fields import Fields
+from netfw.policy.decision import Decision
 from netfw.policy.facts import ABSENT
 from netfw.policy.model import Phase
 from netfw.proxy import phases
@@ -96,8 +97,6 @@ class Tunnelling:
             # HTTP
             # come after all, its requests are judged by themselves.
             exchange.facts.hide_http()
-            if self._plane.configuration.deny.opaque is DenyOpaque.AFTER_200:
-                exchange.facts.await_http()
         self._addresses = phases.not_certainly_denied(exchange, addresses)
         return self._addresses
 
@@ -147,6 +146,9 @@ class Tunnelling:
         elif self._shows_inside(error):
             self._steps = Steps((self._establish, self._opened_to_deny), self._failed)
             self._steps.run()
+        elif self._closes_after_200(error):
+            self._steps = Steps((self._establish, self._opened_to_close), self._failed)
+            self._steps.run()
         else:
             exchange.status = error.status
             client.write([self._plane.explainer.print(exchange, error, close=True, with_body=True)])
@@ -157,6 +159,15 @@ class Tunnelling:
             self._intercepts
             and self._plane.configuration.deny.style is DenyStyle.AUTO
             and isinstance(error, (Denied, DestinationProhibited))
+        )
+
+    def _closes_after_200(self, error: NetfwError) -> bool:
+        return (
+            not self._intercepts
+            and self._plane.configuration.deny.opaque is DenyOpaque.AFTER_200
+            and isinstance(error, Denied)
+            and isinstance(error.decision, Decision)
+            and error.decision.phase is Phase.PRE_REQUEST
         )
 
     # -- after the 200 ------------------------------------------------------------------------------------------------
@@ -179,6 +190,12 @@ class Tunnelling:
         exchange = self._exchange
         exchange.sni = bind_server_name(self._authority, opening.hello, intercepted=True)
         return self._intercept(opening.data, error)
+
+    def _opened_to_close(self, _: Opening) -> None:
+        """The vendor's way with a PreREQUEST denial: 200, and closed at the first bytes. Nothing was dialled."""
+        error = self._exchange.error
+        assert error is not None
+        raise error
 
     def _new_tunnel(self, scheme: str) -> Tunnel:
         return Tunnel(
