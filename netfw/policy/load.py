@@ -14,6 +14,7 @@ from netfw.policy.model import Action, Phase, PolicyConfiguration, RuleGroup
 from netfw.policy.problems import PolicyErrors
 from netfw.policy.shape import NO_LIMITS, Limits, Report, kind_of
 from netfw.policy.validate import ReadValues
+from netfw.policy.values import quoted
 
 DOCUMENT_MEMBERS = ("ProxyConfiguration", "ProxyRuleGroups")
 CONFIGURATION_MEMBERS = ("ProxyConfigurationName", "DefaultRulePhaseActions", "RuleGroups", "Description")
@@ -49,7 +50,9 @@ def load_policies(
         if "ProxyConfiguration" in members:
             configurations.append((report, members["ProxyConfiguration"]))
         reader = GroupReader(report, read_values)
-        for index, raw in enumerate(report.sequence(members.get("ProxyRuleGroups", []), "ProxyRuleGroups", "it")):
+        for index, raw in enumerate(
+            report.sequence(members.get("ProxyRuleGroups", []), "ProxyRuleGroups", "ProxyRuleGroups")
+        ):
             path = f"ProxyRuleGroups[{index}]"
             group = reader.read(raw, path)
             if group is None:
@@ -71,6 +74,8 @@ def load_policies(
 def _only_configuration(
     found: list[tuple[Report, Any]], reports: list[Report], groups: dict[str, RuleGroup]
 ) -> PolicyConfiguration | None:
+    if not found and any(problem.path == "" for report in reports for problem in report.problems):
+        return None
     if not found:
         message = "a policy needs a ProxyConfiguration"
         (reports[0] if reports else _without_documents(reports)).add("ProxyConfiguration", message)
@@ -132,8 +137,7 @@ def _read_attached(raw: object, report: Report, path: str, groups: dict[str, Rul
         elif name in attached:
             report.add(item_path, f'group "{name}" is attached already')
         elif name not in groups:
-            shown = name if name.isprintable() and len(name) <= 128 else "of this name"
-            report.add(item_path, f'there is no group "{shown}" in ProxyRuleGroups')
+            report.add(item_path, f"there is no group {quoted(name)} in ProxyRuleGroups")
         else:
             attached[name] = groups[name]
     limit = report.limits.groups

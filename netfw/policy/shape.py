@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from netfw.policy.problems import Problem
-from netfw.policy.values import unfit_characters
+from netfw.policy.values import quoted, unfit_characters
 
 _NAME = re.compile(r"[a-zA-Z0-9-]{1,128}", re.ASCII)
 
@@ -63,13 +63,11 @@ class Report:
         if not isinstance(name, str):
             self.add(path, f"names of members are text, not {kind_of(name)}")
             return
-        if unfit_characters(name) or len(name) > 80:
-            self.add(path, "unknown member with a name that cannot be shown")
-            return
         folded = {candidate.lower(): candidate for candidate in known}
-        close = get_close_matches(name.lower(), list(folded), n=1, cutoff=0.6)
+        close = get_close_matches(name[:80].lower(), list(folded), n=1, cutoff=0.6)
         hint = f'; did you mean "{folded[close[0]]}"?' if close else f"; known are {', '.join(known)}"
-        self.add(joined(path, name), f'unknown member "{name}"{hint}')
+        place = joined(path, name) if name.isprintable() and len(name) <= 80 else path
+        self.add(place, f"unknown member {quoted(name)}{hint}")
 
     def sequence(self, value: object, path: str, what: str) -> list[Any]:
         """The value as a list; anything else is a problem and counts as an empty one."""

@@ -16,7 +16,7 @@ from netfw.policy.keys import Key, find_key, nearest_key
 from netfw.policy.model import Condition, Phase
 from netfw.policy.operators import FAMILY_OF_KIND, Family, Operator, SetPrefix, find_operator, nearest_operator
 from netfw.policy.shape import Report, kind_of
-from netfw.policy.values import ValueProblem, parse_value, unfit_characters
+from netfw.policy.values import ValueProblem, parse_value, quoted, unfit_characters
 
 ReadValues = Callable[[str], list[str]]
 
@@ -62,7 +62,7 @@ def _read_key(raw: object, place: ConditionPlace) -> Key | None:
         return None
     key = _cached_key(raw)
     if key is None:
-        place.refuse("ConditionKey", f"Unknown condition key {_quoted(raw)}{_hint(nearest_key(raw))}")
+        place.refuse("ConditionKey", f"Unknown condition key {quoted(raw)}{_hint(nearest_key(raw))}")
         return None
     if place.phase not in key.phases:
         usable = " and ".join(phase.message_name for phase in Phase if phase in key.phases)
@@ -79,7 +79,7 @@ def _read_operator(raw: object, key: Key | None, place: ConditionPlace) -> Opera
     family = None if key is None else FAMILY_OF_KIND[key.kind]
     if operator is None:
         hint = _hint(nearest_operator(raw, family))
-        place.refuse("ConditionOperator", f"Unknown condition operator {_quoted(raw)}{hint}")
+        place.refuse("ConditionOperator", f"Unknown condition operator {quoted(raw)}{hint}")
         return None
     if key is None:
         return operator
@@ -151,10 +151,10 @@ def _read_file(raw: object, place: ConditionPlace, read_values: ReadValues | Non
         texts = read_values(raw)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        place.refuse("ConditionValuesFile", f"{_quoted(raw)} cannot be read: {reason}")
+        place.refuse("ConditionValuesFile", f"{quoted(raw)} cannot be read: {reason}")
         return None
     if not texts:
-        place.refuse("ConditionValuesFile", f"{_quoted(raw)} holds no value")
+        place.refuse("ConditionValuesFile", f"{quoted(raw)} holds no value")
         return None
     return texts
 
@@ -179,9 +179,3 @@ def _cached_key(name: str) -> Key | None:
 
 def _hint(nearest: str | None) -> str:
     return f'; did you mean "{nearest}"?' if nearest is not None else ""
-
-
-def _quoted(text: str) -> str:
-    if unfit_characters(text):
-        return "that cannot be shown"
-    return f'"{text}"' if len(text) <= 80 else f'"{text[:77]}..."'

@@ -66,7 +66,7 @@ def parse_value(key: Key, operator: Operator, text: str) -> Value:
     if family is Family.ADDRESS:
         return _parse_network(text)
     if text not in ("true", "false"):
-        raise ValueProblem(f'{_shown(text)} is neither "true" nor "false"')
+        raise ValueProblem(f'{quoted(text)} is neither "true" nor "false"')
     return text == "true"
 
 
@@ -94,14 +94,14 @@ def parse_domain_pattern(text: str, *, patterns: bool) -> str:
     if not has_wildcard(text):
         return _canonical(text, text[1:], ".") if text.startswith(".") else _canonical(text, text, "")
     if not patterns:
-        raise ValueProblem(f"{_shown(text)} holds a wildcard, which only StringLike and StringNotLike read")
+        raise ValueProblem(f"{quoted(text)} holds a wildcard, which only StringLike and StringNotLike read")
     if text.startswith("*.") and not has_wildcard(text[2:]):
         return _canonical(text, text[2:], "*.")
     canonical = text.lower().rstrip(".") or text
     if _DOMAIN_PATTERN.fullmatch(canonical) is None:
-        raise ValueProblem(f"{_shown(text)} is not a pattern of host names: write A-labels, `*` and `?`")
+        raise ValueProblem(f"{quoted(text)} is not a pattern of host names: write A-labels, `*` and `?`")
     if canonical != text:
-        raise ValueProblem(f"{_shown(text)} is not in canonical form: write {canonical}")
+        raise ValueProblem(f"{quoted(text)} is not in canonical form: write {canonical}")
     return text
 
 
@@ -109,18 +109,18 @@ def _canonical(text: str, name: str, prefix: str) -> str:
     try:
         host = host_from_text(name)
     except HostError as error:
-        raise ValueProblem(f"{_shown(text)} is not a host name: {error}") from None
+        raise ValueProblem(f"{quoted(text)} is not a host name: {error}") from None
     if prefix and host.is_address:
-        raise ValueProblem(f"{_shown(text)}: an address has no subdomains; write {host.text}")
+        raise ValueProblem(f"{quoted(text)}: an address has no subdomains; write {host.text}")
     if host.text != name:
-        raise ValueProblem(f"{_shown(text)} is not in canonical form: write {prefix}{host.text}")
+        raise ValueProblem(f"{quoted(text)} is not in canonical form: write {prefix}{host.text}")
     return text
 
 
 def parse_number(text: str) -> int | Decimal:
     """An integer or a decimal number. Raises ValueProblem."""
     if _NUMBER.fullmatch(text) is None:
-        raise ValueProblem(f"{_shown(text)} is not a number: write an integer or a decimal such as 8000 or 0.5")
+        raise ValueProblem(f"{quoted(text)} is not a number: write an integer or a decimal such as 8000 or 0.5")
     number = Decimal(text)
     return int(number) if number == number.to_integral_value() else number
 
@@ -128,11 +128,11 @@ def parse_number(text: str) -> int | Decimal:
 def parse_date(text: str) -> int | Decimal:
     """Seconds since the epoch; a date without a zone is UTC, a date without a time is its midnight."""
     if re.fullmatch(r"(?:19|20)[0-9]{6}", text):
-        raise ValueProblem(f"{_shown(text)} could be a date or seconds since the epoch: write 2026-01-31 or 1769817600")
+        raise ValueProblem(f"{quoted(text)} could be a date or seconds since the epoch: write 2026-01-31 or 1769817600")
     if _EPOCH.fullmatch(text) is not None:
         number = Decimal(text)
         return int(number) if number == number.to_integral_value() else number
-    problem = f"{_shown(text)} is not a date: write 2026-01-31T16:05:00Z or seconds since the epoch"
+    problem = f"{quoted(text)} is not a date: write 2026-01-31T16:05:00Z or seconds since the epoch"
     if _DATE.fullmatch(text) is None:
         raise ValueProblem(problem)
     try:
@@ -149,7 +149,7 @@ def parse_date(text: str) -> int | Decimal:
 
 
 def _parse_network(text: str) -> AddressRange:
-    problem = f"{_shown(text)} is not an address or a network: write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"
+    problem = f"{quoted(text)} is not an address or a network: write 192.0.2.1, 192.0.2.0/24 or 2001:db8::/32"
     if _NETWORK.fullmatch(text) is None:
         raise ValueProblem(problem)
     try:
@@ -159,13 +159,15 @@ def _parse_network(text: str) -> AddressRange:
     first = int(network.network_address)
     address_text = text.partition("/")[0]
     if "/" in text and int(ip_network(address_text).network_address) != first:
-        raise ValueProblem(f"{_shown(text)} has bits behind its prefix: write {network}")
+        raise ValueProblem(f"{quoted(text)} has bits behind its prefix: write {network}")
     if network.version == 6 and first >> 32 == 0xFFFF and network.prefixlen >= 96:
-        raise ValueProblem(f"{_shown(text)} is an IPv4 network in IPv6 dress: write the IPv4 network")
+        raise ValueProblem(f"{quoted(text)} is an IPv4 network in IPv6 dress: write the IPv4 network")
     return AddressRange(network.version, first, first + network.num_addresses - 1)
 
 
-def _shown(text: str) -> str:
-    """The value for a message: quoted, printable, of bounded length."""
-    shown = text if len(text) <= 80 else text[:77] + "..."
-    return f'"{shown}"'
+def quoted(text: str) -> str:
+    """A text of the document for a message: in quotes, printable, of bounded length."""
+    cut = text if len(text) <= 80 else text[:77] + "..."
+    if not cut.isprintable():
+        cut = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut)
+    return f'"{cut}"'
