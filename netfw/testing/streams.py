@@ -54,7 +54,7 @@ class Recorder(Protocol):
             finally:
                 self.inside = False
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Twisted has a default
+    def connectionLost(self, reason: Failure) -> None:
         self.lost_inside = self.lost_inside or self.inside
         self.lost.append(reason)
 

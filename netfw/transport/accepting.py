@@ -20,7 +20,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from netfw.transport.deadlines import later
-from netfw.transport.stream import Address, Stream, as_address
+from netfw.transport.socket_facts import Address, as_address
+from netfw.transport.stream import Stream
 
 BATCH = 16
 """Accepted in one turn, so that a burst of clients does not hold up those who are in."""

@@ -53,7 +53,8 @@ def linger(
     drop the answer that it has not handed out yet. The protocol gets no more data; it is told `connectionLost` as
     always.
 
-    A transport with a method `linger` of its own, such as a TlsStream, does it its own way; any other is closed by `close`.
+    A transport with a method `linger` of its own, such as a TlsStream, does it its own way; any other is closed by
+    `close`.
     """
     if not isinstance(transport, Stream):
         own_way = getattr(transport, "linger", None)
@@ -103,7 +104,7 @@ class _Drain(Protocol):
         self.deadline.cancel()
         close(self.transport, self.deadlines, self.abort_timeout)  # type: ignore[arg-type]  # it is a Stream
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Twisted has a default
+    def connectionLost(self, reason: Failure) -> None:
         self.deadline.cancel()
         former, self.former = self.former, None
         if former is not None:

@@ -208,7 +208,7 @@ class _Dial:
         for attempt in attempts:
             self.drop(attempt)
         deferred, self.deferred = self.deferred, None
-        return deferred  # type: ignore[no-any-return]  # None only after this
+        return deferred
 
     def drop(self, attempt: _Attempt) -> None:
         attempt.dial = None

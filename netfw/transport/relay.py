@@ -128,7 +128,7 @@ class _Side(Protocol):
         self.other.write(data)
         self.relay.life.moved(self.index, len(data))
 
-    def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]  # Twisted has a default
+    def connectionLost(self, reason: Failure) -> None:
         relay = self.relay
         if relay.gone[self.index]:
             return

@@ -166,11 +166,10 @@ class SplicedRelay:
         right.watch()
         return deferred
 
-    def end_passed_on(self) -> None:
-        """One side's end of input was passed on. When both are, all is said."""
-        if all(end.shut for end in self.ends):
-            self.close()
-            self.life.over()
+    def both_ended(self) -> None:
+        """All is said, and handed to the kernel."""
+        self.close()
+        self.life.over()
 
     def abort(self) -> None:
         for end in self.ends:
@@ -284,12 +283,13 @@ class _End:
 
     def pass_end_on(self) -> None:
         self.shut = True
+        if self.other.shut:  # the second end: closing says it too
+            self.relay.both_ended()
+            return
         try:
             self.other.sock.shutdown(socket.SHUT_WR)
         except OSError:
             self.relay.life.broke(self.other.index)
-            return
-        self.relay.end_passed_on()
 
     def ignore(self) -> None:
         if self.reading:

@@ -28,12 +28,9 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections import deque
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any
 
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IConsumer,
@@ -50,6 +47,8 @@ from zope.interface import implementer
 
 from netfw.interfaces import IByteTransport
 from netfw.transport.deadlines import Deadline, next_turn
+from netfw.transport.socket_facts import SocketFacts
+from netfw.transport.unsent import PARTS_A_WRITE, Unsent
 
 HIGH_WATER = 1 << 16
 """A producer is paused when more than this waits to be sent; Twisted's own figure."""
@@ -61,60 +60,49 @@ LOW_WATER = 1 << 14
 _USUAL_READ = 1 << 16
 _BULK_READ = 1 << 18
 _READS_A_TURN = 4
-_PARTS_A_WRITE = 64
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _DONE = Failure(ConnectionDone())
 
-Address = IPv4Address | IPv6Address | UNIXAddress
-
-
-def as_address(raw: Any) -> Address:
-    """Twisted's address object for what the socket module calls an address."""
-    if isinstance(raw, tuple):
-        if len(raw) == 2:
-            return IPv4Address("TCP", *raw)
-        return IPv6Address("TCP", *raw)
-    return UNIXAddress(raw or None)
-
 
 @implementer(IByteTransport, ITCPTransport, IConsumer, IPushProducer, IReadWriteDescriptor)
-class Stream:
+class Stream(SocketFacts):
     """A transport over one connected, non-blocking socket, which it owns from now on.
 
     `host` and `peer` may be given as addresses, as the socket module's tuples or, when they are not known, as None.
     """
 
     __slots__ = (
-        "protocol", "connected", "disconnecting", "bytes_in", "bytes_out", "closing_deadline",
-        "_reactor", "_sock", "_fd", "_host", "_peer", "_started", "_paused", "_registered", "_in_read", "_read_size",
-        "_read_ended", "_direct", "_pending", "_unsent", "_writing", "_write_closing", "_write_ended", "_write_error",
-        "_producer", "_producer_paused", "_outcome", "_aborted", "__weakref__",
+        "reactor", "protocol", "started", "connected", "disconnecting", "read_ended", "bytes_in", "bytes_out",
+        "closing_deadline", "_fd", "_paused", "_registered", "_in_read", "_read_size", "_direct", "_unsent", "_writing",
+        "_write_closing", "_write_ended", "_write_error", "_producer", "_producer_paused", "_outcome", "_aborted",
+        "__weakref__",
     )  # fmt: skip
 
     _log = Logger()
 
     def __init__(self, sock: socket.socket, reactor: IReactorFDSet, *, host: Any = None, peer: Any = None) -> None:
+        self.reactor: Any = reactor
         self.protocol: Any = None
+        self.started = False
+        """Whether a protocol was ever attached."""
         self.connected = True
         self.disconnecting = False
+        self.read_ended = False
+        """Whether the peer has ended its side."""
         self.bytes_in = 0
         self.bytes_out = 0
         self.closing_deadline: Deadline | None = None
         """Cancelled when the connection is over. `closing` keeps its abort timer here."""
-        self._reactor: Any = reactor
         self._sock: Any = sock
         self._fd = sock.fileno()
         self._host = host
         self._peer = peer
-        self._started = False
         self._paused = False
         self._registered = False  # as a reader
         self._in_read = False
         self._read_size = _USUAL_READ
-        self._read_ended = False
         self._direct = True  # a write may go straight to the kernel
-        self._pending: deque[Any] = deque()
-        self._unsent = 0
+        self._unsent = Unsent()
         self._writing = False  # registered as a writer
         self._write_closing = False
         self._write_ended = False
@@ -125,43 +113,24 @@ class Stream:
         self._aborted = False
 
     def __repr__(self) -> str:
-        if self._fd < 0:
-            state = "closing" if self._outcome is not None else "closed"
-        elif not self._started:
-            state = "not started"
-        else:
-            state = "paused" if self._paused else "reading"
-            if self._read_ended:
-                state = "input ended"
-            if self.disconnecting:
-                state = "closing"
-            elif self._write_ended or self._write_closing:
-                state += ", output ended"
-        if self._unsent:
-            state += f", {self._unsent} unsent"
+        states = {
+            "closed": self._fd < 0 and self._outcome is None,
+            "closing": self.disconnecting or self._outcome is not None,
+            "not started": not self.started,
+            "paused": self._paused,
+            "input ended": self.read_ended,
+            "output ended": self._write_closing,
+            f"{self._unsent.size} unsent": bool(self._unsent.size),
+        }
+        state = ", ".join(name for name, holds in states.items() if holds) or "reading"
         return f"<Stream fd={self._fd} peer={self._peer!r} {state}>"
 
     # -- starting, handing over
 
     @property
-    def reactor(self) -> Any:
-        """The reactor that it is registered with."""
-        return self._reactor
-
-    @property
-    def started(self) -> bool:
-        """Whether a protocol was ever attached."""
-        return self._started
-
-    @property
     def unsent(self) -> int:
         """How many bytes wait to be sent."""
-        return self._unsent
-
-    @property
-    def read_ended(self) -> bool:
-        """Whether the peer has ended its side."""
-        return self._read_ended
+        return self._unsent.size
 
     def start(self, protocol: IProtocol, *, read_first: bool = False) -> None:
         """Attach the first protocol and begin to read.
@@ -169,9 +138,9 @@ class Stream:
         With `read_first` the socket is read before the reactor is asked to watch it: for a stream that was just
         accepted, whose first bytes are often there already.
         """
-        self._started = True
+        self.started = True
         self.protocol = protocol
-        protocol.makeConnection(self)  # type: ignore[arg-type]  # a transport, by duck type
+        protocol.makeConnection(self)
         if read_first:
             self.read_now()
         self._watch_input()
@@ -182,11 +151,11 @@ class Stream:
         Whether reading is paused, and which producer is registered, stays as it is.
         """
         self.protocol = protocol
-        protocol.makeConnection(self)  # type: ignore[arg-type]  # a transport, by duck type
+        protocol.makeConnection(self)
 
     def read_now(self) -> None:
         """Read once without waiting for the reactor. What the protocol raises ends this stream and nothing else."""
-        if self._in_read or self._fd < 0 or not self._started:
+        if self._in_read or self._fd < 0 or not self.started:
             return
         try:
             self.doRead()
@@ -208,22 +177,21 @@ class Stream:
         if not self.may_detach:
             raise RuntimeError(f"cannot detach {self!r}")
         sock = self._sock
-        self._leave_reactor()
+        self._leavereactor()
         self._forget()
         self.protocol = None
         self.unregisterProducer()
         if self.closing_deadline is not None:
             self.closing_deadline.cancel()
-        return sock  # type: ignore[no-any-return]  # the one place where the socket leaves
+        return sock
 
     # -- writing
 
     def write(self, data: bytes) -> None:
-        if not self._direct:
-            if data and self._takes_writes():
-                self._keep(data)
-            return
         if not data:
+            return
+        if not self._direct:
+            self._queue(data)
             return
         try:
             sent = self._sock.send(data)
@@ -241,11 +209,11 @@ class Stream:
         parts = [part for part in parts if part]
         if not self._direct:
             for part in parts:
-                self.write(part)
+                self._queue(part)
             return
-        if len(parts) > _PARTS_A_WRITE:
-            for start in range(0, len(parts), _PARTS_A_WRITE):
-                self.writeSequence(parts[start : start + _PARTS_A_WRITE])
+        if len(parts) > PARTS_A_WRITE:
+            for start in range(0, len(parts), PARTS_A_WRITE):
+                self.writeSequence(parts[start : start + PARTS_A_WRITE])
             return
         if not parts:
             return
@@ -265,21 +233,19 @@ class Stream:
                 self._keep(memoryview(part)[sent:] if sent else part)
                 sent = 0
 
-    def _takes_writes(self) -> bool:
-        return self._fd >= 0 and not self.disconnecting and not self._write_closing and self._write_error is None
+    def _queue(self, data: bytes) -> None:
+        """A write behind bytes that wait; or behind the end, and then ignored."""
+        if self._fd >= 0 and not self.disconnecting and not self._write_closing and self._write_error is None:
+            self._keep(data)
 
     def _keep(self, data: Any) -> None:
         """Keep what the kernel did not take; in order, since nothing is sent past what is kept."""
-        # What the caller may still change is copied; bytes, and views of them, are kept as they are.
-        if type(data) is not bytes and not (type(data) is memoryview and type(data.obj) is bytes):
-            data = bytes(data)
         self._direct = False
-        self._pending.append(data)
-        self._unsent += len(data)
+        self._unsent.keep(data)
         if not self._writing:
             self._writing = True
-            self._reactor.addWriter(self)
-        if self._unsent > HIGH_WATER and self._producer is not None and not self._producer_paused:
+            self.reactor.addWriter(self)
+        if self._unsent.size > HIGH_WATER and self._producer is not None and not self._producer_paused:
             self._producer_paused = True
             self._producer.pauseProducing()
 
@@ -287,42 +253,28 @@ class Stream:
         """The kernel takes bytes again."""
         if self._fd < 0 or not self._writing:  # the read of the same turn closed, or the descriptor is a new one
             return
-        pending = self._pending
         try:
-            if len(pending) == 1:
-                sent = self._sock.send(pending[0])
-            else:
-                sent = self._sock.sendmsg(list(islice(pending, _PARTS_A_WRITE)))
+            self.bytes_out += self._unsent.send(self._sock)
         except BlockingIOError:
             return
         except OSError as problem:
             self._write_failed(problem)
             return
-        self.bytes_out += sent
-        self._unsent -= sent
-        while sent:
-            size = len(pending[0])
-            if sent < size:
-                pending[0] = memoryview(pending[0])[sent:]
-                break
-            sent -= size
-            pending.popleft()
-        if not pending:
+        if not self._unsent.size:
             self._all_sent()
-        elif self._unsent <= LOW_WATER:
+        elif self._unsent.size <= LOW_WATER:
             self._resume_producer()
 
     def _all_sent(self) -> None:
         self._writing = False
-        self._reactor.removeWriter(self)
+        self.reactor.removeWriter(self)
         if self.disconnecting:
             self._close(_DONE)
-            return
-        if self._write_closing:
+        elif self._write_closing:
             self._end_output()
-            return
-        self._direct = True
-        self._resume_producer()
+        else:
+            self._direct = True
+            self._resume_producer()
 
     def _resume_producer(self) -> None:
         if self._producer_paused and not self.disconnecting and self._producer is not None:
@@ -333,12 +285,11 @@ class Stream:
         """Nothing can be sent any more. What the peer sent before it left may still be worth reading."""
         self._write_error = problem
         self._direct = False
-        self._pending.clear()
-        self._unsent = 0
+        self._unsent.clear()
         if self._writing:
             self._writing = False
-            self._reactor.removeWriter(self)
-        if self._paused or self._read_ended or self.disconnecting or not self._started:
+            self.reactor.removeWriter(self)
+        if self._paused or self.read_ended or self.disconnecting or not self.started:
             self._close(self._orderly_end())
 
     def _orderly_end(self) -> Failure:
@@ -351,9 +302,8 @@ class Stream:
 
     def doRead(self) -> None:
         """The kernel has bytes for us, or the end of them."""
-        if self._paused or self._read_ended or self.disconnecting:
-            # Asking the reactor to look away costs a system call, so it is asked only when bytes came in spite of the
-            # pause.
+        if self._paused or self.read_ended or self.disconnecting:
+            # Looking away costs a system call, so the reactor is asked to only when bytes came in spite of the pause.
             self._ignore_input()
             return
         self._in_read = True
@@ -386,7 +336,7 @@ class Stream:
             self._report()
 
     def _input_ended(self) -> None:
-        self._read_ended = True
+        self.read_ended = True
         self._ignore_input()
         if self._write_error is not None or self._write_ended or not IHalfCloseableProtocol.providedBy(self.protocol):
             self._close(self._orderly_end())
@@ -394,14 +344,14 @@ class Stream:
             self.protocol.readConnectionLost()
 
     def _watch_input(self) -> None:
-        if not (self._registered or self._paused or self._read_ended or self.disconnecting or self._fd < 0):
+        if not (self._registered or self._paused or self.read_ended or self.disconnecting or self._fd < 0):
             self._registered = True
-            self._reactor.addReader(self)
+            self.reactor.addReader(self)
 
     def _ignore_input(self) -> None:
         if self._registered:
             self._registered = False
-            self._reactor.removeReader(self)
+            self.reactor.removeReader(self)
 
     def pauseProducing(self) -> None:
         self._paused = True
@@ -410,7 +360,7 @@ class Stream:
 
     def resumeProducing(self) -> None:
         self._paused = False
-        if self._started:
+        if self.started:
             self._watch_input()
 
     def stopProducing(self) -> None:
@@ -428,7 +378,7 @@ class Stream:
             producer.stopProducing()
             return
         self._producer = producer
-        self._producer_paused = self._unsent > HIGH_WATER
+        self._producer_paused = self._unsent.size > HIGH_WATER
         if self._producer_paused:
             producer.pauseProducing()
 
@@ -443,7 +393,7 @@ class Stream:
             return
         self.disconnecting = True
         self._direct = False
-        if self._pending:
+        if self._unsent.size:
             self._ignore_input()
         else:
             self._close(self._orderly_end())
@@ -454,7 +404,7 @@ class Stream:
             return
         self._write_closing = True
         self._direct = False
-        if not self._pending:
+        if not self._unsent.size:
             self._end_output()
 
     def _end_output(self) -> None:
@@ -464,10 +414,10 @@ class Stream:
             self._write_failed(problem)
             return
         self._write_ended = True
-        if self._read_ended:
+        if self.read_ended:
             self._close(_DONE)
         elif IHalfCloseableProtocol.providedBy(self.protocol):
-            next_turn(self._reactor, self._tell_output_ended)
+            next_turn(self.reactor, self._tell_output_ended)
 
     def _tell_output_ended(self) -> None:
         if self._fd >= 0 and IHalfCloseableProtocol.providedBy(self.protocol):
@@ -481,30 +431,27 @@ class Stream:
     def connectionLost(self, reason: Failure) -> None:
         """The reactor's word: a hang-up, an exception out of the protocol, or the end of the reactor itself."""
         if self._fd < 0:
+            self._report()  # the protocol closed, and then raised
             return
         self._registered = self._writing = False  # the reactor has taken us out before it called
         if reason.check(ConnectionDone):
-            # A hang-up without input. The event can be an old one, of a socket that had this descriptor before us in
-            # the same turn, so the socket itself is asked.
-            if self._pending:
+            # A hang-up. It may be that of a socket that had this descriptor earlier in this turn: ask the socket.
+            if self._unsent.size:
                 self._writing = True
-                self._reactor.addWriter(self)
+                self.reactor.addWriter(self)
             self._watch_input()
             self.read_now()
             return
         # An exception of ours must not look like an orderly end to the peer.
         self._aborted = not reason.check(ConnectionLost)
-        self._in_read = True
-        self._close(reason)
-        self._in_read = False
-        self._report()
+        self._close(reason, tell_now=True)
 
-    def _close(self, outcome: Failure) -> None:
+    def _close(self, outcome: Failure, tell_now: bool = False) -> None:
         """Close the socket now, and tell the protocol as soon as no call of its own is on the stack."""
         if self._fd < 0:
             return
         sock = self._sock
-        self._leave_reactor()
+        self._leavereactor()
         self._forget()
         if self._aborted:
             try:
@@ -513,21 +460,22 @@ class Stream:
                 pass  # the socket is beyond resetting
         sock.close()
         self._outcome = outcome
-        if not self._in_read:
-            next_turn(self._reactor, self._report)
+        if tell_now:
+            self._report()
+        elif not self._in_read:
+            next_turn(self.reactor, self._report)
 
-    def _leave_reactor(self) -> None:
+    def _leavereactor(self) -> None:
         self._ignore_input()
         if self._writing:
             self._writing = False
-            self._reactor.removeWriter(self)
+            self.reactor.removeWriter(self)
 
     def _forget(self) -> None:
         self.connected = self._direct = False
         self._fd = -1
         self._sock = None
-        self._pending.clear()
-        self._unsent = 0
+        self._unsent.clear()
 
     def _report(self) -> None:
         outcome, self._outcome = self._outcome, None
@@ -542,36 +490,6 @@ class Stream:
             producer.stopProducing()
         if protocol is not None:
             protocol.connectionLost(outcome)
-
-    # -- facts
-
-    def getPeer(self) -> Address:
-        if not isinstance(self._peer, Address):
-            self._peer = as_address(self._peer if self._peer is not None else self._ask("getpeername"))
-        return self._peer
-
-    def getHost(self) -> Address:
-        if not isinstance(self._host, Address):
-            self._host = as_address(self._host if self._host is not None else self._ask("getsockname"))
-        return self._host
-
-    def _ask(self, question: str) -> Any:
-        try:
-            return getattr(self._sock, question)()
-        except (AttributeError, OSError):  # closed before anybody asked
-            return ("0.0.0.0", 0)
-
-    def getTcpNoDelay(self) -> bool:
-        return bool(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(enabled))
-
-    def getTcpKeepAlive(self) -> bool:
-        return bool(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(enabled))
 
     def fileno(self) -> int:
         return self._fd

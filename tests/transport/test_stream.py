@@ -5,7 +5,6 @@ import socket
 import weakref
 
 import pytest
-from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IConsumer, IPushProducer, IReadWriteDescriptor, ITCPTransport
 from twisted.python.failure import Failure
@@ -13,7 +12,7 @@ from zope.interface.verify import verifyObject
 
 from netfw.testing.fd_reactor import FdReactor
 from netfw.testing.streams import HalfClosingRecorder, Recorder, RecordingProducer, stream_wire, tcp_pair
-from netfw.transport.stream import HIGH_WATER, LOW_WATER, Stream, as_address
+from netfw.transport.stream import HIGH_WATER, LOW_WATER, Stream
 
 BIG = b"x" * (1 << 23)
 
@@ -195,6 +194,27 @@ def test_a_failure_in_the_first_read_stays_in_the_stream(reactor):
     assert reactor.getReaders() == []
     with pytest.raises(ConnectionResetError):
         far.recv(1)
+
+
+@pytest.mark.parametrize("ending", ["loseConnection", "abortConnection"])
+def test_a_protocol_that_closes_and_then_fails(reactor, ending):
+    """It is told the end all the same."""
+
+    def close_and_fail(protocol, data):
+        getattr(protocol.transport, ending)()
+        raise ZeroDivisionError
+
+    wire = stream_wire(Recorder(close_and_fail), reactor)
+    wire.peer.send(b"x")
+    wire.until(lambda: wire.protocol.lost)
+    wire.settle()
+    assert len(wire.protocol.lost) == 1
+    near, far = tcp_pair()
+    far.send(b"x")
+    protocol = Recorder(close_and_fail)
+    Stream(near, reactor).start(protocol, read_first=True)
+    reactor.settle()
+    assert len(protocol.lost) == 1
 
 
 def test_start_paused(reactor):
@@ -399,33 +419,6 @@ def test_calls_before_a_start(reactor):
     assert far.recv(10) == b""
 
 
-def test_addresses():
-    """Tuples of the socket module become Twisted's addresses; what nobody asked in time is unspecified."""
-    assert as_address(("10.0.0.1", 80)) == IPv4Address("TCP", "10.0.0.1", 80)
-    assert as_address(("fe80::1", 80, 0, 2)) == IPv6Address("TCP", "fe80::1", 80, 0, 2)
-    assert isinstance(as_address(""), UNIXAddress)
-    wire = stream_wire(Recorder())
-    wire.transport.abortConnection()
-    assert wire.transport.getHost() == IPv4Address("TCP", "0.0.0.0", 0)
-
-
-def test_addresses_outlive_the_socket(reactor):
-    """Once asked for, they are known for good."""
-    wire = stream_wire(Recorder(), reactor)
-    known = wire.transport.getPeer(), wire.transport.getHost()
-    wire.transport.abortConnection()
-    assert known == (wire.transport.getPeer(), wire.transport.getHost())
-
-
-def test_options(reactor):
-    """The two options of ITCPTransport can be set and read."""
-    transport = stream_wire(Recorder(), reactor).transport
-    for enabled in (True, False):
-        transport.setTcpNoDelay(enabled)
-        transport.setTcpKeepAlive(enabled)
-        assert (transport.getTcpNoDelay(), transport.getTcpKeepAlive()) == (enabled, enabled)
-
-
 def test_repr(reactor):
     """It says in which state the stream is."""
     near, _far = tcp_pair()
@@ -469,7 +462,7 @@ def test_write_sequence_taken_in_part(reactor):
     near, far = tcp_pair()
     near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     wire = stream_wire(Recorder(), reactor, pair=(near, far))
-    parts = [bytes([number]) * 70_001 for number in range(60)]
+    parts = [bytes([number]) * 70_001 for number in range(12)]
     wire.transport.writeSequence(parts)
     wire.transport.loseConnection()
     assert wire.read_until_end() == b"".join(parts)

@@ -1,0 +1,65 @@
+"""Socket facts: the two addresses of a connection, and the options of ITCPTransport.
+
+In this room: what can be asked of a connected socket, in Twisted's words. Not here: moving bytes (`stream`).
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+
+Address = IPv4Address | IPv6Address | UNIXAddress
+
+
+def as_address(raw: Any) -> Address:
+    """Twisted's address object for what the socket module calls an address."""
+    if isinstance(raw, tuple):
+        if len(raw) == 2:
+            return IPv4Address("TCP", *raw)
+        return IPv6Address("TCP", *raw)
+    return UNIXAddress(raw or None)
+
+
+class SocketFacts:
+    """A part of Stream. `_host` and `_peer` are addresses, tuples of the socket module, or None: not known yet.
+
+    Address objects are made when somebody asks: most connections end without anybody asking for both.
+    """
+
+    __slots__ = ("_host", "_peer", "_sock")
+
+    _sock: Any
+    _host: Any
+    _peer: Any
+
+    def getPeer(self) -> Address:
+        if not isinstance(self._peer, Address):
+            self._peer = as_address(self._peer if self._peer is not None else self._ask("getpeername"))
+        peer: Address = self._peer
+        return peer
+
+    def getHost(self) -> Address:
+        if not isinstance(self._host, Address):
+            self._host = as_address(self._host if self._host is not None else self._ask("getsockname"))
+        host: Address = self._host
+        return host
+
+    def _ask(self, question: str) -> Any:
+        try:
+            return getattr(self._sock, question)()
+        except (AttributeError, OSError):  # closed before anybody asked
+            return ("0.0.0.0", 0)
+
+    def getTcpNoDelay(self) -> bool:
+        return bool(self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, int(enabled))
+
+    def getTcpKeepAlive(self) -> bool:
+        return bool(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(enabled))
