@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import gc
 import json
+import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -172,7 +173,7 @@ class ScriptedDialer:
         failure = self.failures.get(address)
         if failure is not None:
             return fail(failure)
-        near, far = tcp_pair()
+        near, far = self._play.pair()
         stream = Stream(near, self._play.reactor, host=("192.0.2.1", 40000), peer=(address, port))
         self._play.streams.append(stream)
         side = Side(self._play, Peer(far))
@@ -325,6 +326,8 @@ class Conversation:
         self.policies = PolicyInForce(rules if rules is not None else policy())
         self.resolver = ScriptedResolver(dict(HOSTS if hosts is None else hosts))
         self.dialer = ScriptedDialer(self)
+        self.is_narrow = False
+        """Set it, and the kernel keeps next to nothing of what the proxy sends on connections that begin after that."""
         self._claimed = 0
         if intercept:
             changes["tls_intercept"] = {"enabled": True, **changes.get("tls_intercept", {})}
@@ -349,9 +352,17 @@ class Conversation:
 
     # -- who takes part
 
+    def pair(self) -> tuple[socket.socket, socket.socket]:
+        """The two ends of a connection."""
+        near, far = tcp_pair()
+        if self.is_narrow:
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        return near, far
+
     def client(self, address: str = "127.0.0.1", port: int = 50000) -> Side:
         """A client that has connected."""
-        near, far = tcp_pair()
+        near, far = self.pair()
         stream = Stream(near, self.reactor, host=("127.0.0.1", 3128), peer=(address, port))
         self.streams.append(stream)
         side = Side(self, Peer(far))

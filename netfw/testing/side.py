@@ -7,6 +7,7 @@ once a process. Not here: the play itself (`conversation`). For tests.
 from __future__ import annotations
 
 import gc
+import re
 import ssl
 import tempfile
 import time
@@ -19,7 +20,7 @@ from typing import Any
 from netfw.testing.pki import TestAuthority
 from netfw.testing.streams import Peer
 
-PATIENCE = 10.0
+PATIENCE = 5.0
 """Real seconds that something expected may take."""
 
 
@@ -199,6 +200,12 @@ class Side:
     def hears_head(self) -> bytes:
         """A head, up to its empty line."""
         return self.hears_until(b"\r\n\r\n")
+
+    def hears_answer(self) -> tuple[bytes, bytes]:
+        """A whole answer whose length its head tells: (head, body)."""
+        head = self.hears_head()
+        found = re.search(rb"\r\nContent-Length: ([0-9]+)\r\n", head)
+        return head, self.hears_exactly(int(found[1])) if found is not None else b""
 
     def hears_exactly(self, count: int) -> bytes:
         """The next `count` bytes."""
