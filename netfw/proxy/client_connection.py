@@ -208,6 +208,11 @@ class ClientConnection(Protocol):
             self._pump()
         self._resume_reading()
 
+    def let_go(self) -> None:
+        """Nobody takes the body any more: read on, so that a client that leaves is noticed."""
+        if self._held:
+            self.resumeProducing()
+
     def stopProducing(self) -> None:
         """The origin is gone; its end is reported by its own connection."""
 

@@ -331,7 +331,8 @@ class Forwarding:
         return (
             self._reused
             and isinstance(error, OriginClosed)
-            and self._origin_head is None
+            and self._upstream is not None
+            and not self._upstream.heard
             and self._request.method in _IDEMPOTENT
             and self._framing.kind is FramingKind.NONE
             and self._request_done
@@ -463,6 +464,7 @@ class Forwarding:
             self._uploads = False
             if self._upstream is not None and self._upstream.is_open:
                 self._upstream.transport.unregisterProducer()
+            self._client.let_go()
 
     def _stop_producing(self) -> None:
         if self._produces:

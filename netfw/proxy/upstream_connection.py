@@ -58,6 +58,8 @@ class UpstreamConnection(Protocol):
         self.tls = tls
         self.exchanges = 0
         self.is_open = True
+        self.heard = False
+        """Whether a byte came back in the exchange under way."""
         self.tls_version: str | None = None
         self.certificate_facts: dict[str, str] | None = None
         self.when_closed_idle: Callable[[UpstreamConnection], None] | None = None
@@ -76,7 +78,7 @@ class UpstreamConnection(Protocol):
         """Take the connection for one exchange; the caller writes the request next."""
         assert self._user is None
         self._user = user
-        self._held = False
+        self.heard = False
         self._head_seen = False
         self.exchanges += 1
         self._reader.expect(request_method)
@@ -139,6 +141,10 @@ class UpstreamConnection(Protocol):
     def wait_idle(self, seconds: float, when_closed: Callable[[UpstreamConnection], None]) -> None:
         """Wait for another exchange at most so long; `when_closed` hears when it ends before."""
         self.when_closed_idle = when_closed
+        if self._held:
+            # The client of the exchange before was slow to the end; nobody else would let the transport read again.
+            self._held = False
+            self.transport.resumeProducing()
         self._deadline.restart(seconds) if self._deadline is not None else self._start_idle(seconds)
 
     def _start_idle(self, seconds: float) -> None:
@@ -151,6 +157,7 @@ class UpstreamConnection(Protocol):
         if self._user is None:
             self._end_idle()
             return
+        self.heard = True
         self._reader.feed(data)
         if self._head_seen:
             self._deadline.restart(self._idle_timeout)
