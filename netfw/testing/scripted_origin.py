@@ -132,7 +132,8 @@ class ScriptedOrigin:
         if tls is not None:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(tls[0], tls[1])
-        self._listening = socket.create_server((address, 0), backlog=128)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        self._listening = socket.create_server((address, 0), family=family, backlog=128)
         self._listening.settimeout(0.1)
         self.port: int = self._listening.getsockname()[1]
         self._changed = threading.Condition()
