@@ -72,6 +72,8 @@ def mutated(draw):
     raw = copy.deepcopy(SEED)
     for _ in range(draw(st.integers(1, 3))):
         places = _places(raw, [])
+        if not places:
+            break
         node, key = places[draw(st.integers(0, len(places) - 1))]
         what = draw(st.sampled_from(["replace", "delete", "double", "rename", "edit"]))
         if what == "delete":
