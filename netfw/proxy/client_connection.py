@@ -87,6 +87,9 @@ class ClientConnection(Protocol):
         if self._refused:
             return
         self._received += len(data)
+        if self.exchange is None and self._served and not self._reader.buffered:
+            # The next head began: it has as long as the first one, however long the connection was idle.
+            self._deadline.restart(self.plane.configuration.timeouts.head)
         self._reader.feed(data)
         self._pump()
         if not self._paused and self._reader.buffered > _READ_AHEAD and not self._handed_over:

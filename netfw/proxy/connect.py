@@ -1,12 +1,11 @@
-"""One CONNECT, from its head to the end of its tunnel, in the order that the design fixes:
+"""One CONNECT up to its 200, and how it fails. The order of its steps is fixed:
 
-PreDNS, resolve, judge addresses, what of PreREQUEST is certain, TCP connection (or a pooled one), 200, first bytes,
-names compared; then either intercepted (verified TLS to the origin, leaf, handshake with the client, inner requests),
-or plain HTTP inside (inner requests), or passed through (PreREQUEST taken, bytes relayed untouched).
+PreDNS, resolve, judge addresses, what of PreREQUEST is certain, TCP connection (or a pooled one), 200, first bytes;
+what follows is `tunnel_inside`.
 
 An allowed CONNECT never gets its 200 before the TCP connection exists. A denied one gets it only so that the denial
-can be read inside the tunnel (`deny.style: auto`, for hosts that would be intercepted); nothing is looked up or
-dialled then.
+can be read inside the tunnel (`deny.style: auto`, for hosts that would be intercepted), or where `deny.opaque` asks
+for the vendor's way; nothing is dialled then.
 """
 
 from __future__ import annotations
@@ -15,29 +14,22 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
-from OpenSSL import SSL
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from netfw.config.model import DenyOpaque, DenyStyle
-from netfw.errors import ClientGone, ClientTlsFailure, Denied, DestinationProhibited, MisdirectedRequest, NetfwError
+from netfw.errors import ClientGone, Denied, DestinationProhibited, MisdirectedRequest, NetfwError
 from netfw.http1.fields import Fields
 from netfw.policy.decision import Decision
-from netfw.policy.facts import ABSENT
 from netfw.policy.model import Phase
 from netfw.proxy import phases
-from netfw.proxy.binding import bind_server_name
 from netfw.proxy.exchange import Exchange
+from netfw.proxy.failures import error_of
+from netfw.proxy.held_origin import HeldOrigin
 from netfw.proxy.steps import Steps
-from netfw.proxy.tunnel import Tunnel
+from netfw.proxy.tunnel_inside import TunnelInside
 from netfw.proxy.tunnel_opening import Opening, TunnelOpening
-from netfw.proxy.upstream_connection import UpstreamConnection
-from netfw.proxy.upstream_opening import dial_origin, dialled_address, secure_origin, start_plain
-from netfw.tls.failures import TlsHandshakeError
-from netfw.tls.stream import start_tls
 from netfw.transport.closing import close
-from netfw.transport.relay import RelayOutcome, relay
 
 if TYPE_CHECKING:
     from netfw.proxy.client_connection import ClientConnection
@@ -60,9 +52,9 @@ class Tunnelling:
         self._client_gone = False
         self._steps: Steps
         self._addresses: tuple[Address, ...] = ()
-        self._stream: Any = None
-        self._pooled: UpstreamConnection | None = None
+        self._origin = HeldOrigin(client.plane, exchange)
         self._transport: Any = None
+        self._to_show: NetfwError | None = None
         assert exchange.authority is not None
         self._authority = exchange.authority
         self._intercepts = self._plane.interception is not None and self._plane.scope.intercepts(
@@ -76,11 +68,9 @@ class Tunnelling:
         facts.await_http()
         facts.tls_intercepted = self._intercepts
         self._steps = Steps(
-            (self._pre_dns, self._resolve, self._judge, self._dial, self._establish, self._opened), self._failed
+            (self._pre_dns, self._resolve, self._judge, self._dial, self._establish, self._enter), self._failed
         )
         self._steps.run()
-
-    # -- before the 200 -----------------------------------------------------------------------------------------------
 
     def _pre_dns(self, _: object) -> None:
         phases.pre_dns(self._exchange)
@@ -94,26 +84,15 @@ class Tunnelling:
         addresses = phases.judged_addresses(exchange, self._plane, resolution.addresses)
         if not self._intercepts and self._authority.port != _PLAIN_HTTP_PORT:
             # Judged as the opaque tunnel that it almost always is, so that a denial shows on the CONNECT. Should plain
-            # HTTP
-            # come after all, its requests are judged by themselves.
+            # HTTP come after all, its requests are judged by themselves.
             exchange.facts.hide_http()
         self._addresses = phases.not_certainly_denied(exchange, addresses)
         return self._addresses
 
-    def _dial(self, addresses: Sequence[Address]) -> Any:
-        if self._intercepts:
-            pooled = self._plane.pool.take(self._authority, True, addresses)
-            if pooled is not None:
-                self._pooled = pooled
-                self._exchange.dest_ip = pooled.address_text
-                self._exchange.dest_port = self._authority.port
-                self._exchange.origin_tls_version = pooled.tls_version
-                self._exchange.origin_certificate = pooled.certificate_facts
-                return None
-        return dial_origin(self._plane, self._exchange, addresses).addCallback(self._dialled)
-
-    def _dialled(self, stream: Any) -> None:
-        self._stream = stream
+    def _dial(self, addresses: Sequence[Address]) -> Deferred[None] | None:
+        if self._intercepts and self._origin.take_pooled(addresses):
+            return None
+        return self._origin.dial(addresses)
 
     def _establish(self, _: object) -> Deferred[Opening]:
         """Answer 200 and wait for the first bytes."""
@@ -130,24 +109,36 @@ class Tunnelling:
             opening.dataReceived(first)
         return opening.opened
 
+    def _enter(self, opening: Opening) -> Any:
+        if self._to_show is not None and not self._intercepts:
+            raise self._to_show
+        inside = TunnelInside(
+            self._client,
+            self._exchange,
+            self._transport,
+            self._origin,
+            self._addresses,
+            intercepts=self._intercepts,
+        )
+        return inside.enter(opening, self._to_show)
+
+    # -- failing ------------------------------------------------------------------------------------------------------
+
     def _failed(self, problem: BaseException) -> None:
         """The one place for every failure: answer before the 200, close behind it."""
-        error = self._error_of(problem)
-        self._drop_origin()
-        if self._transport is not None:
-            self._failed_inside(error)
-            return
         exchange, client = self._exchange, self._client
+        error = error_of(problem, exchange, client_gone=self._client_gone)
         exchange.error = error
-        if self._client_gone or not client.is_open:
+        self._origin.let_go()
+        if self._transport is not None:
+            self._close_inside(error)
+        elif self._client_gone or not client.is_open:
             exchange.close_reason = "client_closed"
             exchange.status = exchange.status or error.status
             client.end_exchange(keep=False)
-        elif self._shows_inside(error):
-            self._steps = Steps((self._establish, self._opened_to_deny), self._failed)
-            self._steps.run()
-        elif self._closes_after_200(error):
-            self._steps = Steps((self._establish, self._opened_to_close), self._failed)
+        elif self._shows_inside(error) or self._closes_after_200(error):
+            self._to_show = error
+            self._steps = Steps((self._establish, self._enter), self._failed)
             self._steps.run()
         else:
             exchange.status = error.status
@@ -162,6 +153,7 @@ class Tunnelling:
         )
 
     def _closes_after_200(self, error: NetfwError) -> bool:
+        """The vendor's way with a PreREQUEST denial: 200, and closed at the first bytes."""
         return (
             not self._intercepts
             and self._plane.configuration.deny.opaque is DenyOpaque.AFTER_200
@@ -170,179 +162,9 @@ class Tunnelling:
             and error.decision.phase is Phase.PRE_REQUEST
         )
 
-    # -- after the 200 ------------------------------------------------------------------------------------------------
-
-    def _opened(self, opening: Opening) -> Any:
-        if opening.hello is None:
-            return self._plain_inside(opening.data)
-        exchange = self._exchange
-        exchange.sni = bind_server_name(self._authority, opening.hello, intercepted=self._intercepts)
-        if exchange.sni is not None:
-            exchange.facts.sni = exchange.sni
-        if self._intercepts:
-            return self._intercept(opening.data, None)
-        return self._pass_through(opening.data)
-
-    def _opened_to_deny(self, opening: Opening) -> Any:
-        error = self._exchange.error
-        if opening.hello is None:
-            return self._plain_inside(opening.data, error)
-        exchange = self._exchange
-        exchange.sni = bind_server_name(self._authority, opening.hello, intercepted=True)
-        return self._intercept(opening.data, error)
-
-    def _opened_to_close(self, _: Opening) -> None:
-        """The vendor's way with a PreREQUEST denial: 200, and closed at the first bytes. Nothing was dialled."""
-        error = self._exchange.error
-        assert error is not None
-        raise error
-
-    def _new_tunnel(self, scheme: str) -> Tunnel:
-        return Tunnel(
-            self._exchange, scheme=scheme, addresses=self._addresses, when_unused=self._plane.recording.finished
-        )
-
-    def _inner_connection(self, tunnel: Tunnel) -> ClientConnection:
-        # Here and not above: a connection inside a tunnel is the same class as the one outside it.
-        from netfw.proxy.client_connection import ClientConnection
-
-        return ClientConnection(self._plane, self._client.listener, self._client.caller, tunnel)
-
-    def _plain_inside(self, data: bytes, failure: NetfwError | None = None) -> None:
-        """Plain HTTP inside the tunnel: its requests run the phases."""
-        tunnel = self._new_tunnel("http")
-        tunnel.failure = failure
-        if self._pooled is not None:
-            self._plane.pool.put(self._pooled)
-            self._pooled = None
-        if self._stream is not None:
-            stream, self._stream = self._stream, None
-            tunnel.first = start_plain(self._plane, self._exchange, stream)
-        inner = self._inner_connection(tunnel)
-        self._transport.switch_protocol(inner)
-        self._transport.resumeProducing()
-        inner.dataReceived(data)
-
-    def _intercept(self, data: bytes, failure: NetfwError | None) -> Any:
-        """Verified TLS to the origin first, then our leaf to the client. A bad origin is told inside the tunnel."""
-        tunnel = self._new_tunnel("https")
-        tunnel.failure = failure
-        self._exchange.intercepted = True
-        ready: Deferred[Any] = succeed(None)
-        if failure is None:
-            ready.addCallback(lambda _: self._secured_upstream())
-            ready.addCallbacks(
-                lambda connection: setattr(tunnel, "first", connection), self._keep_failure, errbackArgs=(tunnel,)
-            )
-        ready.addCallback(lambda _: self._leaf_context())
-        ready.addCallback(self._handshake, data)
-        ready.addCallbacks(self._inside, self._no_handshake, callbackArgs=(tunnel,), errbackArgs=(tunnel,))
-        return ready
-
-    def _secured_upstream(self) -> Any:
-        if self._pooled is not None:
-            pooled, self._pooled = self._pooled, None
-            if pooled.is_open:
-                return pooled
-        stream, self._stream = self._stream, None
-        if stream is None:
-            return None  # the pooled connection ended meanwhile: the first inner request dials
-        return secure_origin(self._plane, self._exchange, stream)
-
-    def _keep_failure(self, failure: Failure, tunnel: Tunnel) -> None:
-        if not isinstance(failure.value, NetfwError):
-            failure.raiseException()
-        tunnel.failure = failure.value
-
-    def _leaf_context(self) -> Deferred[Any]:
-        interception = self._plane.interception
-        assert interception is not None
-        return maybeDeferred(interception.context_for, self._authority.host)
-
-    def _handshake(self, context: Any, data: bytes) -> Deferred[Any]:
-        plane = self._plane
-        timeouts = plane.configuration.timeouts
-        connection = SSL.Connection(context, None)
-        connection.set_accept_state()
-        return start_tls(
-            self._transport,
-            connection,
-            deadlines=plane.deadlines,
-            handshake_timeout=timeouts.handshake,
-            abort_timeout=timeouts.abort,
-            first=data,
-        )
-
-    def _inside(self, tls: Any, tunnel: Tunnel) -> None:
-        exchange = self._exchange
-        exchange.client_tls_version = tls.connection.get_protocol_version_name()
-        exchange.client_alpn = tls.connection.get_alpn_proto_negotiated().decode("ascii", "replace") or None
-        tls.start(self._inner_connection(tunnel))
-
-    def _no_handshake(self, failure: Failure, tunnel: Tunnel) -> None:
-        if tunnel.first is not None:
-            self._plane.pool.put(tunnel.first)
-            tunnel.first = None
-        problem = failure.value
-        if not isinstance(problem, TlsHandshakeError):
-            failure.raiseException()
-        self._plane.recording.metrics.tls_failure("client", problem.alert or "handshake")
-        if tunnel.failure is not None:
-            raise tunnel.failure
-        if problem.alert is not None and problem.from_peer:
-            self._exchange.close_reason = "client_tls_alert"
-            raise ClientTlsFailure(f"the client refused our certificate: {problem.alert}", detail=problem.alert)
-        raise ClientTlsFailure(f"the TLS handshake with the client failed: {problem.reason}", detail=str(problem))
-
-    def _pass_through(self, data: bytes) -> Deferred[Any]:
-        """Take PreREQUEST, now that all that will ever be known is known, then relay."""
-        exchange, plane = self._exchange, self._plane
-        stream = self._stream
-        exchange.kind = "tunnel"
-        facts = exchange.facts
-        facts.hide_http()
-        facts.tls_intercepted = False
-        facts.sni = exchange.sni or ABSENT
-        facts.destination_ip = dialled_address(stream)
-        phases.take(exchange, phases.certain(phases.judge(exchange, Phase.PRE_REQUEST)))
-        self._stream = None
-        timeouts = plane.configuration.timeouts
-        metrics = plane.recording.metrics
-        metrics.tunnel_opened()
-        self._transport.resumeProducing()
-        joined = relay(
-            self._transport,
-            stream,
-            deadlines=plane.deadlines,
-            idle=timeouts.idle,
-            lifetime=timeouts.lifetime,
-            abort_timeout=timeouts.abort,
-            left_first=data,
-        )
-        plane.live.relays.add(joined)
-        return joined.addBoth(self._relayed, joined)
-
-    def _relayed(self, outcome: RelayOutcome | Failure, joined: Deferred[Any]) -> None:
-        plane, exchange = self._plane, self._exchange
-        plane.live.relays.discard(joined)
-        plane.recording.metrics.tunnel_closed()
-        if isinstance(outcome, Failure):
-            _log.failure("the relay of tunnel {id} broke", failure=outcome, id=exchange.id)
-            exchange.close_reason = "relay_failed"
-        else:
-            exchange.close_reason = outcome.reason
-            received, sent = self._client.handed_over_counts()
-            exchange.bytes_in = received + outcome.bytes_left_to_right
-            exchange.bytes_out = sent + outcome.bytes_right_to_left
-            exchange.request_size = outcome.bytes_left_to_right
-            exchange.response_size = outcome.bytes_right_to_left
-        plane.recording.finished(exchange)
-        self._client.caller.leave()
-
-    def _failed_inside(self, error: NetfwError) -> None:
+    def _close_inside(self, error: NetfwError) -> None:
         """After the 200 nothing can be said in HTTP: close, after an alert where TLS was begun."""
         exchange = self._exchange
-        exchange.error = error
         exchange.close_reason = exchange.close_reason or error.token
         if not isinstance(error, ClientGone):
             if isinstance(error, (Denied, MisdirectedRequest)):
@@ -351,7 +173,12 @@ class Tunnelling:
         self._plane.recording.finished(exchange)
         self._client.caller.leave()
 
-    # -- RequestUser, and ending --------------------------------------------------------------------------------------
+    # -- RequestUser --------------------------------------------------------------------------------------------------
+
+    def client_gone(self) -> None:
+        """The client left before the 200: stop looking up and dialling."""
+        self._client_gone = True
+        self._steps.cancel()
 
     def request_body(self, data: bytes) -> None:
         """A CONNECT has no body: the reader refuses one."""
@@ -364,24 +191,3 @@ class Tunnelling:
 
     def request_failed(self, error: NetfwError) -> None:
         """See `request_body`."""
-
-    def client_gone(self) -> None:
-        """The client left before the 200: stop looking up and dialling."""
-        self._client_gone = True
-        self._steps.cancel()
-
-    def _drop_origin(self) -> None:
-        if self._pooled is not None:
-            self._plane.pool.put(self._pooled)
-            self._pooled = None
-        if self._stream is not None:
-            stream, self._stream = self._stream, None
-            stream.abortConnection()
-
-    def _error_of(self, problem: BaseException) -> NetfwError:
-        if self._client_gone:
-            return ClientGone("the client left")
-        if isinstance(problem, NetfwError):
-            return problem
-        _log.failure("exchange {id} failed", failure=Failure(problem), id=self._exchange.id)
-        return NetfwError("an error inside the proxy; the exchange was not carried out", detail=repr(problem))

@@ -22,7 +22,6 @@ from twisted.python.failure import Failure
 
 from netfw.errors import ClientGone, NetfwError, OriginClosed, OriginProtocolError
 from netfw.http1.bodies import body_printer
-from netfw.http1.errors import IncompleteBody
 from netfw.http1.events import RequestHeadReceived, ResponseHeadReceived
 from netfw.http1.fields import Fields
 from netfw.http1.forwarding import (
@@ -38,10 +37,11 @@ from netfw.http1.target import RequestTarget
 from netfw.policy.model import Action, Phase
 from netfw.proxy import phases
 from netfw.proxy.exchange import Exchange
+from netfw.proxy.failures import error_of
+from netfw.proxy.joining import join
 from netfw.proxy.steps import Steps, exception_of
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.upstream_opening import open_origin
-from netfw.transport.relay import RelayOutcome, relay
 
 if TYPE_CHECKING:
     from netfw.proxy.client_connection import ClientConnection
@@ -360,12 +360,12 @@ class Forwarding:
 
     def _switch_protocols(self, event: ResponseHeadReceived) -> None:
         """After 101 the bytes belong to another protocol: join both transports."""
-        client, upstream, plane = self._client, self._upstream, self._plane
+        client, upstream = self._client, self._upstream
         assert upstream is not None
         self._stop_uploading()
         head = forward_response(
             event.head,
-            via=plane.via,
+            via=self._plane.via,
             framing=event.framing,
             client_version=self._request.version,
             upgrade=wanted_upgrade(event.head) or self._upgrade,
@@ -373,37 +373,18 @@ class Forwarding:
         client.write([print_response_head(head)])
         from_origin = upstream.release()
         transport, from_client = client.hand_over()
-        timeouts = plane.configuration.timeouts
-        joined = relay(
+        self._ended = True
+        joined = join(
+            client,
+            self._exchange,
             transport,
             upstream.transport,
-            deadlines=plane.deadlines,
-            idle=timeouts.idle,
-            lifetime=timeouts.lifetime,
-            abort_timeout=timeouts.abort,
-            left_first=from_client,
-            right_first=from_origin,
+            from_client=from_client,
+            from_origin=from_origin,
         )
-        self._exchange.close_reason = "upgraded"
-        plane.live.relays.add(joined)
-        joined.addBoth(self._upgraded_ended, joined)
-
-    def _upgraded_ended(self, outcome: RelayOutcome | Failure, joined: Deferred[Any]) -> None:
-        exchange = self._exchange
-        self._plane.live.relays.discard(joined)
-        received, sent = self._client.handed_over_counts()
-        if isinstance(outcome, Failure):
-            _log.failure("the relay of exchange {id} broke", failure=outcome, id=exchange.id)
-            exchange.close_reason = "relay_failed"
-        else:
-            exchange.close_reason = outcome.reason
-            exchange.bytes_in = received + outcome.bytes_left_to_right
-            exchange.bytes_out = sent + outcome.bytes_right_to_left
-        self._ended = True
-        self._plane.recording.finished(exchange)
-        self._client.caller.leave()
-        if self._client.tunnel is not None:
-            self._client.tunnel.inner_connection_lost(Failure(ConnectionDone()))
+        if client.tunnel is not None:
+            tunnel = client.tunnel
+            joined.addCallback(lambda _: tunnel.inner_connection_lost(Failure(ConnectionDone())))
 
     # -- ending -------------------------------------------------------------------------------------------------------
 
@@ -429,7 +410,7 @@ class Forwarding:
         if self._ended:
             return
         self._ended = True
-        error = self._error_of(problem)
+        error = error_of(problem, self._exchange, client_gone=self._client_gone)
         self._stop_producing()
         self._stop_uploading()
         upstream, self._upstream = self._upstream, None
@@ -448,16 +429,6 @@ class Forwarding:
             client.end_exchange(keep=False)
         else:
             client.answer(error)
-
-    def _error_of(self, problem: BaseException) -> NetfwError:
-        if self._client_gone:
-            return ClientGone("the client left")
-        if isinstance(problem, NetfwError):
-            return problem
-        if isinstance(problem, IncompleteBody):
-            return OriginProtocolError("the origin's body is not as long as it said")
-        _log.failure("exchange {id} failed", failure=Failure(problem), id=self._exchange.id)
-        return NetfwError("an error inside the proxy; the exchange was not carried out", detail=repr(problem))
 
     def _stop_uploading(self) -> None:
         if self._uploads:

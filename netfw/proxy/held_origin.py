@@ -1,0 +1,86 @@
+"""The origin's side of a CONNECT between its dial and its use: a dialled stream, or a connection from the pool.
+
+What is inside the tunnel decides what becomes of it; until then it is held here, so that every way out lets go of it
+once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from netfw.proxy.data_plane import DataPlane
+from netfw.proxy.exchange import Exchange
+from netfw.proxy.upstream_connection import UpstreamConnection
+from netfw.proxy.upstream_opening import dial_origin, secure_origin, start_plain
+
+Address = IPv4Address | IPv6Address
+
+
+class HeldOrigin:
+    """At most one of a dialled stream and a pooled connection."""
+
+    def __init__(self, plane: DataPlane, exchange: Exchange) -> None:
+        self._plane = plane
+        self._exchange = exchange
+        self._stream: Any = None
+        self._pooled: UpstreamConnection | None = None
+
+    def take_pooled(self, addresses: Sequence[Address]) -> bool:
+        """Whether the pool had a verified TLS connection for this exchange."""
+        exchange = self._exchange
+        assert exchange.authority is not None
+        pooled = self._plane.pool.take(exchange.authority, True, addresses)
+        if pooled is None:
+            return False
+        self._pooled = pooled
+        exchange.dest_ip = pooled.address_text
+        exchange.dest_port = exchange.authority.port
+        exchange.origin_tls_version = pooled.tls_version
+        exchange.origin_certificate = pooled.certificate_facts
+        return True
+
+    def dial(self, addresses: Sequence[Address]) -> Deferred[None]:
+        """Connect; cancelling aborts."""
+        return dial_origin(self._plane, self._exchange, addresses).addCallback(self._hold)
+
+    def _hold(self, stream: Any) -> None:
+        self._stream = stream
+
+    @property
+    def stream(self) -> Any:
+        """The dialled stream; still held."""
+        return self._stream
+
+    def release_stream(self) -> Any:
+        """Give the dialled stream away."""
+        stream, self._stream = self._stream, None
+        return stream
+
+    def for_plain(self) -> UpstreamConnection | None:
+        """Give a plain HTTP connection; None where the first inner request has to dial."""
+        self._return_pooled()
+        stream = self.release_stream()
+        return start_plain(self._plane, self._exchange, stream) if stream is not None else None
+
+    def for_tls(self) -> UpstreamConnection | Deferred[UpstreamConnection] | None:
+        """Give a verified TLS connection; None where the first inner request has to dial."""
+        pooled, self._pooled = self._pooled, None
+        if pooled is not None:
+            return pooled if pooled.is_open else None
+        return secure_origin(self._plane, self._exchange, self.release_stream())
+
+    def let_go(self) -> None:
+        """Nobody will use it."""
+        self._return_pooled()
+        stream = self.release_stream()
+        if stream is not None:
+            stream.abortConnection()
+
+    def _return_pooled(self) -> None:
+        pooled, self._pooled = self._pooled, None
+        if pooled is not None:
+            self._plane.pool.put(pooled)

@@ -1,0 +1,76 @@
+"""Steps in a row: the chain that an exchange runs, as a list that can be read.
+
+Each step takes what the one before gave and returns a value, or a Deferred of it; what any of them raises, or a
+Deferred fails with, goes to the one `failed`. Cancelling cancels the Deferred that is being waited for, by Deferred's
+own rule.
+
+This is `Deferred.addCallback` a line, without its cost: nearly every step of nearly every exchange has its value at
+once, and seven callbacks on a Deferred cost more than the seven steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+Step = Callable[[Any], Any]
+
+
+def exception_of(failure: Failure) -> BaseException:
+    """What a Failure holds; Twisted's annotations leave it open whether there is anything."""
+    problem = failure.value
+    assert problem is not None
+    return problem
+
+
+class Steps:
+    """Runs `steps`; `failed` gets the exception of the first that fails, and nothing runs after it."""
+
+    __slots__ = ("_failed", "_position", "_steps", "_waiting")
+
+    def __init__(self, steps: Sequence[Step], failed: Callable[[BaseException], object]) -> None:
+        self._steps = steps
+        self._failed = failed
+        self._position = 0
+        self._waiting: Deferred[Any] | None = None
+
+    def run(self, value: Any = None) -> None:
+        """Run on from where it stands, with this value for the next step."""
+        steps = self._steps
+        while self._position < len(steps):
+            step = steps[self._position]
+            self._position += 1
+            try:
+                value = step(value)
+            except Exception as problem:
+                self._end(problem)
+                return
+            if isinstance(value, Deferred):
+                self._waiting = value
+                value.addCallbacks(self._go_on, self._broken)
+                return
+
+    def _go_on(self, value: Any) -> None:
+        self._waiting = None
+        self.run(value)
+
+    def _broken(self, failure: Failure) -> None:
+        self._waiting = None
+        self._end(exception_of(failure))
+
+    def _end(self, problem: BaseException) -> None:
+        self._position = len(self._steps)
+        self._failed(problem)
+
+    def cancel(self) -> None:
+        """Stop waiting. `failed` gets the CancelledError; where nothing is waited for, nothing happens."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a step's Deferred has yet to fire."""
+        return self._waiting is not None
