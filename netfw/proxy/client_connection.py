@@ -92,7 +92,8 @@ class ClientConnection(Protocol):
             self._deadline.restart(self.plane.configuration.timeouts.head)
         self._reader.feed(data)
         self._pump()
-        if not self._paused and self._reader.buffered > _READ_AHEAD and not self._handed_over:
+        # Only while an exchange is under way: a head that is read may be larger, and has a limit of its own.
+        if self.exchange is not None and not self._paused and self._reader.buffered > _READ_AHEAD:
             self._paused = True
             self.transport.pauseProducing()
 
@@ -320,6 +321,7 @@ class ClientConnection(Protocol):
         """Answer what is not a request, record it, and look at nothing more."""
         plane = self.plane
         self._refused = True
+        self.request_is_complete = False
         exchange = Exchange(
             kind="connection",
             caller=self.caller,
