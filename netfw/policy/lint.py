@@ -78,11 +78,26 @@ def _whole(configuration: PolicyConfiguration, passes_through: bool) -> Iterator
             "the default of PostRESPONSE is DENY, but tunnels that are passed through show no response: it does not "
             "deny them",
         )
+    yield from _pointless(configuration)
     for group in configuration.unattached:
         yield Warning("unattached", None, f"group {group.name} is not in RuleGroups: its rules are not evaluated")
     for group in configuration.groups:
         if not any(group.rules.values()):
             yield Warning("empty-group", None, f"group {group.name} has no rules")
+
+
+def _pointless(configuration: PolicyConfiguration) -> Iterator[Warning]:
+    """An ALLOW by method or path reads like a limit; under a default that allows it limits nothing."""
+    if configuration.defaults[Phase.PRE_REQUEST] is Action.DENY:
+        return
+    rules = [(group, rule) for group, rule in configuration.rules(Phase.PRE_REQUEST)]
+    denials = [place for place, (_, rule) in enumerate(rules) if rule.action is Action.DENY]
+    for place, (group, rule) in enumerate(rules):
+        if rule.action is Action.ALLOW and _needs_http(rule) and not (denials and denials[-1] > place):
+            message = (
+                "limits nothing: the default of PreREQUEST allows whatever this rule does not, and no DENY follows"
+            )
+            yield Warning("limits-nothing", RuleRef(group.name, rule.name, Phase.PRE_REQUEST), message)
 
 
 def _rule_warnings(rule: Rule, suffixes: frozenset[str], intercepts: bool) -> Iterator[tuple[str, str]]:

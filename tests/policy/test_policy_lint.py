@@ -166,14 +166,24 @@ def test_an_allow_by_path_does_not_shadow_a_deny():
         ),
         (
             {
+                "pre_request": [rule("a", "ALLOW", condition(METHOD, "StringEquals", "GET"))],
+                "defaults": ("DENY", "ALLOW", "ALLOW"),
+            },
+            (
+                "g/a (PreREQUEST): limits nothing: the default of PreREQUEST allows whatever this rule does not, and "
+                "no DENY follows [limits-nothing]"
+            ),
+        ),
+        (
+            {
                 "post_response": [
                     rule("a", "DENY", condition("response:Http:ContentLength", "NumericGreaterThan", "1000")),
                     rule("b", "DENY", condition("response:Http:ContentLength", "NumericGreaterThanIfExists", "1000")),
                 ]
             },
             (
-                "g/a (PostRESPONSE): response:Http:ContentLength is absent in chunked messages, which this rule does not "
-                "deny; use NumericGreaterThanIfExists, or a second rule with Null [chunked-length]"
+                "g/a (PostRESPONSE): response:Http:ContentLength is absent in chunked messages, which this rule does "
+                "not deny; use NumericGreaterThanIfExists, or a second rule with Null [chunked-length]"
             ),
         ),
     ],
