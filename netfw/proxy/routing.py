@@ -28,6 +28,8 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 def route(client: ClientConnection, exchange: Exchange, event: RequestHeadReceived) -> None:
     """Start serving this request; whatever is wrong with it is answered here."""
+    if client.tunnel is not None:
+        client.tunnel.describe(exchange)
     try:
         target = parse_target(event.head.method, event.head.target)
         if via_contains(event.head.fields, client.plane.via):
@@ -79,7 +81,6 @@ def _outer(client: ClientConnection, exchange: Exchange, event: RequestHeadRecei
 def _inner(client: ClientConnection, exchange: Exchange, event: RequestHeadReceived, target: RequestTarget) -> None:
     tunnel = client.tunnel
     assert tunnel is not None
-    tunnel.describe(exchange)
     exchange.path, exchange.query = target.path, target.query
     if tunnel.failure is not None:
         raise tunnel.failure

@@ -37,6 +37,7 @@ class Side:
         self._data = bytearray()
         self._tls: ssl.SSLObject | None = None
         self._below: Side | None = None
+        self._saw_end = False
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.alert: str | None = None
@@ -100,7 +101,10 @@ class Side:
         """Close, without a TLS goodbye."""
         if not self.left:
             self.left = True
-            self.peer.close()
+            if self._below is not None:
+                self._below.leaves()
+            else:
+                self.peer.close()
 
     def resets(self) -> None:
         """Close with a reset."""
@@ -122,7 +126,8 @@ class Side:
         """Take in what has come."""
         if self._below is not None:
             self._below.pump()
-            data, self._below._data = bytes(self._below._data), bytearray()
+            data = bytes(self._below._data)
+            self._below._data.clear()
         else:
             if not self.reads or self.left:
                 return
@@ -130,8 +135,11 @@ class Side:
         if self._tls is None:
             self._data += data
             return
+        if self._saw_end:
+            return
         self._incoming.write(data)
         if self.ended:
+            self._saw_end = True
             self._incoming.write_eof()
         self._read_tls()
 
@@ -271,7 +279,6 @@ class Side:
         """Another layer over this one: for TLS inside TLS."""
         side = Side(self.play, self.peer)
         side._below = self
-        side.left = True
         self.play.sides.remove(self)
         self.play.sides.append(side)
         return side
