@@ -225,6 +225,23 @@ def test_when_an_opaque_tunnel_is_denied(opaque: str, make_proxy: Any, certifica
         assert origin.received == b""
 
 
+@pytest.mark.parametrize(("opaque", "status"), [("connect", 403), ("after_200", 200)])
+def test_when_an_opaque_tunnel_is_denied_by_address(
+    opaque: str, status: int, make_proxy: Any, certificates: Any
+) -> None:
+    """A denial that is certain before the dial shows as `deny.opaque` says, and nothing is dialled for it."""
+    by_address = rule("no-loopback", "DENY", condition("request:DestinationIp", "IpAddress", "127.0.0.1/32"))
+    proxy = make_proxy(policy(groups={"net": {"PreREQUEST": [by_address]}}), deny={"opaque": opaque})
+    with ScriptedOrigin() as origin, WireClient(proxy.port()) as client:
+        assert client.connect(f"origin.test:{origin.port}").status == status
+        if status == 200:
+            with pytest.raises(OSError):
+                client.start_tls(certificates.origin_ca, "origin.test")
+        record = proxy.wait_for_record(lambda r: r["final_action"] == "deny")
+        assert record["final_rule_name"] == "no-loopback"
+        assert origin.connections == []
+
+
 # -- PostRESPONSE -------------------------------------------------------------------------------------------------
 
 
