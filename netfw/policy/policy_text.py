@@ -136,8 +136,9 @@ Files have none. Where the vendor's quotas are asked for, they are:
 
 ## Trying it out
 
-`netfw check` finds mistakes, `netfw lint` rules that cannot match or allow too much, `netfw show` shows the rules in the
-order of evaluation, `netfw explain URL` tells what each rule says to a request, and `netfw test FILE` runs expectations:
+`netfw check` finds mistakes, `netfw lint` rules that cannot match or allow too much, `netfw show` shows the rules in
+the order of evaluation, `netfw explain URL` tells what each rule says to a request, and `netfw test FILE` runs
+expectations:
 
 ```yaml
 - GET https://example.com/: allow
