@@ -56,6 +56,13 @@ class RequestTimeout(ClientError):
     token = "connection_read_timeout"
 
 
+class ClientStalled(ClientError):
+    """The client stopped reading; what is left of the answer is not sent."""
+
+    status = 408
+    token = "connection_write_timeout"
+
+
 class ClientTlsFailure(ClientError):
     """The TLS handshake with the client failed; nothing can be answered."""
 

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 Address = IPv4Address | IPv6Address
 _log = Logger()
 
+# What may be switched to. After h2c, or TLS, requests would go by that no phase sees; what is not here is not
+# forwarded, and the request goes on as it is (RFC 9110, section 7.8).
+_UPGRADES: dict[bytes | None, bytes] = {b"websocket": b"websocket"}
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -104,7 +107,7 @@ class Forwarding:
         self._upstream: UpstreamConnection | None = None
         self._reused = False
         self._reopening: Deferred[Any] | None = None
-        self._upgrade = wanted_upgrade(event.head)
+        self._upgrade = _UPGRADES.get(wanted_upgrade(event.head))
         self._request_printer = body_printer(event.framing)
         self._request_done = False
         self._uploads = False
@@ -261,8 +264,8 @@ class Forwarding:
         if status < 200 and status != 101:
             self._interim(event)
             return
-        if status == 101 and self._upgrade is None:
-            self._failed(OriginProtocolError("the origin switched protocols although nobody asked"))
+        if status == 101 and not self._may_switch(event.head):
+            self._failed(OriginProtocolError("the origin switched protocols although nobody asked for that"))
             return
         exchange = self._exchange
         exchange.durations["first_byte"] = self._plane.now() - exchange.started
@@ -271,6 +274,10 @@ class Forwarding:
             self._relay_response(event)
         except Exception as problem:
             self._failed(problem)
+
+    def _may_switch(self, head: ResponseHead) -> bool:
+        """Whether this 101 is the one asked for, and no request body is left that could be taken for it."""
+        return self._upgrade is not None and wanted_upgrade(head) == self._upgrade and self._request_done
 
     def _interim(self, event: ResponseHeadReceived) -> None:
         """Relay 100 bare; another interim response only where no PostRESPONSE rule could have denied it (rule 9)."""
@@ -368,7 +375,7 @@ class Forwarding:
             via=self._plane.via,
             framing=event.framing,
             client_version=self._request.version,
-            upgrade=wanted_upgrade(event.head) or self._upgrade,
+            upgrade=self._upgrade,
         )
         client.write([print_response_head(head)])
         from_origin = upstream.release()

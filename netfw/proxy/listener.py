@@ -89,7 +89,6 @@ class FirstByte(Protocol):
         self._plane = factory.plane
         self._caller = caller
         self._deadline: Any = None
-        self._handshake: Deferred[Any] | None = None
 
     def connectionMade(self) -> None:
         """The first byte must come in time."""
@@ -101,6 +100,8 @@ class FirstByte(Protocol):
         is_tls = data[0] == _TLS_HANDSHAKE
         listener = self._factory.listener
         if is_tls:
+            # A leaf may have to be asked for: what comes meanwhile waits in the kernel. The handshake reads on.
+            self.transport.pauseProducing()
             self._start_tls(data)
         elif listener.type is ListenerType.HTTPS:
             self._refuse(_SPEAK_TLS)

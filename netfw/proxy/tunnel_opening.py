@@ -15,7 +15,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from netfw.errors import ClientGone, MalformedRequest, RequestTimeout
-from netfw.tls.client_hello import ClientHello, ClientHelloError, read_client_hello
+from netfw.tls.client_hello import ClientHello, ClientHelloError, ClientHelloReader
 from netfw.transport.deadlines import Deadlines
 
 _TLS_HANDSHAKE = 0x16
@@ -43,16 +43,19 @@ class TunnelOpening(Protocol):
     def __init__(self, deadlines: Deadlines, timeout: float, limit: int) -> None:
         self.opened: Deferred[Opening] = Deferred(self._cancelled)
         self._limit = limit
-        self._data = b""
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._hello: ClientHelloReader | None = None
         self._deadline: Any = deadlines.start(timeout, self._timed_out)
 
     def dataReceived(self, data: bytes) -> None:
         """Look at the bytes so far."""
-        self._data += data
+        self._parts.append(data)
+        self._size += len(data)
         if self._deadline is None:
             return  # decided already; more of the same flight waits for the next protocol
         try:
-            opening = self._look()
+            opening = self._look(data)
         except (ClientHelloError, MalformedRequest) as problem:
             error = MalformedRequest("the tunnel carries neither TLS nor HTTP", detail=str(problem))
             self._settle().errback(Failure(error))
@@ -61,20 +64,19 @@ class TunnelOpening(Protocol):
             self.transport.pauseProducing()
             self._settle().callback(opening)
 
-    def _look(self) -> Opening | None:
-        data = self._data
-        if not data:
-            return None
-        if data[0] == _TLS_HANDSHAKE:
-            hello = read_client_hello(data)
-            if hello is not None:
-                return Opening(hello, data)
-            if len(data) > self._limit:
-                raise MalformedRequest(f"the ClientHello is longer than {self._limit} bytes")
-            return None
-        if _METHOD_START.match(data):
-            return Opening(None, data)
-        raise MalformedRequest("the first byte is neither a TLS handshake nor a method")
+    def _look(self, data: bytes) -> Opening | None:
+        if self._hello is None:
+            if data[0] != _TLS_HANDSHAKE:
+                if _METHOD_START.match(data):
+                    return Opening(None, data)
+                raise MalformedRequest("the first byte is neither a TLS handshake nor a method")
+            self._hello = ClientHelloReader()
+        hello = self._hello.feed(data)
+        if hello is not None:
+            return Opening(hello, b"".join(self._parts))
+        if self._size > self._limit:
+            raise MalformedRequest(f"the ClientHello is longer than {self._limit} bytes")
+        return None
 
     def _settle(self) -> Deferred[Opening]:
         self._deadline.cancel()

@@ -16,7 +16,14 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from netfw.errors import NetfwError, OriginClosed, OriginProtocolError, OriginResponseIncomplete, OriginTimeout
+from netfw.errors import (
+    ClientStalled,
+    NetfwError,
+    OriginClosed,
+    OriginProtocolError,
+    OriginResponseIncomplete,
+    OriginTimeout,
+)
 from netfw.http1.errors import FramingError
 from netfw.http1.events import BodyReceived, MessageComplete, ResponseHeadReceived
 from netfw.http1.fields import Fields
@@ -198,6 +205,8 @@ class UpstreamConnection(Protocol):
         self._deadline = None
         if self._user is None:
             self._end_idle()
+        elif self._held:
+            self._fail(ClientStalled("the client stopped reading"))
         elif self._head_seen:
             self._fail(OriginTimeout("the origin stopped in the middle of its answer"))
         else:
