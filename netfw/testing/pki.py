@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority, subordinates, and server certificates with every defect that verification knows.
+"""Certificates for tests: authorities, subordinates, and server certificates with every defect there is a word for.
 
 In here: PEM bytes and objects, made afresh. Not in here: files, servers (`origins`), what the proxy itself issues
 (`netfw.x509`), of which nothing is used here, so that one cannot hide the other's mistakes.
@@ -78,7 +78,7 @@ class TestAuthority:
         certify: bool | None = True,
         identifier: bool = True,
     ) -> None:
-        """`ca` and `certify` None leave basicConstraints and keyUsage out; `identifier` False the subjectKeyIdentifier."""
+        """`ca` and `certify` None leave basicConstraints and keyUsage out; `identifier` False does so with the SKI."""
         self.issuer = issuer
         self.key = make_key(key)
         public_key = self.key.public_key()
@@ -103,7 +103,7 @@ class TestAuthority:
             builder = builder.add_extension(
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
             )
-        self.certificate = builder.sign(signer, _digest(signer))
+        self.certificate: x509.Certificate = builder.sign(signer, _digest(signer))
 
     @property
     def certificate_pem(self) -> bytes:
@@ -141,8 +141,9 @@ class TestAuthority:
     ) -> tuple[bytes, bytes]:
         """A server certificate for these names and addresses: (certificate and chain, private key), both PEM.
 
-        Without names there is no subjectAltName, whatever `common_name` says. `with_chain` False leaves the intermediate
-        certificates out. `self_signed` has the certificate's own key sign it. `sha1` needs an authority with an RSA key.
+        Without names there is no subjectAltName, whatever `common_name` says. `with_chain` False leaves the
+        intermediate certificates out. `self_signed` has the certificate's own key sign it. `sha1` needs an authority
+        with an RSA key.
         """
         leaf_key = make_key(key)
         public_key = leaf_key.public_key()
@@ -181,7 +182,7 @@ def _digest(signer: Any) -> Any:
 
 
 def _with_sha1(certificate: x509.Certificate, signer: rsa.RSAPrivateKey) -> x509.Certificate:
-    """The same certificate signed over SHA-1, which `cryptography` makes no more: both identifiers have the same length."""
+    """The same certificate signed over SHA-1, which `cryptography` makes no more. Both identifiers are equally long."""
     sha256_with_rsa, sha1_with_rsa = bytes.fromhex("2a864886f70d01010b"), bytes.fromhex("2a864886f70d010105")
     der = certificate.public_bytes(serialization.Encoding.DER).replace(sha256_with_rsa, sha1_with_rsa)
     to_be_signed = certificate.tbs_certificate_bytes.replace(sha256_with_rsa, sha1_with_rsa)

@@ -1,10 +1,11 @@
 """The ClientHello, read without answering it. PURE: bytes in, facts out.
 
-In here: TLS records into one handshake message, and that message into the names it holds. Not in here: whether they agree
-with anything (`proxy.binding`), the handshake itself (`stream`). RFC 8446, sections 4.1.2, 4.2 and 5.1, RFC 6066, section 3
-(server name), RFC 7301 (ALPN), RFC 9849 (ECH), RFC 8701 (GREASE).
+In here: TLS records into one handshake message, and that message into the names it holds. Not in here: whether they
+agree with anything (`proxy.binding`), the handshake itself (`stream`). RFC 8446, sections 4.1.2, 4.2 and 5.1, RFC
+6066, section 3 (server name), RFC 7301 (ALPN), RFC 9849 (ECH), RFC 8701 (GREASE).
 
-Every length must fit exactly: a reader that is more forgiving than the origin's reads another name than the origin does.
+Every length must fit exactly: a reader that is more forgiving than the origin's reads another name than the origin
+does.
 """
 
 from __future__ import annotations
@@ -53,9 +54,10 @@ class ClientHelloError(ValueError):
 class ClientHello:
     """What a client says first.
 
-    `server_name`: as it was sent; `host`: the same in canonical form. `alpn`: in the client's order. `versions`: those that it
-    offers, without GREASE; 0x0303 is TLS 1.2. `has_ech`: an encrypted ClientHello is inside, so that `server_name` may be
-    a front; browsers that only pretend (RFC 9849, section 6.2) cannot be told apart. `has_early_data`: data follow at once.
+    `server_name`: as it was sent; `host`: the same in canonical form. `alpn`: in the client's order. `versions`:
+    those that it offers, without GREASE; 0x0303 is TLS 1.2. `has_ech`: an encrypted ClientHello is inside, so that
+    `server_name` may be a front; browsers that only pretend (RFC 9849, section 6.2) cannot be told apart.
+    `has_early_data`: data follow at once.
     """
 
     server_name: bytes | None
@@ -87,7 +89,10 @@ class ClientHelloReader:
         self._size = 0  # of the whole message with its header, once known
 
     def feed(self, data: bytes) -> ClientHello | None:
-        """The ClientHello once it is complete; None before. Raises ClientHelloError at the first byte that cannot be right."""
+        """The ClientHello once it is complete, None before.
+
+        Raises ClientHelloError at the first byte that cannot be right.
+        """
         position, end = 0, len(data)
         while position < end:
             if not self._left_in_record:
@@ -112,7 +117,7 @@ class ClientHelloReader:
                 if len(header) < 3:
                     return position + missing
                 raise ClientHelloError(HelloProblem.SSL2, "an SSL 2 ClientHello")
-            what = "a record that is no handshake in the middle of the ClientHello" if self._message else "no TLS handshake"
+            what = "no TLS handshake" if not self._message else "another record in the middle of the ClientHello"
             raise ClientHelloError(HelloProblem.NOT_TLS, what)
         if len(header) > 1 and header[1] != 3 or len(header) > 2 and header[2] > 4:
             raise ClientHelloError(HelloProblem.NOT_TLS, "no TLS version in a record's header")

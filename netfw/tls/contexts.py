@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -30,7 +31,12 @@ UPSTREAM_CIPHERS = (
     b"@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:DHE+AESGCM:DHE+CHACHA20:DHE+AES"
     b":!aNULL:!eNULL:!aDSS:!SHA1:!AESCCM"
 )
-OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_SSLv2 | SSL.OP_NO_SSLv3
+OPTIONS = (
+    SSL.OP_NO_COMPRESSION
+    | SSL.OP_NO_RENEGOTIATION  # type: ignore[attr-defined]  # the stubs lack it
+    | SSL.OP_NO_SSLv2
+    | SSL.OP_NO_SSLv3
+)
 # Longer chains are an attack on whoever verifies them; OpenSSL's own bound is 100.
 VERIFY_DEPTH = 10
 
@@ -82,7 +88,7 @@ def leaf_context(leaf: Leaf) -> SSL.Context:
 
 
 def upstream_context(trust: Sequence[Path] | None, *, strict: bool = False) -> SSL.Context:
-    """For connections to origins: verified against the system's roots (None) or those in these PEM files, and no others.
+    """For connections to origins: verified by the system's roots (None), or by those in these PEM files and no others.
 
     `strict` adds OpenSSL's X509_STRICT, which some public roots and many private ones do not pass.
     """
@@ -152,21 +158,21 @@ def _note_verdict(connection: SSL.Connection, certificate: crypto.X509, code: in
     return False
 
 
-def _use_certificate(context: SSL.Context, certificate: x509.Certificate) -> None:
+def _use_certificate(context: Any, certificate: x509.Certificate) -> None:
     try:
         context.use_certificate(certificate)
     except TypeError:  # pyOpenSSL before 24.3 takes its own class only
         context.use_certificate(crypto.X509.from_cryptography(certificate))
 
 
-def _add_chain_certificate(context: SSL.Context, certificate: x509.Certificate) -> None:
+def _add_chain_certificate(context: Any, certificate: x509.Certificate) -> None:
     try:
         context.add_extra_chain_cert(certificate)
     except TypeError:  # pyOpenSSL before 24.3 takes its own class only
         context.add_extra_chain_cert(crypto.X509.from_cryptography(certificate))
 
 
-def _use_private_key(context: SSL.Context, key: ec.EllipticCurvePrivateKey) -> None:
+def _use_private_key(context: Any, key: ec.EllipticCurvePrivateKey) -> None:
     try:
         context.use_privatekey(key)
     except TypeError:  # pyOpenSSL before 24.3 takes its own class only
@@ -174,7 +180,7 @@ def _use_private_key(context: SSL.Context, key: ec.EllipticCurvePrivateKey) -> N
 
 
 @lru_cache(maxsize=8)
-def _as_pkey(key: ec.EllipticCurvePrivateKey) -> crypto.PKey:
+def _as_pkey(key: Any) -> crypto.PKey:
     # OpenSSL 3.0 takes 0.2 ms to decode a key, and all leaves of a process have the same.
     return crypto.PKey.from_cryptography_key(key)
 

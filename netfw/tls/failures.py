@@ -1,8 +1,8 @@
 """How TLS fails, in words of our own.
 
-In here: the exceptions of `tls`, what OpenSSL's error queue says turned into them, and the certificate problems that its
-verification reports. Not in here: the tree in `netfw.errors` (`verification` maps to that), any I/O.
-Alert names are those of RFC 8446, section 6, with underscores: "unknown_ca".
+In here: the exceptions of `tls`, what OpenSSL's error queue says turned into them, and the certificate problems that
+its verification reports. Not in here: the tree in `netfw.errors` (`verification` maps to that), any I/O. Alert names
+are those of RFC 8446, section 6, with underscores: "unknown_ca".
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class TlsHandshakeError(Exception):
     """A handshake did not complete.
 
     `reason` is OpenSSL's or our own text; `alert` the name of the alert that ended it, when it came from the peer
-    (`from_peer`) or is known to have been sent by us; `certificate_problem` a word of `CERTIFICATE_REASONS`, when it was
-    the peer's certificate.
+    (`from_peer`) or is known to have been sent by us; `certificate_problem` a word of `CERTIFICATE_REASONS`, when it
+    was the peer's certificate.
     """
 
     def __init__(
@@ -84,7 +84,10 @@ class TlsHandshakeError(Exception):
 
 
 class TlsAlertReceived(ConnectionLost):
-    """The peer ended an established connection with a fatal alert. A client's refusal of our leaf may arrive like this."""
+    """The peer ended an established connection with a fatal alert.
+
+    A client's refusal of our leaf may arrive like this.
+    """
 
     def __init__(self, alert: str) -> None:
         super().__init__(f"TLS alert received: {alert}")
@@ -101,7 +104,10 @@ class TlsTruncated(ConnectionLost):
 
 @dataclass(frozen=True, slots=True)
 class CertificateProblem:
-    """What OpenSSL's verification reported first: its X509_V_ERR code, and where. `depth` 0 is the peer's own certificate."""
+    """What OpenSSL's verification reported first: an X509_V_ERR code, and where.
+
+    `depth` 0 is the peer's own certificate.
+    """
 
     code: int
     depth: int

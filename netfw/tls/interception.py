@@ -50,7 +50,8 @@ class InterceptionContexts:
     def context_for(self, host: Host) -> Union[SSL.Context, Deferred[SSL.Context]]:
         """The context that shows a leaf for this host: itself when it is kept here, else a Deferred of it.
 
-        Fails with what the issuer fails with, unless an earlier leaf is still valid. Cancelling withdraws this caller only.
+        Fails with what the issuer fails with, unless an earlier leaf is still valid. Cancelling withdraws this caller
+        only.
         """
         text = host.text
         entry = self._entries.get(text)

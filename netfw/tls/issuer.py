@@ -1,14 +1,14 @@
 """Leaves from an authority in this process.
 
-In here: `LocalIssuer`, for a process that holds the authority's key. Not in here: the issuer that asks another process for
-them (`workers`), contexts made of leaves (`interception`).
+In here: `LocalIssuer`, for a process that holds the authority's key. Not in here: the issuer that asks another
+process for them (`workers`), contexts made of leaves (`interception`).
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.internet.defer import Deferred, fail, succeed
@@ -23,7 +23,10 @@ from netfw.x509.leaf_cache import LeafCache
 
 @implementer(ICertificateIssuer)
 class LocalIssuer:
-    """Signs at once: with an EC authority that takes less time than asking for it. All leaves have one key, made here."""
+    """Signs at once: with an EC authority that takes less time than asking for it.
+
+    All leaves have one key, made here.
+    """
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class LocalIssuer:
 
     def issue_now(self, host: Host) -> Leaf:
         """The same without a Deferred."""
-        now = datetime.fromtimestamp(self._seconds(), timezone.utc)
+        now = datetime.fromtimestamp(self._seconds(), UTC)
         leaf = self._cache.get(host, now)
         if leaf is None:
             leaf = issue_leaf(self._authority, host, self._key, now, organization=self._organization)

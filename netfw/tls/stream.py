@@ -1,17 +1,17 @@
 """TLS over a running byte transport, either side of it, as a byte transport itself.
 
-In here: the handshake with its deadline, records in and out, close_notify. Not in here: contexts (`contexts`), whose
-certificate it is and whether it is believed (`interception`, `verification`), names of failures (`failures`).
+In here: the handshake with its deadline, delivery, backpressure, close_notify. Not in here: records (`record_layer`),
+contexts (`contexts`), whose certificate it is and whether it is believed (`interception`, `verification`), names of
+failures (`failures`).
 RFC 8446, sections 5 and 6, rules what ends a connection.
 
-pyOpenSSL's Connection works on memory buffers: bytes from below go in, plaintext comes out, and the other way round. Nothing
-is kept here for writing: what the transport below does not take at once waits there, as ciphertext, and is counted there.
-Since the transport below may be a TlsStream, TLS inside TLS is nothing special.
+Nothing is kept here for writing: what the transport below does not take at once waits there, as ciphertext, and is
+counted there. Since the transport below may be a TlsStream, TLS inside TLS is nothing special.
 
 What protocols may count on, beyond what a Stream promises:
 
-* `connectionLost` with ConnectionDone means that the peer sent close_notify and everything before it was handed out, or that
-  we closed. TlsTruncated, TlsAlertReceived and TlsRecordsBroken are ConnectionLost.
+* `connectionLost` with ConnectionDone means that the peer sent close_notify and everything before it was handed out,
+  or that we closed. TlsTruncated, TlsAlertReceived and TlsRecordsBroken are ConnectionLost.
 * Our side is never ended alone: `loseConnection` sends close_notify behind what was written, then the transport below
   is closed, and aborted when that takes longer than the abort timeout. After it nothing is delivered any more.
 """
@@ -24,33 +24,21 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IConsumer, IProtocol, IPushProducer, ITransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from netfw.interfaces import IByteTransport
-from netfw.tls.failures import (
-    TlsAlertReceived,
-    TlsHandshakeError,
-    TlsRecordsBroken,
-    TlsTruncated,
-    handshake_error,
-    peer_alert,
-    text_of,
-)
-from netfw.tls.records import RecordBoundary
+from netfw.tls.failures import TlsAlertReceived, TlsHandshakeError, TlsRecordsBroken, TlsTruncated, handshake_error
+from netfw.tls.record_layer import RecordLayer
 from netfw.transport.closing import LINGER_SIZE, LINGER_TIMEOUT, close, linger
 from netfw.transport.deadlines import Deadline, Deadlines
 
 __all__ = ["TlsAlertReceived", "TlsHandshakeError", "TlsRecordsBroken", "TlsStream", "TlsTruncated", "start_tls"]
 
-_RECORD = 1 << 14
-"""The most plaintext that one record holds, and so the most that one call of OpenSSL takes or gives."""
-_FEED = 1 << 15
-"""How much goes into OpenSSL's memory buffers at once: they keep their largest size for as long as the connection lives."""
-_OVERHEAD = 1 << 10
-"""More than the heads and tags of the records that `_FEED` bytes become, so that one read empties the buffer."""
+_DELIVERY = 1 << 16
+"""The most that the protocol inside gets at once: larger blocks make malloc map and unmap memory for each."""
 
 
 class _State(Enum):
@@ -75,8 +63,8 @@ def start_tls(
     transport is read from now on, whether it was paused or not.
 
     Returns:
-        A Deferred that fires when the handshake is complete, or fails with TlsHandshakeError; the transport is closed then.
-        Cancelling it aborts the transport.
+        A Deferred that fires when the handshake is complete, or fails with TlsHandshakeError; the transport is closed
+        then. Cancelling it aborts the transport.
     """
     tls = TlsStream(stream, connection, deadlines, abort_timeout)
     return tls.shake_hands(handshake_timeout, first)
@@ -87,17 +75,15 @@ class TlsStream:
     """A transport for the protocol inside, and the protocol of the transport below. Made by `start_tls`."""
 
     __slots__ = (
-        "bytes_in", "bytes_out", "clean_end", "closing_deadline", "connection", "protocol", "stream",
-        "_abort_timeout", "_after_first_data", "_boundary", "_deadlines", "_delivering", "_ended", "_fault",
-        "_handshake_deadline", "_held", "_lost", "_paused", "_plaintext", "_shaking", "_state", "__weakref__",
+        "bytes_in", "bytes_out", "closing_deadline", "connection", "protocol", "stream",
+        "_abort_timeout", "_after_first_data", "_deadlines", "_delivering", "_handshake_deadline", "_held", "_lost",
+        "_paused", "_plaintext", "_records", "_shaking", "_state", "__weakref__",
     )  # fmt: skip
 
     def __init__(self, stream: Any, connection: SSL.Connection, deadlines: Deadlines, abort_timeout: float) -> None:
         self.stream = stream
         self.connection = connection
         self.protocol: Any = None
-        self.clean_end = False
-        """Whether the peer sent close_notify."""
         self.bytes_in = 0
         """Plaintext received; `bytes_out` is plaintext sent."""
         self.bytes_out = 0
@@ -106,15 +92,13 @@ class TlsStream:
         self._deadlines = deadlines
         self._abort_timeout = abort_timeout
         self._state = _State.HANDSHAKE
-        self._boundary = RecordBoundary()
+        self._records = RecordLayer(connection)
         self._shaking: Deferred[TlsStream] | None = None
         self._handshake_deadline: Deadline | None = None
         self._paused = False
         self._held = False  # paused by us, because there is no protocol yet
         self._plaintext = b""  # received and not delivered yet
         self._delivering = False
-        self._ended = False  # by the peer; acted upon when the plaintext is delivered
-        self._fault: ConnectionLost | None = None  # why, when not by close_notify
         self._lost: Failure | None = None  # the transport below is gone, and no protocol was there to be told
         self._after_first_data: Callable[[], object] | None = None
 
@@ -155,7 +139,7 @@ class TlsStream:
         self._flush()
         self._state = _State.OPEN
         # Data may have come in the same flight as the last message of the handshake.
-        self._plaintext = self._all_plaintext()
+        self._plaintext = self._records.open_records(b"")
         shaking = self._end_shaking()
         if shaking is not None:
             shaking.callback(self)
@@ -198,6 +182,11 @@ class TlsStream:
         return self.protocol is not None or self._state is _State.LOST
 
     @property
+    def clean_end(self) -> bool:
+        """Whether the peer sent close_notify."""
+        return self._records.clean_end
+
+    @property
     def connected(self) -> bool:
         """Whether the transport below is still there."""
         return self._state is not _State.LOST and self._lost is None
@@ -230,7 +219,10 @@ class TlsStream:
         protocol.makeConnection(self)
 
     def call_after_first_data(self, function: Callable[[], object]) -> None:
-        """Call the function once, when the first data from the peer have been opened: its session tickets came before."""
+        """Call the function once, when the first data from the peer have been opened.
+
+        Its session tickets came before them.
+        """
         self._after_first_data = function
 
     # -- from below
@@ -240,18 +232,31 @@ class TlsStream:
 
     def dataReceived(self, data: bytes) -> None:
         """Ciphertext."""
-        whole = self._boundary.take(data)
+        records = self._records
         if self._state is _State.OPEN:
-            plaintext = self._open_record(data) if whole else self._open_records(data)
-            if self._plaintext:
-                self._plaintext += plaintext
+            whole = records.is_whole(data)
+            if whole:
+                plaintext = records.open_record(data)
+                if not plaintext:
+                    self._flush()
+                self._deliver(plaintext)
+            elif len(data) <= _DELIVERY:
+                self._open(data)
             else:
-                self._plaintext = plaintext
-            self._deliver()
+                view = memoryview(data)
+                for position in range(0, len(data), _DELIVERY):
+                    if self._state is _State.OPEN and not records.ended:
+                        self._open(view[position : position + _DELIVERY])
         elif self._state is _State.HANDSHAKE:
-            self.connection.bio_write(data)
+            records.feed(data)
             self._continue_handshake()
         # Else we have closed: nobody waits for this.
+
+    def _open(self, data: Any) -> None:
+        plaintext = self._records.open_records(data)
+        if not self._records.ended:
+            self._flush()  # OpenSSL may have an answer of its own
+        self._deliver(plaintext)
 
     def connectionLost(self, reason: Failure) -> None:
         """The transport below is gone."""
@@ -280,63 +285,19 @@ class TlsStream:
             protocol.connectionLost(outcome)
 
     def _outcome(self, reason: Failure) -> Failure:
-        if self._fault is not None:
-            return Failure(self._fault)
+        if self._records.fault is not None:
+            return Failure(self._records.fault)
         if self.clean_end and not self._plaintext:
             return Failure(ConnectionDone())
         if reason.check(ConnectionDone) and self._state is not _State.CLOSING:
             return Failure(TlsTruncated("the peer closed without close_notify"))
         return reason
 
-    # -- opening
+    # -- delivering
 
-    def _open_record(self, data: bytes) -> bytes:
-        """Feed exactly one record: asking once is enough, and spares the exception that says there is no more."""
-        try:
-            self.connection.bio_write(data)
-            return self.connection.recv(_RECORD)
-        except SSL.WantReadError:  # not data but a message: a session ticket, say
-            self._flush()
-        except SSL.Error as error:
-            self._peer_ended(error)
-        return b""
-
-    def _open_records(self, data: bytes) -> bytes:
-        if len(data) <= _FEED:
-            self.connection.bio_write(data)
-            return self._all_plaintext()
-        parts = []
-        view = memoryview(data)
-        for position in range(0, len(data), _FEED):
-            self.connection.bio_write(view[position : position + _FEED])
-            parts.append(self._all_plaintext())
-            if self._ended:
-                break
-        return b"".join(parts)
-
-    def _all_plaintext(self) -> bytes:
-        """What the records fed so far hold."""
-        recv = self.connection.recv
-        parts = []
-        try:
-            while True:
-                parts.append(recv(_RECORD))
-        except SSL.WantReadError:
-            self._flush()  # OpenSSL may have an answer of its own
-        except SSL.Error as error:
-            self._peer_ended(error)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _peer_ended(self, error: SSL.Error) -> None:
-        self._ended = True
-        if isinstance(error, SSL.ZeroReturnError):
-            self.clean_end = True
-            return
-        alert = peer_alert(error)
-        self._fault = TlsAlertReceived(alert) if alert is not None else TlsRecordsBroken(text_of(error))
-
-    def _deliver(self) -> None:
+    def _deliver(self, more: bytes = b"") -> None:
         """Hand out what was opened, as long as it is wanted; then act upon the end, if there was one."""
+        self._plaintext = self._plaintext + more if self._plaintext else more
         if self._delivering:
             return  # the loop below goes on
         while self._plaintext and self.protocol is not None and not self._paused and self._state is _State.OPEN:
@@ -350,8 +311,8 @@ class TlsStream:
                 self.protocol.dataReceived(plaintext)
             finally:
                 self._delivering = False
-        if self._ended and not self._plaintext and self.protocol is not None and self._state is _State.OPEN:
-            self._close_down(goodbye=self._fault is None)
+        if self._records.ended and not self._plaintext and self.protocol is not None and self._state is _State.OPEN:
+            self._close_down(goodbye=self._records.fault is None)
         elif self._plaintext and self.protocol is None:
             self._hold()
 
@@ -363,46 +324,27 @@ class TlsStream:
     # -- writing
 
     def write(self, data: bytes) -> None:
-        size = len(data)
-        if self._state is not _State.OPEN or not size:
+        if self._state is not _State.OPEN or not data:
             return
-        connection = self.connection
         try:
-            if size <= _RECORD:
-                sent = connection.send(data)
-                if sent == size:
-                    self.bytes_out += size
-                    self.stream.write(connection.bio_read(size + _OVERHEAD))
-                    return
-            else:
-                sent = 0
-            self._write_pieces(memoryview(data)[sent:])
-            self.bytes_out += size
+            sealed = self._records.seal(data)
         except SSL.Error as error:
-            self._peer_ended(error)
+            self._records.note_end(error)
             self._close_down(goodbye=False)
-
-    def _write_pieces(self, view: memoryview) -> None:
-        connection = self.connection
-        sealed = []
-        while view:
-            piece, view = view[:_FEED], view[_FEED:]
-            sent = 0
-            while sent < len(piece):
-                sent += connection.send(piece[sent:])
-            sealed.append(connection.bio_read(sent + _OVERHEAD))
-        self.stream.writeSequence(sealed)
+            return
+        self.bytes_out += len(data)
+        if len(sealed) == 1:
+            self.stream.write(sealed[0])
+        else:
+            self.stream.writeSequence(sealed)
 
     def writeSequence(self, parts: Iterable[bytes]) -> None:
         self.write(b"".join(parts))
 
     def _flush(self) -> None:
-        """Send what OpenSSL made by itself: handshake messages and alerts."""
-        try:
-            while True:
-                self.stream.write(self.connection.bio_read(_FEED))
-        except SSL.WantReadError:
-            pass
+        waiting = self._records.waiting()
+        if waiting:
+            self.stream.write(waiting)
 
     # -- backpressure, both ways
 
@@ -448,7 +390,7 @@ class TlsStream:
             self.stream.abortConnection()
 
     def linger(self, *, size: int = LINGER_SIZE, timeout: float = LINGER_TIMEOUT) -> None:
-        """Close after an answer that did not wait for the whole request: what still comes is read and dropped for a while.
+        """Close after an answer that did not wait for the whole request: for a while, what comes is read and dropped.
 
         The lingering is done below, behind our close_notify, so that no reset overtakes the answer.
         """
@@ -471,10 +413,7 @@ class TlsStream:
 
     def _say_goodbye(self) -> None:
         self._state = _State.CLOSING
-        try:
-            self.connection.shutdown()
-        except SSL.Error:
-            pass  # close_notify cannot be said any more
+        self._records.say_goodbye()
         self._flush()
 
     # -- facts

@@ -1,8 +1,8 @@
 """TLS towards origins: connections that name their host, and sessions that are resumed only where they were earned.
 
-In here: SSL connections for origins, the whole way from a connected transport to a verified one, and the last session of each
-origin. Not in here: what a context allows (`contexts`), the check of the name (`verification`), which connections are kept
-open (`proxy.upstream_pool`). RFC 6066, section 3: no server name for addresses.
+In here: SSL connections for origins, the whole way from a connected transport to a verified one, and the last session
+of each origin. Not in here: what a context allows (`contexts`), the check of the name (`verification`), which
+connections are kept open (`proxy.upstream_pool`). RFC 6066, section 3: no server name for addresses.
 """
 
 from __future__ import annotations
@@ -43,7 +43,10 @@ class UpstreamTls:
         self._sessions: OrderedDict[tuple[str, int], tuple[Any, float]] = OrderedDict()
 
     def connection_for(self, host: Host, port: int = 443) -> SSL.Connection:
-        """A new connection object on the client's side; it offers the last session of this host and port, if there is one."""
+        """A new connection object on the client's side.
+
+        It offers the last session of this host and port, if there is one.
+        """
         connection = SSL.Connection(self._context, None)
         if host.address is None:
             connection.set_tlsext_host_name(host.text.encode("ascii"))
@@ -71,8 +74,8 @@ class UpstreamTls:
 
         Returns:
             A Deferred of the TlsStream, not started. Fails with `errors.OriginCertificateInvalid`, `OriginTlsAlert`,
-            `OriginTlsFailure`, `OriginClosed` or `OriginConnectTimeout`; the transport is closed then. Cancelling it aborts
-            the transport.
+            `OriginTlsFailure`, `OriginClosed` or `OriginConnectTimeout`; the transport is closed then. Cancelling it
+            aborts the transport.
         """
         connection = self.connection_for(host, port)
 
@@ -87,10 +90,12 @@ class UpstreamTls:
             return tls
 
         def explain(failure: Failure) -> Failure:
-            failure.trap(TlsHandshakeError)
+            error = failure.value
+            if not isinstance(error, TlsHandshakeError):
+                return failure
             # A session that the origin cannot take must not fail the next handshake too.
             self.forget_session(host, port)
-            return Failure(origin_error(failure.value, host, connection))
+            return Failure(origin_error(error, host, connection))
 
         return start_tls(
             stream, connection, deadlines=deadlines, handshake_timeout=handshake_timeout, abort_timeout=abort_timeout

@@ -1,15 +1,16 @@
 """Whether an origin's certificate proves its name, and what is said when it does not.
 
-In here: the check of the name after the handshake and before the first byte (OpenSSL has judged the chain by then), and
-the map from TLS failures to the error tree. Not in here: the chain's verdict itself (`contexts` sets it up), connections
-(`upstream`). RFC 9525 rules the name: subjectAltName only, no common name, a wildcard is a whole left-most label.
+In here: the check of the name after the handshake and before the first byte (OpenSSL has judged the chain by then),
+and the map from TLS failures to the error tree. Not in here: the chain's verdict itself (`contexts` sets it up),
+connections (`upstream`). RFC 9525 rules the name: subjectAltName only, no common name, a wildcard is a whole
+left-most label.
 
-Facts are canonical: dates, a fingerprint and names in our own spelling. Text that an origin chose goes into `detail` only.
+Facts are canonical: dates, a fingerprint and names in our own spelling. Text that an origin chose goes into `detail`
+only.
 """
 
 from __future__ import annotations
 
-import warnings
 from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
@@ -38,7 +39,7 @@ SENTENCES = {
     "not_yet_valid": "is not valid yet",
     "self_signed": "is self-signed",
     "untrusted_root": "leads to a root that is not trusted",
-    "unknown_issuer": "has an issuer that is not known: an intermediate certificate is missing or its root is not trusted",
+    "unknown_issuer": "has an unknown issuer: an intermediate certificate is missing, or its root is not trusted",
     "wrong_host": "is not for this host",
     "no_names": "has no subject alternative name",
     "unreadable": "cannot be read",
@@ -73,11 +74,10 @@ def verify_origin(connection: SSL.Connection, host: Host) -> None:
     if len(names) + len(addresses) > MOST_NAMES:
         raise _refusal(host, "unreadable", certificate, detail=f"{len(names) + len(addresses)} alternative names")
     try:
-        with warnings.catch_warnings():
-            if host.address is None:
-                verify_hostname(connection, host.text)
-            else:
-                verify_ip_address(connection, host.text)
+        if host.address is None:
+            verify_hostname(connection, host.text)
+        else:
+            verify_ip_address(connection, host.text)
     except VerificationError:
         raise _refusal(host, "wrong_host", certificate) from None
     except Exception as error:  # CertificateError, and what service-identity trips over in odd names
@@ -85,7 +85,10 @@ def verify_origin(connection: SSL.Connection, host: Host) -> None:
 
 
 def origin_error(error: TlsHandshakeError, host: Host, connection: SSL.Connection | None = None) -> NetfwError:
-    """What a failed handshake with an origin means for the exchange; `connection` may know the certificate's problem."""
+    """What a failed handshake with an origin means for the exchange.
+
+    `connection` may know the certificate's problem.
+    """
     problem = connection.get_app_data() if connection is not None else None
     if error.certificate_problem is not None:
         certificate = problem.certificate if isinstance(problem, CertificateProblem) else None

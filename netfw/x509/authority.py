@@ -1,8 +1,8 @@
 """The certificate authority that signs intercepted names: make one, load one, and say everything that is wrong with it.
 
 In here: bytes in, objects or a list of problems out. Not in here: files and their modes (`config` reads them), leaves
-(`leaf`). RFC 5280, section 4.2.1, rules what a CA certificate must carry; the strict checks of OpenSSL 3 and Python 3.13
-(both want a subject key identifier and a critical key usage) decide what we make.
+(`leaf`). RFC 5280, section 4.2.1, rules what a CA certificate must carry; the strict checks of OpenSSL 3 and Python
+3.13 (both want a subject key identifier and a critical key usage) decide what we make.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ class AuthorityProblem(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class CertificateAuthority:
-    """Who signs. `certificates`: the issuing one first, then those that lead from it to the root (the root may be left out)."""
+    """Who signs.
+
+    `certificates`: the issuing one first, then those that lead from it to the root; the root may be left out.
+    """
 
     certificates: tuple[x509.Certificate, ...]
     private_key: SigningKey
@@ -65,7 +68,10 @@ def random_serial(random_bytes: Callable[[int], bytes] = secrets.token_bytes) ->
 
 
 def create_root(common_name: str, now: datetime, days: int) -> tuple[bytes, bytes]:
-    """A new P-256 root, valid from an hour before `now` for `days` days: (certificate PEM, unencrypted PKCS#8 key PEM)."""
+    """A new P-256 root: (certificate PEM, unencrypted PKCS#8 key PEM).
+
+    It is valid from an hour before `now` until `days` days after it.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
@@ -199,7 +205,8 @@ def _problems_of_chain(certificates: tuple[x509.Certificate, ...]) -> list[str]:
     for place, (lower, upper) in enumerate(zip(certificates, certificates[1:], strict=False), start=1):
         if not is_signed_by(lower, upper):
             problems.append(
-                f"certificate {place} is not signed by certificate {place + 1}: put the issuing one first, the root last"
+                f"certificate {place} is not signed by certificate {place + 1}:"
+                " put the issuing one first, the root last"
             )
     return problems
 

@@ -1,8 +1,8 @@
 """Leaf certificates for intercepted names.
 
-In here: one certificate for one host, signed at once. Not in here: keeping them (`leaf_cache`), asking another process for
-one (`tls.issuer`). RFC 5280, RFC 9525 and the CA/Browser baseline profile rule the contents; nothing of the origin's own
-certificate is copied.
+In here: one certificate for one host, signed at once. Not in here: keeping them (`leaf_cache`), asking another
+process for one (`tls.issuer`). RFC 5280, RFC 9525 and the CA/Browser baseline profile rule the contents; nothing of
+the origin's own certificate is copied.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ class AuthorityExpired(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A certificate for one host. `chain` goes behind it on the wire; `renew_at` is the middle of its remaining life."""
+    """A certificate for one host.
+
+    `chain` goes behind it on the wire; `renew_at` is the middle of its remaining life.
+    """
 
     host: Host
     certificate: x509.Certificate

@@ -1,14 +1,14 @@
 """What certificates say, read alike under every supported release of `cryptography` (38 to 50).
 
-In here: PEM into certificates, validity dates with their time zone, fingerprints, whether one certificate signed another.
-Not in here: judging a chain (OpenSSL does that in `tls`), files (bytes come in). RFC 5280 rules the contents, RFC 7468
-the PEM text.
+In here: PEM into certificates, validity dates with their time zone, fingerprints, whether one certificate signed
+another. Not in here: judging a chain (OpenSSL does that in `tls`), files (bytes come in). RFC 5280 rules the
+contents, RFC 7468 the PEM text.
 """
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -19,7 +19,10 @@ PEM_CERTIFICATE = re.compile(b"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICAT
 
 
 def certificates_from_pem(pem: bytes) -> tuple[x509.Certificate, ...]:
-    """Every certificate of a PEM text, in its order. Raises ValueError when one cannot be read; none is an empty tuple."""
+    """Every certificate of a PEM text, in its order.
+
+    Raises ValueError when one cannot be read; none is an empty tuple.
+    """
     # load_pem_x509_certificates came with release 39.
     return tuple(x509.load_pem_x509_certificate(block + b"\n") for block in PEM_CERTIFICATE.findall(pem))
 
@@ -29,7 +32,7 @@ def not_before(certificate: x509.Certificate) -> datetime:
     try:
         return certificate.not_valid_before_utc
     except AttributeError:  # before release 42 dates came without a zone
-        return certificate.not_valid_before.replace(tzinfo=timezone.utc)
+        return certificate.not_valid_before.replace(tzinfo=UTC)
 
 
 def not_after(certificate: x509.Certificate) -> datetime:
@@ -37,7 +40,7 @@ def not_after(certificate: x509.Certificate) -> datetime:
     try:
         return certificate.not_valid_after_utc
     except AttributeError:  # before release 42 dates came without a zone
-        return certificate.not_valid_after.replace(tzinfo=timezone.utc)
+        return certificate.not_valid_after.replace(tzinfo=UTC)
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
@@ -51,7 +54,10 @@ def is_self_issued(certificate: x509.Certificate) -> bool:
 
 
 def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether the names fit and the issuer's key made the signature. False as well for a key type that we cannot check."""
+    """Whether the names fit and the issuer's key made the signature.
+
+    False as well for a key type that we cannot check.
+    """
     if certificate.issuer != issuer.subject:
         return False
     key = issuer.public_key()

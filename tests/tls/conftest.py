@@ -1,4 +1,7 @@
-"""What the tests of TLS share: a reactor turned by hand over real sockets, and a second implementation at the other end."""
+"""What the tests of TLS share.
+
+A reactor turned by hand over real sockets, and a second implementation at the other end.
+"""
 
 from __future__ import annotations
 

@@ -47,9 +47,8 @@ def test_a_certificates_problem_comes_with_our_own_refusal_only() -> None:
     problem = CertificateProblem(10, 0, None)
     assert handshake_error(error("certificate verify failed"), problem).certificate_problem == "expired"
     assert handshake_error(error("tlsv1 alert unknown ca"), problem).certificate_problem is None
-    assert handshake_error(error("certificate verify failed"), CertificateProblem(999, 0, None)).certificate_problem == (
-        "invalid"
-    )
+    unknown = CertificateProblem(999, 0, None)
+    assert handshake_error(error("certificate verify failed"), unknown).certificate_problem == "invalid"
 
 
 def test_other_exceptions_fail_the_handshake_too() -> None:

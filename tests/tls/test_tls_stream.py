@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import select
+import shutil
 import socket
 import ssl
+import subprocess
+import time
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -23,6 +27,7 @@ from netfw.tls.stream import (
     TlsTruncated,
     start_tls,
 )
+from netfw.transport.stream import Stream
 
 VERSIONS = ["TLSv1_2", "TLSv1_3"]
 NAME = "www.example.com"
@@ -479,7 +484,10 @@ def test_damaged_records_end_the_connection(bed: Any, inner: Any, version: str) 
 
 
 def test_renegotiation_is_refused(bed: Any, inner: Any) -> None:
-    """A TLS 1.2 client that begins a second handshake hears no_renegotiation, or the end; no second handshake happens."""
+    """A TLS 1.2 client that begins a second handshake hears no_renegotiation, or the end.
+
+    No second handshake happens.
+    """
     stream, sock = bed.pair()
     result = bed.start(stream, server_side(bed))
     context = SSL.Context(SSL.TLS_CLIENT_METHOD)
@@ -779,3 +787,48 @@ def test_lingering_inside_tls_lingers_at_the_bottom(bed: Any, inner: Any) -> Non
     bed.until(lambda: protocol.lost)
     bed.reactor.advance(5)
     bed.nothing_waits()
+
+
+# -- other programs at the other end
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_peer_that_wants_small_records(bed: Any, inner: Any, version: str) -> None:
+    """openssl s_client -maxfraglen 512: OpenSSL takes less than was offered, and nothing is left behind (RFC 6066)."""
+    program = shutil.which("openssl", path="/usr/bin:/usr/local/bin:/bin")
+    if program is None:
+        pytest.skip("program missing: openssl")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client = subprocess.Popen(
+            [
+                program, "s_client", version, "-maxfraglen", "512", "-quiet", "-servername", NAME,
+                "-CAfile", str(bed.root_file), "-connect", f"127.0.0.1:{server.getsockname()[1]}",
+            ],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0,
+        )  # fmt: skip
+        server.settimeout(20)
+        sock, _address = server.accept()
+    try:
+        sock.setblocking(False)
+        result = bed.start(Stream(sock, bed.reactor), server_side(bed))
+        block = bytes(range(256)) * 300
+        got = b""
+        deadline = time.monotonic() + 20
+        written = False
+        while len(got) < 2 * len(block) + 1000 and time.monotonic() < deadline:
+            bed.turn()
+            if result and not written:
+                written = True
+                result[0].start(inner())
+                result[0].write(block[:1000])
+                result[0].write(block)
+                result[0].writeSequence([block])
+            assert client.stdout is not None
+            if select.select([client.stdout], [], [], 0.01)[0]:
+                got += client.stdout.read(1 << 16)
+        assert got == block[:1000] + block + block
+        result[0].abortConnection()
+        bed.settle()
+    finally:
+        client.kill()
+        client.communicate()

@@ -32,7 +32,7 @@ def test_a_new_root_loads_as_authority(now: datetime) -> None:
 
 
 def test_a_new_root_says_what_strict_clients_want(now: datetime) -> None:
-    """P-256, critical basicConstraints with path length 1, critical keyUsage for certificates and CRLs, SKI equal to AKI."""
+    """P-256, critical basicConstraints (path length 1) and keyUsage (certificates, CRLs), SKI equal to AKI."""
     (root,) = certificates_from_pem(create_root("Egress CA", now, 30)[0])
     extensions = root.extensions
     constraints = extensions.get_extension_for_class(x509.BasicConstraints)

@@ -1,7 +1,7 @@
 """Write the ClientHello of each TLS client found on this machine beside this file, as NAME.bin.
 
-Run by hand: `python tests/corpus/client_hello/capture.py`. Each client is sent to a listening socket on loopback that reads
-what comes, keeps it and closes. Every file holds one whole ClientHello for www.example.com in its records.
+Run by hand: `python tests/corpus/client_hello/capture.py`. Each client is sent to a listening socket on loopback that
+reads what comes, keeps it and closes. Every file holds one whole ClientHello for www.example.com in its records.
 """
 
 from __future__ import annotations
@@ -21,13 +21,26 @@ HERE = Path(__file__).parent
 NAME = "www.example.com"
 
 JAVA = """
-import java.net.*; import javax.net.ssl.*;
-public class Hello { public static void main(String[] a) throws Exception {
-  Socket s = new Socket("127.0.0.1", Integer.parseInt(a[0]));
-  SSLSocket t = (SSLSocket) ((SSLSocketFactory) SSLSocketFactory.getDefault()).createSocket(s, "www.example.com", 443, true);
-  SSLParameters p = t.getSSLParameters(); p.setApplicationProtocols(new String[] {"http/1.1"}); t.setSSLParameters(p);
-  t.startHandshake(); } }
+import java.net.*;
+import javax.net.ssl.*;
+
+public class Hello {
+    public static void main(String[] arguments) throws Exception {
+        Socket plain = new Socket("127.0.0.1", Integer.parseInt(arguments[0]));
+        SSLSocketFactory factory = (SSLSocketFactory) SSLSocketFactory.getDefault();
+        SSLSocket tls = (SSLSocket) factory.createSocket(plain, "www.example.com", 443, true);
+        SSLParameters parameters = tls.getSSLParameters();
+        parameters.setApplicationProtocols(new String[] {"http/1.1"});
+        tls.setSSLParameters(parameters);
+        tls.startHandshake();
+    }
+}
 """
+
+NODE = (
+    f"require('tls').connect({{port: {{port}}, host: '127.0.0.1', servername: '{NAME}', "
+    "ALPNProtocols: ['h2', 'http/1.1']}).on('error', () => process.exit(0))"
+)
 
 
 def capture(run: Callable[[int], object]) -> bytes:
@@ -104,9 +117,10 @@ def clients() -> dict[str, Callable[[int], object]]:
         "openssl-noservername": ("openssl", "s_client", "-connect", "127.0.0.1:{port}", "-noservername"),
         "openssl-split": ("openssl", "s_client", *connect, "-split_send_frag", "64", "-max_send_frag", "512"),
         "gnutls": ("gnutls-cli", "--insecure", "--sni-hostname", NAME, "-p", "{port}", "127.0.0.1"),
-        "gnutls-alpn": ("gnutls-cli", "--insecure", "--alpn", "http/1.1", "--sni-hostname", NAME, "-p", "{port}", "127.0.0.1"),
-        "node": ("node", "-e", f"require('tls').connect({{port: {{port}}, host: '127.0.0.1', servername: '{NAME}', "
-                 "ALPNProtocols: ['h2', 'http/1.1']}).on('error', () => process.exit(0))"),
+        "gnutls-alpn": (
+            "gnutls-cli", "--insecure", "--alpn", "http/1.1", "--sni-hostname", NAME, "-p", "{port}", "127.0.0.1",
+        ),
+        "node": ("node", "-e", NODE),
     }  # fmt: skip
     if chromium := shutil.which("chromium"):
         found["chromium"] = command(
