@@ -20,11 +20,16 @@ class OriginConnection:
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
-        self.received = b""
+        self._received = bytearray()
         self.ended: str | None = None
         self.done = threading.Event()
         self._used = 0
         sock.settimeout(WAIT)
+
+    @property
+    def received(self) -> bytes:
+        """All that came."""
+        return bytes(self._received)
 
     def _more(self) -> bool:
         try:
@@ -38,16 +43,16 @@ class OriginConnection:
         if not data:
             self.ended = "end"
             return False
-        self.received += data
+        self._received += data
         return True
 
     def read_until(self, marker: bytes) -> bytes:
         """The unread bytes up to and with `marker`; what came, when the peer ended first."""
-        while (at := self.received.find(marker, self._used)) < 0:
+        while (at := self._received.find(marker, self._used)) < 0:
             if not self._more():
                 return self.take()
         end = at + len(marker)
-        taken, self._used = self.received[self._used : end], end
+        taken, self._used = bytes(self._received[self._used : end]), end
         return taken
 
     def read_head(self) -> bytes:
@@ -56,12 +61,12 @@ class OriginConnection:
 
     def read_exactly(self, size: int) -> bytes:
         """The next `size` bytes; fewer when the peer ended first."""
-        while len(self.received) - self._used < size:
+        while len(self._received) - self._used < size:
             if not self._more():
                 return self.take()
         start = self._used
         self._used += size
-        return self.received[start : self._used]
+        return bytes(self._received[start : self._used])
 
     def read_to_end(self) -> bytes:
         """All until the peer ends or resets."""
@@ -71,7 +76,7 @@ class OriginConnection:
 
     def take(self) -> bytes:
         """What came and was not read yet."""
-        taken, self._used = self.received[self._used :], len(self.received)
+        taken, self._used = bytes(self._received[self._used :]), len(self._received)
         return taken
 
     def send(self, data: bytes) -> None:

@@ -377,6 +377,39 @@ def test_early_answer_while_uploading(way: str, open_way: Any) -> None:
         assert (response.status, response.body) == (413, b"too much for me\n")
 
 
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("ending", ["close", "reset", "silence"])
+def test_early_answer_to_a_client_that_goes_on_sending(
+    ending: str, way: str, to_script: Any, certificates: Any
+) -> None:
+    """The answer arrives whole although the client is still sending, whatever the origin does behind it."""
+    released = threading.Event()
+
+    def script(connection: OriginConnection) -> None:
+        connection.read_head()
+        connection.send(b"HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo much\n")
+        if ending == "silence":
+            released.wait(20)
+        connection.reset() if ending == "reset" else connection.close()
+
+    def send_all(client: RoutedClient) -> None:
+        try:
+            for _ in range(400):
+                client.sock.send(bytes(65536))
+        except OSError:
+            pass
+
+    with ScriptedOrigin(script, tls=tls_files(way, certificates)) as origin, to_script(way, origin) as client:
+        head = f"POST {client.prefix}/ HTTP/1.1\r\nHost: {client.authority}\r\nContent-Length: {1 << 30}\r\n\r\n"
+        client.send(head.encode())
+        sending = threading.Thread(target=send_all, args=(client,), daemon=True)
+        sending.start()
+        response = client.read_response("POST")
+        assert (response.status, response.body) == (413, b"too much\n")
+        released.set()
+        sending.join(20)
+
+
 # -- upgrades ---------------------------------------------------------------------------------------------------------
 
 
