@@ -96,6 +96,14 @@ class DestinationProhibited(NetfwError):
     fault = "policy"
 
 
+class TunnelRefused(NetfwError):
+    """What a tunnel begins with is not understood, so nothing of it is forwarded."""
+
+    status = 403
+    token = "http_request_denied"
+    fault = "client"
+
+
 class PolicyFailure(NetfwError):
     """Evaluation itself failed. This is a denial: an error never allows."""
 

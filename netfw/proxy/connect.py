@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from netfw.config.model import DenyOpaque, DenyStyle
-from netfw.errors import ClientGone, Denied, DestinationProhibited, MisdirectedRequest, NetfwError
+from netfw.errors import ClientGone, Denied, DestinationProhibited, MisdirectedRequest, NetfwError, TunnelRefused
 from netfw.http1.fields import Fields
 from netfw.policy.decision import Decision
 from netfw.policy.model import Phase
@@ -165,9 +165,12 @@ class Tunnelling:
     def _close_inside(self, error: NetfwError) -> None:
         """After the 200 nothing can be said in HTTP: close, after an alert where TLS was begun."""
         exchange = self._exchange
+        if self._to_show is not None:
+            # Whatever the client did with it: the tunnel was there to show a denial, and that is what happened.
+            exchange.error = self._to_show
         exchange.close_reason = exchange.close_reason or error.token
         if not isinstance(error, ClientGone):
-            if isinstance(error, (Denied, MisdirectedRequest)):
+            if isinstance(error, (Denied, MisdirectedRequest, TunnelRefused)):
                 self._transport.write(_ACCESS_DENIED)
             close(self._transport, self._plane.deadlines, self._plane.configuration.timeouts.abort)
         self._plane.recording.finished(exchange)

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from netfw.errors import ClientGone, MalformedRequest, RequestTimeout
+from netfw.errors import ClientGone, RequestTimeout, TunnelRefused
 from netfw.tls.client_hello import ClientHello, ClientHelloError, ClientHelloReader
 from netfw.transport.deadlines import Deadlines
 
@@ -31,10 +31,14 @@ class Opening:
     data: bytes
 
 
+class _NotUnderstood(Exception):
+    """Why not: for the record."""
+
+
 class TunnelOpening(Protocol):
     """Reads from a transport that was handed over until `opened` fires with an `Opening`.
 
-    Fails with `MalformedRequest` (neither TLS nor HTTP), `RequestTimeout` or `ClientGone`. The transport stays open:
+    Fails with `TunnelRefused` (neither TLS nor HTTP), `RequestTimeout` or `ClientGone`. The transport stays open:
     who waits decides how it ends.
     """
 
@@ -56,8 +60,8 @@ class TunnelOpening(Protocol):
             return  # decided already; more of the same flight waits for the next protocol
         try:
             opening = self._look(data)
-        except (ClientHelloError, MalformedRequest) as problem:
-            error = MalformedRequest("the tunnel carries neither TLS nor HTTP", detail=str(problem))
+        except (ClientHelloError, _NotUnderstood) as problem:
+            error = TunnelRefused("the tunnel carries neither TLS nor HTTP", detail=str(problem))
             self._settle().errback(Failure(error))
             return
         if opening is not None:
@@ -69,13 +73,13 @@ class TunnelOpening(Protocol):
             if data[0] != _TLS_HANDSHAKE:
                 if _METHOD_START.match(data):
                     return Opening(None, data)
-                raise MalformedRequest("the first byte is neither a TLS handshake nor a method")
+                raise _NotUnderstood("the first byte is neither a TLS handshake nor a method")
             self._hello = ClientHelloReader()
         hello = self._hello.feed(data)
         if hello is not None:
             return Opening(hello, b"".join(self._parts))
         if self._size > self._limit:
-            raise MalformedRequest(f"the ClientHello is longer than {self._limit} bytes")
+            raise _NotUnderstood(f"the ClientHello is longer than {self._limit} bytes")
         return None
 
     def _settle(self) -> Deferred[Opening]:

@@ -9,14 +9,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from netfw.errors import Denied, LoopDetected, MisdirectedRequest, NetfwError, NotOffered, Overloaded, PolicyFailure
+from netfw.errors import (
+    Denied,
+    LoopDetected,
+    MisdirectedRequest,
+    NetfwError,
+    NotOffered,
+    Overloaded,
+    PolicyFailure,
+    TunnelRefused,
+)
 from netfw.policy.model import Action
 
 if TYPE_CHECKING:
     from netfw.policy.decision import Decision, RuleRef
 
 # Refusals of the proxy's own that may come after a phase allowed: nothing went out for them.
-_REFUSALS = (PolicyFailure, MisdirectedRequest, LoopDetected, NotOffered, Overloaded)
+_REFUSALS = (PolicyFailure, MisdirectedRequest, LoopDetected, NotOffered, Overloaded, TunnelRefused)
 _ALLOW = Action.ALLOW
 
 
