@@ -147,6 +147,7 @@ class ScriptedDialer:
         self.held = False
         self.cancelled = 0
         self.accepted: list[Side] = []
+        self.when_accepted: Callable[[Side], object] | None = None
         self._waiting: list[tuple[Deferred[Any], str, int]] = []
 
     def dial(self, addresses: Sequence[Address], port: int) -> Deferred[Any]:
@@ -179,6 +180,8 @@ class ScriptedDialer:
         side = Side(self._play, Peer(far))
         self._play.sides.append(side)
         self.accepted.append(side)
+        if self.when_accepted is not None:
+            self.when_accepted(side)
         return succeed(stream)
 
 
@@ -452,11 +455,7 @@ class Conversation:
             for side in self.sides:
                 side.leaves()
             self.settle()
-            for _ in range(120):
-                if not self._left():
-                    break
-                self.later(1.0)
-            assert self._left() == [], "left behind"
+            self.ends_by_itself()
             self.check_records()
             if collect:
                 gc.collect()  # a Deferred that nobody listens to tells its failure when it goes
@@ -464,6 +463,14 @@ class Conversation:
             assert [failure.getTraceback() for failure in self.reactor.failures] == []
         finally:
             self.dispose()
+
+    def ends_by_itself(self, seconds: int = 120) -> None:
+        """With time alone, every transport is closed and every deadline over."""
+        for _ in range(seconds):
+            if not self._left():
+                break
+            self.later(1.0)
+        assert self._left() == [], "left behind"
 
     def check_records(self) -> None:
         """One record an exchange; a CONNECT has one of its own only if nothing inside it has."""

@@ -11,7 +11,7 @@ import re
 import ssl
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -38,6 +38,10 @@ class Side:
         self._tls: ssl.SSLObject | None = None
         self._below: Side | None = None
         self._saw_end = False
+        self.sent = 0
+        """Bytes of the wire."""
+        self._cut_at: int | None = None
+        self._cut: Callable[[], object] | None = None
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.alert: str | None = None
@@ -48,7 +52,10 @@ class Side:
     def says(self, data: bytes) -> None:
         """Send all of it, however long it takes the proxy to read it."""
         if self._tls is not None:
-            self._tls.write(data)
+            try:
+                self._tls.write(data)
+            except ssl.SSLError as error:  # the other end has gone
+                self.alert = self.alert or error.reason
             self._flush()
         else:
             self._send(data)
@@ -73,16 +80,28 @@ class Side:
             self._below.says(data)
             return
         rest = memoryview(data)
+        if self._cut_at is not None:
+            rest = rest[: max(0, self._cut_at - self.sent)]
+        self.sent += len(rest)
         end = time.monotonic() + PATIENCE
         while rest:
             try:
                 sent = self.peer.send(rest)
-            except ConnectionError:
-                return
+            except OSError:  # the proxy has closed, or this side has left
+                break
             rest = rest[sent:]
             if not sent:
                 assert time.monotonic() < end, "nobody reads what this side says"
                 self.play.turn()
+        if self._cut_at is not None and self.sent >= self._cut_at and self._cut is not None:
+            cut, self._cut = self._cut, None
+            cut()
+
+    def cuts_after(self, count: int, cut: Callable[[], object]) -> None:
+        """Say no more than so many bytes (of the wire), and then do this, once."""
+        self._cut_at = count
+        self._cut = cut
+        self._send(b"")
 
     def ends(self) -> None:
         """End this side's output alone."""

@@ -1,0 +1,49 @@
+"""Whose TLS is opened."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address, ip_network
+
+import pytest
+
+from netfw.config.model import BypassEntry, TlsInterceptSection
+from netfw.names.host import host_from_text
+from netfw.proxy.interception_scope import InterceptionScope
+
+
+def scope(*bypass: tuple[str, str | None], enabled: bool = True) -> InterceptionScope:
+    entries = tuple(BypassEntry(domain, ip_network(source) if source else None) for domain, source in bypass)
+    return InterceptionScope(TlsInterceptSection(enabled, None, None, entries))
+
+
+@pytest.mark.parametrize(
+    ("form", "host", "intercepted"),
+    [
+        ("a.test", "a.test", False), ("a.test", "b.a.test", True), ("a.test", "xa.test", True),
+        (".a.test", "a.test", False), (".a.test", "b.a.test", False), (".a.test", "xa.test", True),
+        ("*.a.test", "a.test", True), ("*.a.test", "b.a.test", False), ("*.a.test", "c.b.a.test", False),
+    ],
+)  # fmt: skip
+def test_forms(form, host, intercepted):
+    """The three forms of a domain."""
+    assert scope((form, None)).intercepts(host_from_text(host), ip_address("10.0.0.1")) is intercepted
+
+
+def test_sources():
+    """An entry with a network is for its clients only."""
+    some = scope(("a.test", "10.0.0.0/8"), ("b.test", "fd00::/8"))
+    assert some.intercepts(host_from_text("a.test"), ip_address("10.1.1.1")) is False
+    assert some.intercepts(host_from_text("a.test"), ip_address("192.168.1.1")) is True
+    assert some.intercepts(host_from_text("a.test"), ip_address("fd00::1")) is True
+    assert some.intercepts(host_from_text("b.test"), ip_address("fd00::1")) is False
+
+
+def test_disabled():
+    """Nothing is opened, whatever the list says."""
+    assert scope(enabled=False).intercepts(host_from_text("a.test"), ip_address("10.0.0.1")) is False
+    assert scope(enabled=False).enabled is False
+
+
+def test_addresses():
+    """A literal is opened like any other host."""
+    assert scope((".a.test", None)).intercepts(host_from_text("192.0.2.1"), ip_address("10.0.0.1")) is True
