@@ -24,6 +24,11 @@ PURE_MODULES = (
     "netfw.tls.client_hello",
     "netfw.transport.dns_cache",
     "netfw.transport.resolution",
+    "netfw.workers.back_off",
+    "netfw.workers.messages",
+    "netfw.workers.plain",
+    "netfw.workers.shares",
+    "netfw.workers.snapshot",
 )
 
 # What each room may import besides itself and level 0. Level 0 has its own entries, lowest first.
@@ -43,6 +48,13 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "netfw.interfaces",
         "netfw.transport",
         "netfw.tls",
+        "netfw.telemetry",
+        "netfw.config",
+    ),
+    "netfw.workers": (
+        "netfw.errors",
+        "netfw.interfaces",
+        "netfw.transport",
         "netfw.telemetry",
         "netfw.config",
     ),
