@@ -1,0 +1,69 @@
+"""The options by which verbs find the policy: `--config FILE` for the configuration's, `--policy` for one by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from netfw.cli.config_option import config_option, find_config
+from netfw.config.load import load_config
+from netfw.config.model import Configuration
+from netfw.config.policy_files import read_policy, read_policy_directory, read_policy_file
+from netfw.names.domain_form import parse_domain_form
+from netfw.policy.facts import Address
+from netfw.policy.model import PolicyConfiguration
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class FoundPolicy:
+    """A policy and what is known of the process that will use it; `configuration` is None for a policy by itself."""
+
+    policy: PolicyConfiguration
+    configuration: Configuration | None
+
+    @property
+    def intercepts(self) -> bool:
+        """Whether TLS is intercepted at all. Of a policy by itself it is assumed."""
+        return self.configuration is None or self.configuration.tls_intercept.enabled
+
+    @property
+    def passes_through(self) -> bool:
+        """Whether some tunnels are passed through."""
+        return not self.intercepts or (self.configuration is not None and bool(self.configuration.tls_intercept.bypass))
+
+    def intercepts_host(self, host: str, client: Address) -> bool:
+        """Whether a CONNECT to this host by this client is intercepted."""
+        if self.configuration is None or not self.intercepts:
+            return self.intercepts
+        return not any(
+            parse_domain_form(entry.domain).matches(host) and (entry.source is None or client in entry.source)
+            for entry in self.configuration.tls_intercept.bypass
+        )
+
+
+def policy_options(function: Function) -> Function:
+    """Add `--config FILE` and `--policy PATH`; the function gets `config` and `policy`, which `find_policy` takes."""
+    option = click.option(
+        "--policy",
+        "-p",
+        type=click.Path(path_type=Path),
+        metavar="PATH",
+        help="A policy by itself, a file or a directory; interception is assumed to be on.",
+    )
+    return config_option(option(function))
+
+
+def find_policy(config: Path | None, policy: Path | None) -> FoundPolicy:
+    """Read the policy that the options name. Raises ConfigErrors."""
+    if policy is not None:
+        if config is not None:
+            raise click.UsageError("--config and --policy exclude each other")
+        return FoundPolicy(read_policy_directory(policy) if policy.is_dir() else read_policy_file(policy), None)
+    configuration = load_config(find_config(config).absolute())
+    return FoundPolicy(read_policy(configuration.policy), configuration)

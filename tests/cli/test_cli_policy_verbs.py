@@ -1,0 +1,270 @@
+"""`netfw explain`, `netfw lint`, `netfw show` and `netfw test`, on a policy of their own and through proxy.yaml."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from netfw.cli.main import main, netfw
+
+POLICY = """\
+ProxyConfiguration:
+  ProxyConfigurationName: test
+  DefaultRulePhaseActions: {PreDNS: DENY, PreREQUEST: DENY, PostRESPONSE: ALLOW}
+  RuleGroups: [house, sites]
+ProxyRuleGroups:
+  - ProxyRuleGroupName: house
+    Rules:
+      PreREQUEST:
+        - ProxyRuleName: watch
+          Action: ALERT
+          Conditions:
+            - {ConditionKey: 'request:Http:UserAgent', ConditionOperator: StringLike, ConditionValues: [curl/*]}
+        - ProxyRuleName: closed-net
+          Action: DENY
+          Description: closed
+          NotAfter: 2100-01-01
+          Owner: me
+          Conditions:
+            - {ConditionKey: 'request:DestinationIp', ConditionOperator: IpAddress, ConditionValues: [192.0.2.0/24]}
+      PostRESPONSE:
+        - ProxyRuleName: no-zip
+          Action: DENY
+          Conditions:
+            - ConditionKey: response:Http:ContentType
+              ConditionOperator: StringEquals
+              ConditionValues: [application/zip]
+  - ProxyRuleGroupName: sites
+    allow: [.example.com, 'GET,HEAD https://example.org/docs/*']
+"""
+CONFIGURATION = """\
+listeners: [{name: main, type: HTTP, address: 127.0.0.1, port: 3128}]
+tls_intercept: {mode: DISABLED}
+policy: {file: policy.yaml}
+"""
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    """policy.yaml, with a proxy.yaml beside it that does not intercept."""
+    (tmp_path / "policy.yaml").write_text(POLICY)
+    (tmp_path / "proxy.yaml").write_text(CONFIGURATION)
+    return tmp_path / "policy.yaml"
+
+
+def run(verb: str, policy: Path, *arguments: str, config: bool = False) -> Result:
+    """Run a verb with `--policy`, or with `--config`."""
+    place = ["--config", str(policy.parent / "proxy.yaml")] if config else ["--policy", str(policy)]
+    return CliRunner().invoke(netfw, [verb, *place, *arguments])
+
+
+def outcome(policy: Path, *arguments: str, config: bool = False) -> tuple[int, str, str]:
+    """Exit status, outcome, and the rule of the last phase, of `netfw explain --json`."""
+    result = run("explain", policy, "--json", *arguments, config=config)
+    document = json.loads(result.stdout)
+    last = document["phases"][-1]["result"]
+    return result.exit_code, document["outcome"], last.get("rule") or last["pending"]
+
+
+IP = ("--destination-ip", "198.51.100.7")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("https://www.example.com/", *IP), (0, "allow", "sites/allow-1-request")),
+        (("http://www.example.com/", *IP), (0, "allow", "sites/allow-1-request")),
+        (("www.example.com:22", *IP), (0, "allow", "sites/allow-1-request")),
+        (("https://www.example.com/", "--destination-ip", "192.0.2.9"), (1, "deny", "house/closed-net")),
+        (("https://www.example.com/",), (1, "open", "house/closed-net")),
+        (("https://example.org/docs/a", *IP), (0, "allow", "sites/allow-2-request")),
+        (("https://example.org/docs/a?x=1", "-X", "HEAD", *IP), (0, "allow", "sites/allow-2-request")),
+        (("https://example.org/docs/a", "-X", "POST", *IP), (1, "deny", "default")),
+        (("https://example.org/docs/../x", *IP), (1, "deny", "default")),
+        (("https://example.org/docs/a", "--opaque", *IP), (1, "deny", "default")),
+        (("example.org:443", *IP), (1, "open", "sites/allow-2-request")),
+        (("https://example.net/",), (1, "deny", "default")),
+        (("https://example.com/", "--status", "404", *IP), (0, "allow", "default")),
+        (
+            ("https://example.com/", "--response-header", "Content-Type: application/zip", *IP),
+            (1, "deny", "house/no-zip"),
+        ),
+        (("https://example.com/", "--opaque", "--status", "200", *IP), (0, "allow", "sites/allow-1-request")),
+        (
+            ("https://www.example.com/", "--destination-ip", "192.0.2.9", "--time", "2100-01-01"),
+            (0, "allow", "sites/allow-1-request"),
+        ),
+    ],
+)
+def test_explain_outcomes(policy: Path, arguments: tuple[str, ...], expected: tuple[int, str, str]) -> None:
+    """Allowed is status 0; denied, or open for want of facts, is 1. The rule is the one that decides."""
+    assert outcome(policy, *arguments) == expected
+
+
+def test_explain_knows_what_is_intercepted(policy: Path) -> None:
+    """With a configuration, interception and bypass are those of the configuration."""
+    arguments = ("https://example.org/docs/a", *IP)
+    assert outcome(policy, *arguments, config=True) == (1, "deny", "default")
+    assert outcome(policy, *arguments, "--intercepted", config=True)[0] == 0
+
+
+def test_explain_for_people(policy: Path) -> None:
+    """Decisions with alerts and reasons, why rules do not match, and the nearest miss."""
+    told = run("explain", policy, "https://exampel.com/").output
+    assert "PreDNS: DENY by default" in told
+    assert "nearest: sites/allow-1 would ALLOW, but request:DestinationDomain is exampel.com" in told
+    told = run("explain", policy, "https://a.example.com/", "-H", "User-Agent: curl/8", *IP).output
+    assert "PreREQUEST: ALLOW by sites/allow-1-request; alerts: house/watch" in told
+    assert "PostRESPONSE is not asked: no --status given" in told
+    told = run("explain", policy, "https://a.example.com/", "--all", "--destination-ip", "192.0.2.1").output
+    assert "PreREQUEST: DENY by house/closed-net: closed" in told
+    assert "not reached" in told
+    assert "not certain yet" in run("explain", policy, "https://a.example.com/").output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ftp://example.com/",),
+        ("https://exa mple.com/",),
+        ("https://example.com:0/",),
+        ("https://example.com/", "-H", "no colon"),
+        ("https://example.com/", "--source-ip", "nobody"),
+        ("https://example.com/", "--time", "soon"),
+        ("https://example.com/a", "-X", "CONNECT"),
+        ("https://example.com/", "-X", "G T"),
+        ("https://example.com/", "--config", "proxy.yaml"),
+    ],
+)
+def test_explain_wrong_usage(policy: Path, arguments: tuple[str, ...]) -> None:
+    """Status 2 and one line that says what is wrong."""
+    result = run("explain", policy, *arguments)
+    assert result.exit_code == 2, result.output
+    assert "Error: " in result.output
+
+
+def test_lint(policy: Path) -> None:
+    """No warning is status 0; with interception off, denials by HTTP fields are warned about."""
+    result = run("lint", policy)
+    assert (result.exit_code, result.output) == (0, "no warnings\n")
+    result = run("lint", policy, config=True)
+    assert result.exit_code == 1
+    assert "house/no-zip" in result.output
+    assert "1 warning" in result.output
+    document = json.loads(run("lint", policy, "--json", config=True).stdout)
+    (warning,) = document["warnings"]
+    assert (warning["code"], warning["rule"], warning["phase"]) == (
+        "needs-interception",
+        "house/no-zip",
+        "PostRESPONSE",
+    )
+
+
+def test_lint_with_more_public_suffixes(policy: Path) -> None:
+    """A file of names widens the warning about what anybody can have a name below."""
+    more = policy.parent / "suffixes"
+    more.write_text("# ours\nexample.com\n")
+    result = run("lint", policy, "--public-suffixes", str(more))
+    assert result.exit_code == 1
+    assert "allows every name below example.com" in result.output
+
+
+def test_show(policy: Path) -> None:
+    """One list a phase in the order of evaluation, short forms written out, the default last."""
+    told = run("show", policy).output
+    for text in (
+        "sites/allow-2-request",
+        "request:Http:Method StringEquals GET, HEAD",
+        "until 2100-01-01T00:00:00Z",
+        "owner me",
+        "# closed",
+    ):
+        assert text in told
+    document = json.loads(run("show", policy, "--json", "--phase", "prerequest", config=True).stdout)
+    assert list(document["phases"]) == ["PreREQUEST"]
+    shown = document["phases"]["PreREQUEST"]
+    assert [rule["rule"] for rule in shown["rules"]] == [
+        "house/watch",
+        "house/closed-net",
+        "sites/allow-1-request",
+        "sites/allow-2-request",
+    ]
+    assert shown["default"] == "DENY"
+
+
+TESTS = """\
+- GET https://a.example.com/: allow
+  destination_ip: 198.51.100.7
+- as: {ip: 10.9.0.4, identity: ci}
+  headers: {User-Agent: [curl/8]}
+  destination_ip: 198.51.100.7
+  GET https://example.com/: {allow: sites/allow-1-request, phase: PreREQUEST, alerts: [house/watch]}
+  GET https://example.org/docs/x: {allow: true, alerts: [house/watch]}
+  POST https://example.org/docs/x: {deny: default, phase: PreREQUEST}
+- CONNECT example.net:443: {deny: default, phase: PreDNS}
+- CONNECT a.example.com:443: open
+- GET https://a.example.com/: {deny: house/no-zip}
+  destination_ip: 198.51.100.7
+  response_headers: {Content-Type: application/zip}
+- GET https://a.example.com/: {deny: house/closed-net, alerts: []}
+  destination_ip: 192.0.2.7
+- GET https://a.example.com/: allow
+  destination_ip: 192.0.2.7
+  time: 2100-01-01
+"""
+
+
+def test_tests_pass_and_fail(policy: Path) -> None:
+    """All as expected is status 0; what is not is shown with what came instead."""
+    file = policy.parent / "tests.yaml"
+    file.write_text(TESTS)
+    result = run("test", policy, str(file))
+    assert (result.exit_code, result.output) == (0, "9 passed, 0 failed\n")
+    file.write_text(
+        "- GET https://example.net/: {allow: true, alerts: [house/watch]}\n- GET http://example.net/: deny\n"
+    )
+    result = run("test", policy, str(file))
+    assert result.exit_code == 1
+    assert "expected allow, alerts house/watch" in result.output
+    assert "got      deny by default in PreDNS" in result.output
+    assert "1 passed, 1 failed" in result.output
+    document = json.loads(run("test", policy, "--json", str(file), config=True).stdout)
+    assert (document["passed"], document["failed"][0]["request"]) == (1, "GET https://example.net/")
+
+
+def test_mistakes_in_tests_are_all_told(
+    policy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Status 1, one a line, with the place."""
+    file = policy.parent / "tests.yaml"
+    file.write_text(
+        "- GET ftp://x/: allow\n- as: {ip: x}\n  GET https://x.example/: allow\n- nothing\n- status: 3\n"
+        "- GET https://x.example/: maybe\n- GET https://x.example/: {deny: 3}\n"
+        "- GET https://x.example/: {phase: PreDNS}\n"
+        "- GET https://x.example/: {allow: true, phase: predns2}\n- GET https://x.example/: allow\n  as: {ipp: x}\n"
+    )
+    monkeypatch.setattr("sys.argv", ["netfw", "test", "--policy", str(policy), str(file)])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 1
+    told = capsys.readouterr().err
+    for text in (
+        "[0].GET ftp://x/: ftp://x/: the scheme is http or https",
+        "[1].GET https://x.example/: 'x' is not an IP address",
+        "[2]: is not a mapping",
+        "[3]: names no request",
+        "[4].GET https://x.example/: what is expected (allow, deny or open, or a mapping) is not a mapping",
+        "[5].GET https://x.example/: deny: write the rule",
+        "[6].GET https://x.example/: write one of allow",
+        "[7].GET https://x.example/: phase is one of",
+        "[8].GET https://x.example/: as: 'ipp' is not one of",
+    ):
+        assert text in told
+
+
+def test_example_tests_of_the_example_policy() -> None:
+    """etc/policy-tests.yaml holds for etc/policy.yaml."""
+    etc = Path(__file__).parents[2] / "etc"
+    result = CliRunner().invoke(netfw, ["test", "--policy", str(etc / "policy.yaml"), str(etc / "policy-tests.yaml")])
+    assert result.exit_code == 0, result.output
