@@ -86,7 +86,7 @@ def test_requests_in_pieces(fragment):
 
 def test_reading_ahead_is_bounded():
     """A client that pipelines 10 MiB while the origin is slow is paused; then every request is served."""
-    request = get(b"origin.test", fields=b"X: " + b"x" * 1000 + b"\r\n")
+    request = get(b"origin.test", fields=b"X: " + b"x" * 8000 + b"\r\n")
     count = 10 * 1024 * 1024 // len(request)
     with Conversation(policy(groups={"g": {"PreDNS": [
         rule("no", "DENY", condition("request:DestinationDomain", "StringEquals", "denied.test"))

@@ -204,9 +204,9 @@ def test_a_connection_that_was_paused_is_read_in_its_next_exchange():
         play.is_narrow = True
         client, origin = begun(play)
         client.stops_reading()
-        origin.says(b"HTTP/1.1 200 OK\r\nContent-Length: 150001\r\n\r\na")
+        origin.says(b"HTTP/1.1 200 OK\r\nContent-Length: 100001\r\n\r\na")
         play.settle()
-        origin.says(bytes(150000))
+        origin.says(bytes(100000))
         play.record(of=1)
         client.reads_again()
         client.hears_answer()
@@ -222,9 +222,9 @@ def test_the_end_of_a_connection_that_was_paused_is_seen():
         play.is_narrow = True
         client, origin = begun(play)
         client.stops_reading()
-        origin.says(b"HTTP/1.1 200 OK\r\nContent-Length: 150001\r\n\r\na")
+        origin.says(b"HTTP/1.1 200 OK\r\nContent-Length: 100001\r\n\r\na")
         play.settle()
-        origin.says(bytes(150000))
+        origin.says(bytes(100000))
         play.record(of=1)
         origin.leaves()
         play.settle()
@@ -726,7 +726,7 @@ def test_the_client_leaves_after_an_upload_that_the_origin_has_not_read():
         play.is_narrow = True
         client, origin = begun(play, post(b"Content-Length: 150000"))
         origin.stops_reading()
-        client.says(bytes(150000))
+        client.says(bytes(100000))
         play.settle()
         client.leaves()
         assert play.record(of=1)["close_reason"] == "client_closed"
