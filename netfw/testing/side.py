@@ -271,7 +271,7 @@ class Side:
         self, server_name: str | None = "origin.test", *, alpn: Sequence[str] = ("http/1.1",), trust: bool = True
     ) -> None:
         """Begin TLS as the client; `trust` False knows no authority and so refuses."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context = _tells_truncation(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
         if alpn:
             context.set_alpn_protocols(list(alpn))
         if trust:
@@ -284,7 +284,7 @@ class Side:
 
     def serves_tls(self, *names: str, **how: Any) -> None:
         """Begin TLS as a server with a certificate for these names (see `pki.TestAuthority.issue`)."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context = _tells_truncation(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
         context.load_cert_chain(*world().certificate(*(names or ("origin.test",)), **how))
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._begin()
@@ -310,6 +310,12 @@ class Side:
         """What the server showed."""
         assert self._tls is not None
         return dict(self._tls.getpeercert() or {})
+
+
+def _tells_truncation(context: ssl.SSLContext) -> ssl.SSLContext:
+    """The library takes an end without close_notify for a clean one unless this is taken away."""
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
+    return context
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from netfw.testing.proxy_process import condition, policy, rule
 from netfw.testing.side import Side
 
 EXHAUSTIVE = os.environ.get("NETFW_EXHAUSTIVE", "") not in ("", "0")
-POSITIONS = 16
+POSITIONS = 12
 GET = b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n"
 INNER = b"GET / HTTP/1.1\r\nHost: origin.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"

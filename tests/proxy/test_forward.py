@@ -724,7 +724,7 @@ def test_the_client_leaves_after_an_upload_that_the_origin_has_not_read():
     """A client that is gone is noticed although its upload still waits to be sent."""
     with Conversation() as play:
         play.is_narrow = True
-        client, origin = begun(play, post(b"Content-Length: 150000"))
+        client, origin = begun(play, post(b"Content-Length: 100000"))
         origin.stops_reading()
         client.says(bytes(100000))
         play.settle()
