@@ -14,7 +14,7 @@ from netfw.cli.config_option import json_option
 from netfw.cli.policy_option import find_policy, policy_options
 from netfw.cli.screen import print_json, screen
 from netfw.config.policy_files import read_condition_values
-from netfw.policy.lint import Warning, lint_policy
+from netfw.policy.lint import LintWarning, lint_policy
 
 
 @click.command("lint")
@@ -54,7 +54,7 @@ def lint_command(config: Path | None, policy: Path | None, public_suffixes: Path
     sys.exit(1 if warnings else 0)
 
 
-def _as_data(warning: Warning) -> dict[str, object]:
+def _as_data(warning: LintWarning) -> dict[str, object]:
     return {
         "code": warning.code,
         "rule": None if warning.rule is None else str(warning.rule),
@@ -63,7 +63,7 @@ def _as_data(warning: Warning) -> dict[str, object]:
     }
 
 
-def _print(warnings: list[Warning]) -> None:
+def _print(warnings: list[LintWarning]) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, style="bold")

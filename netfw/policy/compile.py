@@ -109,7 +109,10 @@ def compile_policy(configuration: PolicyConfiguration, generation: int, now: flo
 def compile_in_slices(
     configuration: PolicyConfiguration, generation: int, now: float
 ) -> Generator[None, None, CompiledPolicy]:
-    """As `compile_policy`, yielding every few milliseconds of work; the policy is the generator's return value."""
+    """As `compile_policy`, yielding every few milliseconds of work; the policy is the generator's return value.
+
+    Python's garbage collector may add to a slice: for a very large policy the caller may hold it off meanwhile.
+    """
     programs: list[Program] = []
     needs: dict[Phase, frozenset[str]] = {}
     for phase in Phase:
@@ -135,6 +138,7 @@ class _PhaseCompiler:
         self._groups: list[str] = []
         self._live: list[Rule] = []
         self._possible: list[list[Access]] = []
+        self._choices = False
         self._rules: list[CompiledRule] = []
         self._residual: list[int] = []
         self._indexes: dict[IndexName, Index] = {}
@@ -145,17 +149,20 @@ class _PhaseCompiler:
         """The next rule in the order of evaluation."""
         self._groups.append(group)
         self._live.append(rule)
-        self._possible.append(possible_accesses(rule))
+        possible = possible_accesses(rule)
+        self._possible.append(possible)
+        self._choices = self._choices or len(possible) > 1
 
     def run(self) -> Slices:
         """Choose how each rule is found, build its checks, fill the indexes."""
         accesses: list[Access | None] = []
         yield from self._choose(accesses)
         weight: Counter[IndexName] = Counter()
-        for access in accesses:
+        for position, access in enumerate(accesses):
             if access is not None:
                 weight[access[1]] += len(access[0].values)
-        yield
+            if position % _SLICE == 0:
+                yield
         for position, (rule, access) in enumerate(zip(self._live, accesses, strict=True)):
             if access is None or weight[access[1]] < _FEW_VALUES:
                 self._residual.append(position)
@@ -198,7 +205,7 @@ class _PhaseCompiler:
     def _choose(self, accesses: list[Access | None]) -> Slices:
         """For each rule the condition that it is found by, or None."""
         sharing: Counter[tuple[IndexName, str]] = Counter()
-        if any(len(choice) > 1 for choice in self._possible):
+        if self._choices:
             for position, choice in enumerate(self._possible):
                 for condition, name in choice:
                     for value in condition.values[:SAMPLE]:

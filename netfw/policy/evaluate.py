@@ -8,6 +8,7 @@ possible outcome is the same action the result is that action, in the name of th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from netfw.policy.checks import FALSE, TRUE
 from netfw.policy.compile import CompiledPolicy, CompiledRule
@@ -31,12 +32,16 @@ def evaluate(policy: CompiledPolicy, phase: Phase, facts: Facts) -> Decision | O
         found.append(program.residual)
     if not found:
         return program.default
-    positions = found[0] if len(found) == 1 else sorted(set().union(*found))
+    positions = found[0] if len(found) == 1 else sorted(chain.from_iterable(found))
+    previous = -1
     alerts: list[Match] = []
     waiting: dict[Action, CompiledRule] | None = None
     outcome = program.default
     rules = program.rules
     for position in positions:
+        if position == previous:
+            continue  # found by two values of one condition
+        previous = position
         rule = rules[position]
         certain = not late or position not in late
         for check in rule.checks:

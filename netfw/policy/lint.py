@@ -26,7 +26,7 @@ _COMPARED_VALUES = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Warning:  # noqa: A001  # the word for it; nothing here uses the builtin
+class LintWarning:
     """One warning. `code` is stable, `rule` None when it is about the policy as a whole."""
 
     code: str
@@ -45,7 +45,7 @@ def lint_policy(
     passes_through: bool,
     now: float,
     public_suffixes: Collection[str] = (),
-) -> list[Warning]:
+) -> list[LintWarning]:
     """Every warning, in the order of evaluation.
 
     `intercepts`: TLS is intercepted at all; `passes_through`: some tunnels are not (interception off, or a bypass).
@@ -59,20 +59,20 @@ def lint_policy(
             ref = RuleRef(group.name, rule.name, phase)
             if rule.not_after is not None and rule.not_after <= now:
                 owner = f"; its owner is {rule.owner}" if rule.owner else ""
-                found.append(Warning("expired", ref, f"has expired and is skipped{owner}"))
+                found.append(LintWarning("expired", ref, f"has expired and is skipped{owner}"))
                 continue
             live.append((ref, rule))
-            found += [Warning(code, ref, message) for code, message in _rule_warnings(rule, suffixes, intercepts)]
+            found += [LintWarning(code, ref, message) for code, message in _rule_warnings(rule, suffixes, intercepts)]
         found += [
-            Warning(code, live[later][0], message.format(live[earlier][0]))
+            LintWarning(code, live[later][0], message.format(live[earlier][0]))
             for later, earlier, code, message in find_shadows([rule for _, rule in live])
         ]
     return found
 
 
-def _whole(configuration: PolicyConfiguration, passes_through: bool) -> Iterator[Warning]:
+def _whole(configuration: PolicyConfiguration, passes_through: bool) -> Iterator[LintWarning]:
     if configuration.defaults[Phase.POST_RESPONSE] is Action.DENY and passes_through:
-        yield Warning(
+        yield LintWarning(
             "opaque-response",
             RuleRef("", "default", Phase.POST_RESPONSE),
             "the default of PostRESPONSE is DENY, but tunnels that are passed through show no response: it does not "
@@ -80,13 +80,13 @@ def _whole(configuration: PolicyConfiguration, passes_through: bool) -> Iterator
         )
     yield from _pointless(configuration)
     for group in configuration.unattached:
-        yield Warning("unattached", None, f"group {group.name} is not in RuleGroups: its rules are not evaluated")
+        yield LintWarning("unattached", None, f"group {group.name} is not in RuleGroups: its rules are not evaluated")
     for group in configuration.groups:
         if not any(group.rules.values()):
-            yield Warning("empty-group", None, f"group {group.name} has no rules")
+            yield LintWarning("empty-group", None, f"group {group.name} has no rules")
 
 
-def _pointless(configuration: PolicyConfiguration) -> Iterator[Warning]:
+def _pointless(configuration: PolicyConfiguration) -> Iterator[LintWarning]:
     """An ALLOW by method or path reads like a limit; under a default that allows it limits nothing."""
     if configuration.defaults[Phase.PRE_REQUEST] is Action.DENY:
         return
@@ -97,7 +97,7 @@ def _pointless(configuration: PolicyConfiguration) -> Iterator[Warning]:
             message = (
                 "limits nothing: the default of PreREQUEST allows whatever this rule does not, and no DENY follows"
             )
-            yield Warning("limits-nothing", RuleRef(group.name, rule.name, Phase.PRE_REQUEST), message)
+            yield LintWarning("limits-nothing", RuleRef(group.name, rule.name, Phase.PRE_REQUEST), message)
 
 
 def _rule_warnings(rule: Rule, suffixes: frozenset[str], intercepts: bool) -> Iterator[tuple[str, str]]:
