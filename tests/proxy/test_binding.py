@@ -69,7 +69,8 @@ def test_a_name_towards_an_address():
     [
         (NAME, b"example.com"), (NAME, b"example.com:443"), (NAME, b"Example.COM."), (ADDRESS, b"192.0.2.1"),
         (IPV6, b"[2001:db8::1]:8443"), (IPV6, b"[2001:DB8:0::1]:8443"), (IPV6, b"[2001:db8::1]"),
-        (parse_authority(b"example.com:8443"), b"example.com"), (parse_authority(b"example.com:8443"), b"example.com:8443"),
+        (parse_authority(b"example.com:8443"), b"example.com"),
+        (parse_authority(b"example.com:8443"), b"example.com:8443"),
     ],
 )  # fmt: skip
 def test_hosts_that_agree(authority, host):

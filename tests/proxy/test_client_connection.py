@@ -72,7 +72,8 @@ def test_many_pipelined_denials():
 @pytest.mark.parametrize("fragment", [1, 7, 50])
 def test_requests_in_pieces(fragment):
     """However the bytes are cut, the requests are the same."""
-    request = b"POST http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"
+    head = b"POST http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nTransfer-Encoding: chunked\r\n\r\n"
+    request = head + b"3\r\nabc\r\n0\r\n\r\n"
     with Conversation() as play:
         client = play.client()
         for at in range(0, len(request), fragment):
@@ -350,7 +351,8 @@ def test_what_is_no_request(said, status):
         assert b"\r\nConnection: close\r\n" in head
         client.hears_end()
         record = play.record(of=1)
-        assert (record["kind"], record["final_action"], record["http_status_code"]) == ("connection", "deny", int(status))
+        assert (record["kind"], record["final_action"]) == ("connection", "deny")
+        assert record["http_status_code"] == int(status)
         assert play.resolver.asked == []
 
 

@@ -273,7 +273,8 @@ def test_each_inner_request_is_bound():
 
 
 @pytest.mark.parametrize(
-    "target", [b"GET http://origin.test/", b"GET https://origin.test/", b"CONNECT origin.test:443", b"CONNECT other.test:22"]
+    "target",
+    [b"GET http://origin.test/", b"GET https://origin.test/", b"CONNECT origin.test:443", b"CONNECT other.test:22"],
 )
 def test_only_origin_form_inside(target):
     """Absolute-form and CONNECT inside a tunnel are refused; the records know their tunnel."""
@@ -293,7 +294,14 @@ def test_asterisk_form_inside():
         assert origin.hears_head().startswith(b"OPTIONS * HTTP/1.1\r\n")
 
 
-@pytest.mark.parametrize("said", [b"\x00\r\n\r\n", GET[:-2] + b"Via: 1.1 netfw\r\n\r\n", b"GET http://[ HTTP/1.1\r\nHost: origin.test\r\n\r\n"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"\x00\r\n\r\n",
+        GET[:-2] + b"Via: 1.1 netfw\r\n\r\n",
+        b"GET http://[ HTTP/1.1\r\nHost: origin.test\r\n\r\n",
+    ],
+)
 def test_what_is_no_request_inside(said):
     """It is answered inside, and its record knows its tunnel, which then has none of its own."""
     with Conversation(intercept=True) as play:
@@ -804,7 +812,7 @@ def test_the_client_leaves(intercept, how, when):
         play.settle()
         getattr(client, how)()
         play.settle()
-        if not intercept and when.endswith("handshake"):  # relayed: an orderly end is passed on, and the origin's awaited
+        if not intercept and when.endswith("handshake"):  # relayed: the end is passed on, and the origin's awaited
             play.origin().leaves()
         play.later(4)
         record = play.record(of=1)

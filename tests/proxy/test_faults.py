@@ -71,7 +71,8 @@ def two_requests(on: Script) -> None:
 
 
 def chunked_upload(on: Script) -> None:
-    on.client.says(b"PUT http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    on.client.says(b"PUT http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nTransfer-Encoding: chunked\r\n\r\n")
+    on.client.says(b"3\r\nabc\r\n")
     origin = on.origin()
     on.hear(origin, b"abc")
     on.client.says(b"0\r\nX: y\r\n\r\n")
@@ -81,7 +82,8 @@ def chunked_upload(on: Script) -> None:
 
 
 def expectation(on: Script) -> None:
-    on.client.says(b"POST http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n")
+    on.client.says(b"POST http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\nContent-Length: 3\r\n")
+    on.client.says(b"Expect: 100-continue\r\n\r\n")
     origin = on.origin()
     on.hear(origin, b"\r\n\r\n")
     origin.says(b"HTTP/1.1 100 Continue\r\n\r\n")

@@ -87,7 +87,11 @@ def test_rules_without_addresses_are_evaluated_once():
 def test_alerts_once():
     """An alert of several addresses is in the record once, and one of an address that was not taken too."""
     subject = exchange(
-        rules(ip_rule("all", "ALERT", "203.0.113.0/24"), ip_rule("c", "ALERT", "203.0.113.3/32"), ip_rule("no", "DENY", "203.0.113.1/32"))
+        rules(
+            ip_rule("all", "ALERT", "203.0.113.0/24"),
+            ip_rule("c", "ALERT", "203.0.113.3/32"),
+            ip_rule("no", "DENY", "203.0.113.1/32"),
+        )
     )
     assert phases.pre_request(subject, (A, B, C)) == (B, C)
     names = [match.rule.name for match in subject.decisions[0].matches]

@@ -107,7 +107,9 @@ def test_overload():
     assert b"\r\nRetry-After: 5\r\n" in printed(errors.Overloaded("full"))
 
 
-@pytest.mark.parametrize("accept", [b"application/json", b"text/html, Application/Problem+JSON;q=0.9", b"application/json, */*"])
+@pytest.mark.parametrize(
+    "accept", [b"application/json", b"text/html, Application/Problem+JSON;q=0.9", b"application/json, */*"]
+)
 def test_problem_json(accept):
     """By Accept."""
     said = printed(denied(), exchange((b"Accept", accept)), help_url="https://help.test/{id}")

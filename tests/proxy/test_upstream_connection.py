@@ -54,7 +54,7 @@ def kept(play: Conversation):
 def test_a_head_that_breaks_framing(said):
     """502, the origin's connection is aborted, nothing of it is shown; the client's connection stays."""
     with Conversation() as play:
-        client, origin = begun(play, GET.replace(b"1.1\r", b"1.1\rX"[:4]))
+        client, origin = begun(play)
         origin.says(said)
         head, body = client.hears_answer() if b"100 Cont" not in said else (client.hears_until(b"502"), b"")
         assert b"502" in head
@@ -70,7 +70,10 @@ def test_a_head_that_breaks_framing(said):
         client.hears(GOT)
 
 
-@pytest.mark.parametrize("said", [b"zz\r\n", b"2\r\nhiX", b"2\r\nhi\r\n0\r\nX\r\n\r\n", b"-1\r\n", b"0x2\r\nhi\r\n", b"2 \r\nhi\r\n"])
+@pytest.mark.parametrize(
+    "said",
+    [b"zz\r\n", b"2\r\nhiX", b"2\r\nhi\r\n0\r\nX\r\n\r\n", b"-1\r\n", b"0x2\r\nhi\r\n", b"2 \r\nhi\r\n"],
+)
 def test_a_body_that_breaks_framing(said):
     """The answer is cut, and both connections are over (rule 4)."""
     with Conversation() as play:
