@@ -145,13 +145,12 @@ def find_key(name: str) -> Key | None:
 
 def nearest_key(name: str) -> str | None:
     """The key that the writer most likely meant."""
-    known = [*_BY_NAME, *_HEADERS]
-    folded = {candidate.lower(): candidate for candidate in known}
+    folded = {candidate.lower(): candidate for candidate in _BY_NAME}
+    folded |= {prefix.lower(): key.name for prefix, key in _HEADERS.items()}
     lowered = name[:128].lower()
-    if lowered in folded:
-        return folded[lowered]
-    prefix, slash, field = lowered.partition("/")
-    if slash and prefix + slash in folded and field:
-        return folded[prefix + slash] + name.partition("/")[2]
-    close = get_close_matches(lowered, list(folded), n=1, cutoff=0.6)
+    prefix, slash, _ = lowered.partition("/")
+    field = name.partition("/")[2]
+    if slash and prefix + slash in folded and _FIELD_NAME.fullmatch(field) is not None and len(field) <= 80:
+        return folded[prefix + slash].removesuffix("<Name>") + field
+    close = [lowered] if lowered in folded else get_close_matches(lowered, list(folded), n=1, cutoff=0.6)
     return folded[close[0]] if close else None

@@ -34,7 +34,8 @@ class AddressRange:
 
 Value = Union[str, bytes, int, Decimal, bool, AddressRange]
 
-_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# C0 and C1 controls, line separators, what turns the direction of text round, halves of surrogate pairs.
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{1,18})?", re.ASCII)
 _EPOCH = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?", re.ASCII)
 _DATE = re.compile(
@@ -46,7 +47,7 @@ _DOMAIN_PATTERN = re.compile(r"[a-z0-9_.:*?-]+", re.ASCII)
 
 
 def unfit_characters(text: str) -> bool:
-    """Whether the text holds what no name and no value may hold: control characters, half of a surrogate pair."""
+    """Whether the text holds what no text of a policy may hold: control characters, also those of direction."""
     return _UNFIT.search(text) is not None
 
 

@@ -99,7 +99,7 @@ CONDITION_PROBLEMS = [
         'Unknown condition key "request:http:header/x-a"; did you mean "request:Http:Header/x-a"?',
     ),
     (condition("request:Http:Header/", "StringEquals", "x"), "ConditionKey",
-     'Unknown condition key "request:Http:Header/"; did you mean "request:Http:Header/"?'),
+     'Unknown condition key "request:Http:Header/"; did you mean "request:Http:Header/<Name>"?'),
     (condition("zzz", "StringEquals", "x"), "ConditionKey", 'Unknown condition key "zzz"'),
     (condition("a\nb", "StringEquals", "x"), "ConditionKey", 'Unknown condition key "a\\nb"'),
     (
@@ -193,6 +193,11 @@ CONDITION_PROBLEMS = [
     (condition("request:SourceVpc", "StringEquals", ""), "ConditionValues[0]", "a value must not be empty"),
     (
         condition("request:SourceVpc", "StringEquals", "a\x00b"),
+        "ConditionValues[0]",
+        "a value must not hold control characters",
+    ),
+    (
+        condition("request:SourceVpc", "StringEquals", "a\u202eb"),
         "ConditionValues[0]",
         "a value must not hold control characters",
     ),

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 from exchanges import condition, connect, document, opaque, request, rule
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from netfw.policy.compile import compile_policy
@@ -28,6 +28,9 @@ SEED = document(
     ],
     pre_request=[rule("c", "ALERT", condition("request:Http:Header/X", "ForAnyValue:StringLikeIfExists", "a*b?c"))],
     post_response=[rule("d", "DENY", condition("response:Http:StatusCode", "NumericNotEquals", "200.5"))],
+)
+UNPRINTABLE = rule(
+    "a\u202e", "x\u202e", condition("request:Http:Header/\u202eX", "Null\u202e", "\u202e"), **{"\u202e": 1}
 )
 WORDS = [
     "ALLOW",
@@ -94,6 +97,7 @@ def mutated(draw):
 
 @settings(max_examples=2000, deadline=None)
 @given(mutated())
+@example({**SEED, "ProxyRuleGroups": [{"ProxyRuleGroupName": "g", "Rules": {"PreDNS": [UNPRINTABLE]}}]})
 def test_mutated_documents(raw):
     """PolicyErrors with problems that can be printed, or a policy that evaluates and explains."""
     try:
