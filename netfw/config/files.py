@@ -33,6 +33,8 @@ def check_files(configuration: Configuration) -> list[Problem]:
         hint = f"make a CA with `netfw ca init --config {configuration.path}`"
         check("tls_intercept.ca.certificate", unreadable(intercept.ca_certificate, hint))
         check("tls_intercept.ca.private_key", exposed(intercept.ca_private_key, hint))
+        if intercept.ca_password_file is not None:
+            check("tls_intercept.ca.password_file", exposed(intercept.ca_password_file, what="a password"))
     if configuration.policy.file is not None:
         check("policy.file", unreadable(configuration.policy.file))
     if configuration.policy.directory is not None:
@@ -67,14 +69,14 @@ def unreadable(path: Path, hint: str = "") -> str | None:
     return f"{message}; {hint}" if message and hint else message
 
 
-def exposed(path: Path, hint: str = "") -> str | None:
-    """Return why this private key cannot be used: unreadable for us, or readable for its group or the world."""
+def exposed(path: Path, hint: str = "", *, what: str = "a private key") -> str | None:
+    """Return why this secret file cannot be used: unreadable for us, or readable for its group or the world."""
     message = unreadable(path, hint)
     if message is not None:
         return message
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
-        return f"{path} has mode {mode:04o}, a private key is its owner's alone; run: chmod 0600 {path}"
+        return f"{path} has mode {mode:04o}, {what} is its owner's alone; run: chmod 0600 {path}"
     return None
 
 

@@ -73,12 +73,13 @@ class BypassEntry:
 
 @dataclass(frozen=True, slots=True)
 class TlsInterceptSection:
-    """`ca_certificate` and `ca_private_key` are set whenever `enabled` is."""
+    """`ca_certificate` and `ca_private_key` are set whenever `enabled` is. `ca_password_file`: for an encrypted key."""
 
     enabled: bool
     ca_certificate: Path | None
     ca_private_key: Path | None
     bypass: tuple[BypassEntry, ...]
+    ca_password_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from netfw.config.errors import ConfigErrors, Problem
+from netfw.config.files import exposed
 from netfw.config.load import load_config
 from netfw.config.model import Configuration
 from netfw.config.policy_files import read_policy
@@ -75,7 +76,19 @@ def read_authority(configuration: Configuration, now: float) -> CertificateAutho
         certificate, key = intercept.ca_certificate.read_bytes(), intercept.ca_private_key.read_bytes()
     except OSError as error:
         raise AuthorityProblem((f"{error.filename} cannot be read: {error.strerror}",)) from None
-    return load_authority(certificate, key, datetime.fromtimestamp(now, UTC))
+    password = read_password(intercept.ca_password_file) if intercept.ca_password_file is not None else None
+    return load_authority(certificate, key, datetime.fromtimestamp(now, UTC), password)
+
+
+def read_password(path: Path) -> bytes:
+    """Return the first line of a file that must be its owner's alone. Raises AuthorityProblem."""
+    message = exposed(path, what="a password")
+    if message is not None:
+        raise AuthorityProblem((message,))
+    lines = path.read_bytes().splitlines()
+    if not lines or not lines[0]:
+        raise AuthorityProblem((f"{path} has no password in its first line",))
+    return lines[0]
 
 
 def pair_problem(certificate: Path, private_key: Path) -> str | None:

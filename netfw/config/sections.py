@@ -80,13 +80,20 @@ def read_tls_intercept(table: Table, directory: Path) -> TlsInterceptSection:
     ca = table.table("ca", wanted="certificate and private_key")
     certificate = ca.take("certificate", values.path(directory), None)
     private_key = ca.take("private_key", values.path(directory), None)
+    password_file = ca.take("password_file", values.path(directory), None)
     ca.close()
     for key, value in (("certificate", certificate), ("private_key", private_key)):
         if enabled and value is None and key not in ca:
             ca.complain(key, "is missing; mode ENABLED needs a CA: name its files and make them with `netfw ca init`")
     bypass = table.take_list("bypass", _bypass_entry)
     table.close()
-    return TlsInterceptSection(enabled=enabled, ca_certificate=certificate, ca_private_key=private_key, bypass=bypass)
+    return TlsInterceptSection(
+        enabled=enabled,
+        ca_certificate=certificate,
+        ca_private_key=private_key,
+        bypass=bypass,
+        ca_password_file=password_file,
+    )
 
 
 def read_policy_section(table: Table, directory: Path) -> PolicySection:
