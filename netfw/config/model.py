@@ -108,10 +108,11 @@ class EgressSection:
 
 @dataclass(frozen=True, slots=True)
 class GuardSection:
-    """Destination addresses that are opened although the guard would keep them closed."""
+    """Destination addresses and ports that are opened although the guard would keep them closed."""
 
     allow: tuple[Network, ...]
     allow_private: bool
+    allow_ports: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

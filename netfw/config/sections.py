@@ -135,10 +135,11 @@ def read_egress(table: Table) -> EgressSection:
 
 
 def read_guard(table: Table) -> GuardSection:
-    """`guard`: destination addresses that are opened although they would be kept closed."""
+    """`guard`: destination addresses and ports that are opened although they would be kept closed."""
     section = GuardSection(
         allow=table.take_list("allow", values.network),
         allow_private=table.take("private", values.word("deny", "allow"), "deny") == "allow",
+        allow_ports=frozenset(table.take_list("allow_ports", values.count(1, 65535))),
     )
     table.close()
     return section

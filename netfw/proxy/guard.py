@@ -1,17 +1,19 @@
-"""Which resolved addresses may be dialled at all, before any rule is asked (security rules 6 and 8).
+"""Which ports and resolved addresses may be dialled at all, before any rule is asked (security rules 6 and 8).
 
 The proxy stands inside the network that it guards: without this, anybody who may use it reaches its loopback, the
 cloud's metadata service and every internal address. `guard.allow` opens single networks; `guard.private: allow` opens
-private and shared address space, and never the rest.
+private and shared address space, and never the rest; `guard.allow_ports` opens single ports of `guarded_ports`.
 """
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address
 
 from netfw.config.model import GuardSection
 from netfw.names.address import AddressKind, classify, unwrap
+from netfw.proxy.guarded_ports import CLOSED_PORTS
 
 Address = IPv4Address | IPv6Address
 
@@ -26,6 +28,7 @@ class DestinationGuard:
     def __init__(self, section: GuardSection, own_addresses: Iterable[tuple[Address, int]] = ()) -> None:
         self._allowed = section.allow
         self._allow_private = section.allow_private
+        self._closed_ports = {port: name for port, name in CLOSED_PORTS.items() if port not in section.allow_ports}
         self._own: set[tuple[Address, int]] = set()
         self._own_ports: set[int] = set()
         for own, port in own_addresses:
@@ -37,8 +40,18 @@ class DestinationGuard:
         self._own.add((address, port))
         self._own_ports.add(port)
 
+    def prohibits_port(self, port: int) -> str | None:
+        """Why this port must not be dialled on any address, with the setting that would open it; None when it may be.
+
+        Nothing need be resolved for it.
+        """
+        name = self._closed_ports.get(port)
+        return None if name is None else f"port {port} ({name}) is kept closed; `guard.allow_ports` would open it"
+
     def prohibits(self, address: Address, port: int) -> str | None:
         """Why this address must not be dialled, with the setting that would open it; None when it may be."""
+        if port in self._closed_ports:
+            return self.prohibits_port(port)
         if port in self._own_ports and self._is_own(address, port):
             return f"{address} port {port} is this proxy itself"
         try:
@@ -53,11 +66,9 @@ class DestinationGuard:
     def _is_own(self, address: Address, port: int) -> bool:
         real = unwrap(address)
         for own, own_port in self._own:
-            if own_port != port:
-                continue
-            if own == real or (own.is_unspecified and classify(real) is not AddressKind.GLOBAL):
-                return True
             # A listener on 127.0.0.1 is not reached by 127.0.0.2, but one on 0.0.0.0 or :: is by every local address.
+            if own_port == port and (own == real or (own.is_unspecified and _is_local(real))):
+                return True
         return False
 
     def _judge(self, address: Address) -> str | None:
@@ -75,3 +86,14 @@ class DestinationGuard:
                 return None
             return f"{address} is a {name} address; `guard.private` or `guard.allow` would open it"
         return f"{address} is a {name} address; `guard.allow` would open it"
+
+
+def _is_local(address: Address) -> bool:
+    """Whether this machine has the address, as of now: only then can a socket be bound to it. Nothing is sent."""
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((str(address), 0))
+    except OSError:
+        return False
+    return True

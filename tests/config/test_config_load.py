@@ -82,7 +82,7 @@ def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
         },
         dns={"resolvers": ["192.0.2.53", "[2001:db8::53]:5353"], "timeout": "500ms"},
         egress={"source_addresses": ["192.0.2.1"]},
-        guard={"allow": ["10.20.0.0/16"], "private": "allow"},
+        guard={"allow": ["10.20.0.0/16"], "private": "allow", "allow_ports": [22, 25]},
         upstream={"trust": "ca.pem"},
         limits={"head_size": "32KiB", "connections": 5},
         timeouts={"idle": "1h", "lifetime": "12h"},
@@ -105,6 +105,7 @@ def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
     assert configuration.dns.resolvers == ((ip_address("192.0.2.53"), 53), (ip_address("2001:db8::53"), 5353))
     assert configuration.dns.timeout == 0.5
     assert configuration.guard.allow_private
+    assert configuration.guard.allow_ports == {22, 25}
     assert configuration.upstream.trust == (tmp_path / "ca.pem",)
     assert (configuration.limits.head_size, configuration.limits.connections) == (32768, 5)
     assert (configuration.timeouts.idle, configuration.timeouts.lifetime) == (3600, 43200)
@@ -119,6 +120,7 @@ def test_the_least_configuration_opens_nothing(write_config: Write) -> None:
     assert not configuration.tls_intercept.enabled
     assert not configuration.guard.allow_private
     assert configuration.guard.allow == ()
+    assert configuration.guard.allow_ports == frozenset()
     assert not any(network.is_global for network in configuration.listeners[0].clients)
     assert (configuration.admin.socket, configuration.admin.address) == (None, None)
     assert configuration.workers == 0
@@ -193,6 +195,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"egress": {"source_addresses": ["0.0.0.0"]}}, "egress.source_addresses[0]", "cannot be a source"),
     ({"guard": {"private": "yes"}}, "guard.private", "deny or allow"),
     ({"guard": {"allow": ["*"]}}, "guard.allow[0]", "not a network"),
+    ({"guard": {"allow_ports": [22, 0]}}, "guard.allow_ports[1]", "from 1 to 65535"),
     ({"upstream": {"trust": []}}, "upstream.trust", "trusts nobody"),
     ({"upstream": {"trust": "no.pem"}}, "upstream.trust", "does not exist"),
     ({"upstream": {"trust": ["ca.pem", "no.pem"]}}, "upstream.trust[1]", "does not exist"),
