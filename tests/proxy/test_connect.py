@@ -874,3 +874,49 @@ def test_until_close_over_tls(how):
             assert client.unheard == b""
             assert not client.clean_end
             assert play.record(of=1)["error"]["token"] == "http_response_incomplete"
+
+
+def test_a_connect_after_other_requests():
+    """On one connection: each record counts its own bytes only."""
+    hello = client_hello()
+    request = b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n"
+    with Conversation() as play:
+        client = play.client()
+        client.says(request)
+        origin = play.origin()
+        origin.hears_head()
+        origin.says(OK)
+        client.hears(GOT)
+        client.says(CONNECT)
+        client.hears(ESTABLISHED)
+        client.says(hello)
+        tunnel = play.origin()
+        tunnel.hears(hello)
+        tunnel.says(b"answer")
+        client.hears(b"answer")
+        client.leaves()
+        tunnel.hears_end()
+        tunnel.leaves()
+        record = play.record(1, of=2)
+        assert (record["bytes_in"], record["bytes_out"]) == (len(CONNECT) + len(hello), len(ESTABLISHED) + 6)
+
+
+@pytest.mark.parametrize("direction", ["up", "down"])
+def test_large_bodies_through_tls(direction):
+    """Megabytes pass whole through both handshakes, and a side that does not read pauses the other."""
+    body = bytes(range(256)) * 16384
+    with Conversation(intercept=True) as play:
+        client, origin = intercepted(play)
+        if direction == "up":
+            client.says(GET.replace(b"GET", b"POST")[:-2] + b"Content-Length: %d\r\n\r\n" % len(body))
+            origin.hears_head()
+            speaker, listener = client, origin
+        else:
+            client.says(GET)
+            origin.hears(SENT)
+            origin.says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+            client.hears_head()
+            speaker, listener = origin, client
+        speaker.says(body)
+        assert listener.hears_exactly(len(body)) == body
+        assert max(stream.unsent for stream in play.streams) < 1 << 20

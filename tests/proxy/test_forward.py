@@ -884,3 +884,48 @@ def test_waiting_for_a_slow_origin_is_not_the_clients_fault():
         play.later(50)
         origin.says(OK)
         client.hears(GOT)
+
+
+def test_waiting_for_100_is_not_the_clients_fault():
+    """A client that was told nothing need not send its body: the origin's silence is the origin's."""
+    with Conversation() as play:
+        client, origin = begun(play, post(b"Content-Length: 2\r\nExpect: 100-continue"))
+        play.later(8)
+        client.hears_nothing()
+        origin.says(b"HTTP/1.1 100 Continue\r\n\r\n")
+        client.hears_head()
+        client.says(b"hi")
+        origin.hears(b"hi")
+        origin.says(OK)
+        client.hears(GOT)
+
+
+def test_an_upgrade_after_another_request():
+    """Its record counts its own bytes only."""
+    with Conversation() as play:
+        client, origin = kept(play)
+        client.says(UPGRADE)
+        origin.hears_head()
+        origin.says(SWITCHED)
+        head = client.hears_head()
+        client.says(b"ping")
+        origin.hears(b"ping")
+        origin.leaves()
+        client.hears_end()
+        client.leaves()
+        record = play.record(1, of=2)
+        assert (record["bytes_in"], record["bytes_out"]) == (len(UPGRADE) + 4, len(head))
+
+
+def test_an_upgrade_before_its_request_is_whole():
+    """101 in the middle of an upload: whatever is made of it, nobody hangs and nothing is logged."""
+    with Conversation() as play:
+        client, origin = begun(play, UPGRADE.replace(b"GET", b"POST")[:-2] + b"Content-Length: 4\r\n\r\nab")
+        origin.hears(b"ab")
+        origin.says(SWITCHED)
+        play.settle()
+        client.says(b"cd")
+        play.settle()
+        client.leaves()
+        origin.leaves()
+        play.record(of=1)

@@ -86,9 +86,9 @@ def test_the_proxy_itself():
 
 
 def test_a_listener_on_every_address():
-    """It is reached by every local address."""
+    """It is reached by every address that this machine has."""
     judge = guard("127.0.0.0/8", "10.0.0.0/8", "::1/128", own=(("0.0.0.0", 3128), ("::", 9901)))
-    for address in ("127.0.0.1", "127.8.8.8", "10.0.0.1"):
+    for address in ("127.0.0.1", "127.8.8.8"):
         for port in (3128, 9901):
             assert "itself" in str(judge.prohibits(ip_address(address), port))
     assert judge.prohibits(ip_address("1.1.1.1"), 3128) is None
