@@ -1,169 +1,100 @@
-"""The only wiring: from a checked configuration to a service. Everything is passed by name; nothing looks others up."""
+"""The wiring: from a checked configuration to a service. Everything is passed by name; nothing looks others up.
+
+In this room: one process, and the supervisor of several. What serves is wired in `data_path_assembly`, a worker in
+`worker_assembly`.
+"""
 
 from __future__ import annotations
 
+import os
 import time
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
 
 from netfw.admin.server import AdminSite, admin_services
 from netfw.admin.status import ProcessStatus
 from netfw.config.model import Configuration
 from netfw.config.policy_files import read_policy
 from netfw.config.preflight import read_authority
-from netfw.http1.limits import HeadLimits
-from netfw.proxy.admission import Admission
-from netfw.proxy.data_plane import DataPlane
-from netfw.proxy.guard import DestinationGuard
-from netfw.proxy.interception_scope import InterceptionScope
-from netfw.proxy.listener import ProxyFactory
-from netfw.proxy.live import LiveConnections
-from netfw.proxy.own_pages import OwnPages
-from netfw.proxy.recording import Recording
-from netfw.proxy.responses import Explainer
-from netfw.proxy.upstream_pool import UpstreamPool
+from netfw.policy.compile import CompiledPolicy
+from netfw.service.data_path import listener_rows
+from netfw.service.data_path_assembly import build_data_path
+from netfw.service.gathering_site import GatheringResource
 from netfw.service.policy_source import FilePolicySource
 from netfw.service.proxy_service import ProxyService
+from netfw.service.supervisor_service import SupervisorService
 from netfw.telemetry.metrics import Metrics
+from netfw.telemetry.metrics_merge import MergedMetrics
 from netfw.telemetry.record_log import RecordLog
-from netfw.tls.contexts import listener_context, upstream_context
-from netfw.tls.interception import InterceptionContexts
 from netfw.tls.issuer import LocalIssuer
-from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
-from netfw.transport.dialer import Dialer
-from netfw.transport.dns_cache import DnsCache
-from netfw.transport.hosts_file import HostsFile
-from netfw.transport.resolv_conf import read_resolv_conf
-from netfw.transport.resolver import DnsResolver
+from netfw.workers import messages
+from netfw.workers.child import Child, ChildOwner
+from netfw.workers.distribution import Published
+from netfw.workers.leaf_signer import LeafSigner
+from netfw.workers.plain import to_plain
+from netfw.workers.program import worker_program
+from netfw.workers.snapshot import policy_to_bytes
+from netfw.workers.sockets import Inheritance
+from netfw.workers.supervisor import Supervisor
+from netfw.x509.authority import CertificateAuthority
 from netfw.x509.reading import not_after
 
-_UPSTREAM_IDLE = 60.0
-"""Idle origin connections are kept as long as most origins keep theirs (nginx: 75 s, Apache: 5 s)."""
+WORKER_MODULE = "netfw.service.worker_process"
 
 
 def assemble(configuration: Configuration, reactor: Any) -> IService:
     """The whole proxy, not yet started. Raises what the configuration's files are refused with."""
-    limits, timeouts = configuration.limits, configuration.timeouts
-    deadlines = Deadlines(reactor)
-    metrics = Metrics()
-    records = RecordLog(configuration.log.path)
-    metrics.watch_record_log("file" if configuration.log.path else "stdout", records)
+    return _supervisor(configuration, reactor) if configuration.workers else _one_process(configuration, reactor)
+
+
+@dataclass(frozen=True, slots=True)
+class _Interception:
+    """The CA, its certificate for clients to fetch, and when it ends."""
+
+    authority: CertificateAuthority
+    pem: bytes
+    not_after: float
+
+
+def _interception(configuration: Configuration) -> _Interception | None:
+    if not configuration.tls_intercept.enabled:
+        return None
+    authority = read_authority(configuration, time.time())
+    assert configuration.tls_intercept.ca_certificate is not None
+    pem = configuration.tls_intercept.ca_certificate.read_bytes()
+    return _Interception(authority, pem, not_after(authority.certificate).timestamp())
+
+
+def _one_process(configuration: Configuration, reactor: Any) -> IService:
     policies = FilePolicySource(configuration.policy, read_policy(configuration.policy), reactor, time.time)
     status = ProcessStatus(name=configuration.proxy.name, now=time.time)
-
-    interception = None
-    ca_pem: bytes | None = None
-    ca_not_after: float | None = None
-    if configuration.tls_intercept.enabled:
-        authority = read_authority(configuration, time.time())
-        issuer = LocalIssuer(authority, capacity=limits.leaf_cache)
-        interception = InterceptionContexts(issuer, limits.leaf_cache)
-        assert configuration.tls_intercept.ca_certificate is not None
-        ca_pem = configuration.tls_intercept.ca_certificate.read_bytes()
-        ca_not_after = not_after(authority.certificate).timestamp()
-
-    plane = DataPlane(
-        configuration=configuration,
-        reactor=reactor,
-        deadlines=deadlines,
-        now=time.time,
-        monotonic=time.monotonic,
-        policies=policies,
-        resolver=_resolver(configuration, reactor, deadlines),
-        dialer=Dialer(
-            reactor,
-            deadlines,
-            connect_timeout=timeouts.connect,
-            source_addresses=configuration.egress.source_addresses,
-        ),
-        guard=DestinationGuard(configuration.guard),
-        admission=Admission(limits),
-        scope=InterceptionScope(configuration.tls_intercept),
-        interception=interception,
-        upstream_tls=UpstreamTls(upstream_context(configuration.upstream.trust)),
-        pool=UpstreamPool(capacity=limits.idle_upstream_connections, idle_seconds=min(_UPSTREAM_IDLE, timeouts.idle)),
-        recording=Recording(records, metrics, time.time),
-        live=LiveConnections(),
-        own_pages=OwnPages(
-            proxy_name=configuration.proxy.name,
-            hostname=configuration.proxy.hostname,
-            ca_certificate=lambda: ca_pem,
-        ),
-        explainer=Explainer(
-            style=configuration.deny.style,
-            help_url=configuration.deny.help_url,
-            pseudonym=configuration.proxy.name,
-            now=time.time,
-        ),
-        head_limits=HeadLimits(
-            head_size=limits.head_size,
-            head_fields=limits.head_fields,
-            chunk_line=limits.chunk_line,
-            trailer_size=limits.trailer_size,
-        ),
-        via=configuration.proxy.name.encode("ascii"),
-    )
-    listeners = []
-    for section in configuration.listeners:
-        context = None
-        if section.certificate is not None and section.private_key is not None:
-            context = listener_context(section.certificate, section.private_key)
-        listeners.append((section, ProxyFactory(plane, section, context)))
-    service = ProxyService(plane=plane, listeners=listeners, policies=policies, records=records, status=status)
-    _describe(status, service, policies, records, ca_not_after)
-    metrics.watch("netfw_open_connections", "Client connections that are open.", lambda: plane.admission.open)
-    metrics.watch("netfw_upstream_idle_connections", "Idle connections to origins.", lambda: len(plane.pool))
-    metrics.watch("netfw_policy_generation", "The policy generation in force.", lambda: policies.current.generation)
-    metrics.watch("netfw_ca_not_after_timestamp_seconds", "When the interception CA ends.", lambda: ca_not_after)
-    admin = configuration.admin
-    if admin.address is not None and admin.port is not None:
-        plane.guard.add_own(admin.address, admin.port)
-    site = AdminSite(status, service.reload, metrics, reactor=reactor)
-    for child in admin_services(admin, site, reactor):
-        child.setServiceParent(service)
-    return service
-
-
-def _resolver(configuration: Configuration, reactor: Any, deadlines: Deadlines) -> DnsResolver:
-    dns = configuration.dns
-    return DnsResolver(
+    interception = _interception(configuration)
+    issuer = None
+    if interception is not None:
+        issuer = LocalIssuer(interception.authority, capacity=configuration.limits.leaf_cache)
+    path = build_data_path(
+        configuration,
         reactor,
-        deadlines,
-        servers=dns.resolvers or read_resolv_conf().servers,
-        hosts=HostsFile(dns.hosts_file) if dns.hosts_file is not None else None,
-        timeout=dns.timeout,
-        resolve_timeout=configuration.timeouts.resolve,
-        cache=DnsCache(configuration.limits.dns_cache),
+        deadlines=Deadlines(reactor),
+        policies=policies,
+        issuer=issuer,
+        ca_certificate=interception.pem if interception is not None else None,
     )
-
-
-def _describe(
-    status: ProcessStatus,
-    service: ProxyService,
-    policies: FilePolicySource,
-    records: RecordLog,
-    ca_not_after: float | None,
-) -> None:
-    """What `/status` shows, each asked when somebody looks."""
-    plane = service.plane
-    status.part("generation", lambda: policies.current.generation)
-    status.part("policy", lambda: policies.current.configuration.name)
-    status.part("policy_loaded_at", lambda: int(policies.loaded_at))
+    plane, records = path.plane, path.records
+    service = ProxyService(path=path, policies=policies, status=status)
+    _describe(status, policies, configuration, interception)
     status.part(
         "listeners",
-        lambda: [
-            {
-                "name": bound.section.name,
-                "type": bound.section.type.value,
-                "address": str(bound.section.address),
-                "port": bound.socket.port if bound.socket is not None else None,
-            }
-            for bound in service.listeners
-        ],
+        lambda: listener_rows(
+            configuration.listeners,
+            [bound.socket.port if bound.socket is not None else None for bound in path.listeners],
+        ),
     )
-    status.part("tls_intercept", lambda: "ENABLED" if plane.scope.enabled else "DISABLED")
     status.part("connections", lambda: plane.admission.open)
     status.part("tunnels", lambda: len(plane.live.relays))
     status.part("refused", lambda: dict(plane.admission.refused))
@@ -172,5 +103,132 @@ def _describe(
         "records",
         lambda: {"written": records.written, "dropped": records.dropped, "errors": records.errors},
     )
-    if ca_not_after is not None:
-        status.part("ca_not_after", lambda: int(ca_not_after))
+    _watch(plane.recording.metrics, policies, interception)
+    site = AdminSite(status, service.reload, plane.recording.metrics, reactor=reactor)
+    for child in admin_services(configuration.admin, site, reactor):
+        child.setServiceParent(service)
+    return service
+
+
+class _Relayed:
+    """The record log that workers' standard output goes through, as the metrics see it: what workers have written is
+    counted by them, what is lost here is counted here.
+    """
+
+    written = 0
+
+    def __init__(self, records: RecordLog) -> None:
+        self._records = records
+
+    @property
+    def queue_length(self) -> int:
+        return self._records.queue_length
+
+    @property
+    def dropped(self) -> int:
+        return self._records.dropped
+
+    @property
+    def errors(self) -> int:
+        return self._records.errors
+
+
+def _supervisor(configuration: Configuration, reactor: Any) -> IService:
+    deadlines = Deadlines(reactor)
+    status = ProcessStatus(name=configuration.proxy.name, now=time.time)
+    interception = _interception(configuration)
+    inheritance = Inheritance(configuration)
+    serials = iter(range(1, 1 << 62))
+
+    def published(policy: CompiledPolicy) -> Published:
+        payload = policy_to_bytes(policy.configuration)
+        return Published.of(messages.Snapshot(next(serials), policy.generation, time.time(), payload))
+
+    def distribute(policy: CompiledPolicy) -> Deferred[tuple[str, ...]]:
+        printed = deferToThreadPool(reactor, reactor.getThreadPool(), published, policy)
+        return printed.addCallback(lambda ready: service.supervisor.publish(ready))
+
+    def start_message(number: int) -> messages.Start:
+        return messages.Start(
+            worker=number,
+            configuration=to_plain(inheritance.configuration),
+            listeners=inheritance.places,
+            ca_certificate=interception.pem.decode("ascii", "replace") if interception is not None else None,
+        )
+
+    def spawn(number: int, owner: ChildOwner) -> Child:
+        child = Child(number, owner, deadlines.seconds)
+        child.spawn(reactor, worker_program(WORKER_MODULE, number, os.environ), inheritance.descriptors(number))
+        return child
+
+    policies = FilePolicySource(configuration.policy, read_policy(configuration.policy), reactor, time.time, distribute)
+    metrics = MergedMetrics(lambda: service.supervisor.families())
+    records = None
+    if configuration.log.path is None:
+        records = RecordLog(None)
+        metrics.watch_record_log("stdout", _Relayed(records))
+    service = SupervisorService(
+        configuration=configuration,
+        reactor=reactor,
+        deadlines=deadlines,
+        now=time.time,
+        inheritance=inheritance,
+        policies=policies,
+        records=records,
+        metrics=metrics,
+        status=status,
+    )
+    service.supervisor = supervisor = Supervisor(
+        reactor=reactor,
+        deadlines=deadlines,
+        places=configuration.workers,
+        spawn=spawn,
+        start_message=start_message,
+        first=published(policies.current),
+        signer=LeafSigner(interception.authority, time.time) if interception is not None else None,
+        drain_seconds=configuration.timeouts.drain,
+        changed=service.changed,
+        printed=service.printed,
+    )
+    _describe(status, policies, configuration, interception)
+    status.part("listeners", lambda: listener_rows(configuration.listeners, inheritance.ports))
+    status.part("connections", lambda: sum(figures.connections for figures in supervisor.living()))
+    status.part("tunnels", lambda: sum(figures.tunnels for figures in supervisor.living()))
+    status.part("refused", lambda: supervisor.tally.refused(supervisor.living()))
+    status.part("upstream_idle", lambda: sum(figures.upstream_idle for figures in supervisor.living()))
+    status.part("records", lambda: supervisor.tally.records(supervisor.living()))
+    status.part("workers", supervisor.rows)
+    _watch(metrics, policies, interception)
+    metrics.watch("netfw_workers", "Worker processes that serve.", lambda: supervisor.serving)
+    metrics.watch("netfw_worker_restarts", "Workers that were replaced.", lambda: supervisor.restarts)
+    site = AdminSite(status, service.reload, metrics, reactor=reactor)
+    site.resource = GatheringResource(site.resource, supervisor.gather)
+    for child in admin_services(configuration.admin, site, reactor):
+        child.setServiceParent(service)
+    return service
+
+
+def _watch(metrics: Metrics, policies: FilePolicySource, interception: _Interception | None) -> None:
+    """What only the process that holds the policy files and the CA can say."""
+    metrics.watch("netfw_policy_generation", "The policy generation in force.", lambda: policies.current.generation)
+    metrics.watch(
+        "netfw_ca_not_after_timestamp_seconds",
+        "When the interception CA ends.",
+        lambda: interception.not_after if interception is not None else None,
+    )
+
+
+def _describe(
+    status: ProcessStatus,
+    policies: FilePolicySource,
+    configuration: Configuration,
+    interception: _Interception | None,
+) -> None:
+    """What `/status` shows of any proxy, each asked when somebody looks."""
+    status.part("generation", lambda: policies.current.generation)
+    status.part("policy", lambda: policies.current.configuration.name)
+    status.part("policy_loaded_at", lambda: int(policies.loaded_at))
+    status.part("tls_intercept", lambda: "ENABLED" if configuration.tls_intercept.enabled else "DISABLED")
+    if interception is not None:
+        ends = int(interception.not_after)
+        status.part("ca_not_after", lambda: ends)

@@ -1,7 +1,8 @@
 """The policy in force, read from files: read, validated and compiled whole before it is swapped in.
 
 A policy that cannot be used changes nothing: the old one stays, and the result says what is wrong. New exchanges see
-the new generation, those under way keep theirs.
+the new generation, those under way keep theirs. Where workers serve, a policy is in force when all of them have it:
+`distribute` takes it there, and what they say against it counts as if it stood in the file.
 """
 
 from __future__ import annotations
@@ -38,16 +39,31 @@ class ReloadResult:
         return {"ok": self.ok, "generation": self.generation, "problems": list(self.problems)}
 
 
+class _RefusedByWorkers(Exception):
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
 @implementer(IPolicySource)
 class FilePolicySource:
-    """`first` is the policy that the start was checked with."""
+    """`first` is the policy that the start was checked with.
+
+    `distribute` returns a Deferred of the problems of those who shall decide by a policy, () when all have it.
+    """
 
     def __init__(
-        self, section: PolicySection, first: PolicyConfiguration, reactor: Any, now: Callable[[], float]
+        self,
+        section: PolicySection,
+        first: PolicyConfiguration,
+        reactor: Any,
+        now: Callable[[], float],
+        distribute: Callable[[CompiledPolicy], Deferred[tuple[str, ...]]] | None = None,
     ) -> None:
         self._section = section
         self._reactor = reactor
         self._now = now
+        self._distribute = distribute
         self.loaded_at = now()
         self.current: CompiledPolicy = compile_policy(first, 1, self.loaded_at)
         self._under_way: Deferred[ReloadResult] | None = None
@@ -62,6 +78,7 @@ class FilePolicySource:
             return again
         read = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._read)
         self._under_way = done = Deferred()
+        read.addCallback(self._hand_out)
         read.addCallbacks(self._swap, self._keep)
 
         def finish(result: Any) -> None:
@@ -76,6 +93,18 @@ class FilePolicySource:
     def _read(self) -> CompiledPolicy:
         return compile_policy(read_policy(self._section), self.current.generation + 1, self._now())
 
+    def _hand_out(self, policy: CompiledPolicy) -> Any:
+        """The policy itself, once those who decide by it have it; fails with `_RefusedByWorkers`."""
+        if self._distribute is None:
+            return policy
+
+        def judge(problems: tuple[str, ...]) -> CompiledPolicy:
+            if problems:
+                raise _RefusedByWorkers(problems)
+            return policy
+
+        return self._distribute(policy).addCallback(judge)
+
     def _swap(self, policy: CompiledPolicy) -> ReloadResult:
         self.current = policy
         self.loaded_at = self._now()
@@ -83,7 +112,9 @@ class FilePolicySource:
         return ReloadResult(True, policy.generation)
 
     def _keep(self, failure: Any) -> ReloadResult:
-        if isinstance(failure.value, ConfigErrors):
+        if isinstance(failure.value, _RefusedByWorkers):
+            problems = failure.value.problems
+        elif isinstance(failure.value, ConfigErrors):
             problems = tuple(str(problem) for problem in failure.value.problems)
         else:
             _log.failure("reading the policy failed", failure=failure)

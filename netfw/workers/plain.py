@@ -1,8 +1,9 @@
 """Frozen dataclasses to what JSON can say, and back by their annotations. PURE.
 
 In this room: `to_plain` and `from_plain` for dataclasses of None, bool, int, float, str, Enum, paths, IP addresses and
-networks, tuples, mappings and unions of those. Not here: which dataclasses travel (`messages`, `snapshot`), and bytes
-on a wire. Nothing is ever built that the annotation does not name: unlike pickle, the other side chooses values only.
+networks, tuples, frozen sets, mappings and unions of those. Not here: which dataclasses travel (`messages`,
+`snapshot`), and bytes on a wire. Nothing is ever built that the annotation does not name: unlike pickle, the other side
+chooses values only.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def to_plain(value: object) -> Any:
         return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, tuple | list):
         return [item if type(item) is str else to_plain(item) for item in value]
+    if isinstance(value, frozenset):
+        return sorted(map(to_plain, value))
     if isinstance(value, Mapping):
         return {to_plain(key): to_plain(item) for key, item in value.items()}
     raise TypeError(f"a {type(value).__name__} has no plain form")
@@ -73,6 +76,9 @@ def reader_of(kind: Any) -> Reader:
         return _union(arguments)
     if origin is tuple:
         return _tuple(arguments)
+    if origin is frozenset:
+        member = reader_of(arguments[0])
+        return lambda data: frozenset([member(item) for item in _listed(data)])
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _mapping(arguments)
     if isinstance(kind, type) and issubclass(kind, Enum | Path | IPv4Address | IPv6Address | IPv4Network | IPv6Network):

@@ -48,11 +48,21 @@ class Whole:
     pair: tuple[str, int]
     many: tuple[Inner, ...]
     by_colour: Mapping[Colour, tuple[str, ...]]
+    ports: frozenset[int]
     anything: Any
 
 
 WHOLE = Whole(
-    "a", True, Colour.RED, Path("/a"), ip_address("::1"), ("a", 1), (Inner(1, 0.5),), {Colour.RED: ("x",)}, [1]
+    text="a",
+    flag=True,
+    colour=Colour.RED,
+    place=Path("/a"),
+    address=ip_address("::1"),
+    pair=("a", 1),
+    many=(Inner(1, 0.5),),
+    by_colour={Colour.RED: ("x",)},
+    ports=frozenset({1, 2}),
+    anything=[1],
 )
 
 
@@ -72,6 +82,7 @@ def through_json(value: Any, kind: type[Any]) -> Any:
         pair=st.tuples(st.text(), st.integers()),
         many=st.lists(st.builds(Inner, st.integers(), st.floats(allow_nan=False, allow_infinity=False))).map(tuple),
         by_colour=st.dictionaries(st.sampled_from(Colour), st.lists(st.text()).map(tuple)),
+        ports=st.frozensets(st.integers()),
         anything=st.none() | st.lists(st.integers()),
     )
 )
@@ -87,6 +98,7 @@ def test_values_come_back_equal(value: Whole) -> None:
         ("pair", ["a"]), ("pair", ["a", "b"]), ("pair", "ab"), ("many", {}), ("many", [{"number": 1}]),
         ("many", [{"number": True, "share": 1.0}]), ("many", [{"number": 1, "share": "1"}]), ("by_colour", []),
         ("by_colour", {"blue": []}), ("by_colour", {"red": "x"}), ("by_colour", {"red": [1]}),
+        ("ports", 1), ("ports", ["1"]),
     ],
 )  # fmt: skip
 def test_what_the_annotation_does_not_say_is_refused(member: str, wrong: Any) -> None:

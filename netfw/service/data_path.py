@@ -1,0 +1,149 @@
+"""What serves, whatever process it is in: the listeners, the records, and how they begin and end.
+
+In this room: the life of a `DataPlane`. Not here: signals and the admin surface (`proxy_service`), and the process of a
+worker (`worker_process`).
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
+
+from netfw.config.model import ListenerSection
+from netfw.proxy.data_plane import DataPlane
+from netfw.proxy.listener import ProxyFactory
+from netfw.telemetry.metrics_merge import export
+from netfw.telemetry.record_log import RecordLog
+from netfw.transport.accepting import ListeningSocket
+
+_log = Logger()
+_DRAIN_LOOK = 0.1
+
+
+@dataclass(slots=True)
+class BoundListener:
+    """A listener of the configuration, and its socket once it is bound."""
+
+    section: ListenerSection
+    factory: ProxyFactory
+    socket: ListeningSocket | None = None
+
+
+OpenSocket = Callable[[int, BoundListener], ListeningSocket]
+
+
+class DataPath:
+    """Bind, start, drain, end: each once, in this order."""
+
+    def __init__(
+        self, *, plane: DataPlane, listeners: Sequence[tuple[ListenerSection, ProxyFactory]], records: RecordLog
+    ) -> None:
+        self.plane = plane
+        self.listeners = [BoundListener(section, factory) for section, factory in listeners]
+        self.records = records
+        self._bound = False
+        self._ends_at = 0.0
+
+    def bind(self, open_socket: OpenSocket) -> None:
+        """Open every listener's socket, unless that has happened."""
+        if self._bound:
+            return
+        self._bound = True
+        for position, bound in enumerate(self.listeners):
+            bound.socket = open_socket(position, bound)
+            self.know_own(bound.section, bound.socket.port)
+
+    def know_own(self, section: ListenerSection, port: int) -> None:
+        """This address and port are the proxy itself: never a destination."""
+        self.plane.guard.add_own(section.address, port)
+        self.plane.own_pages.add_own(str(section.address), port)
+
+    def start(self) -> None:
+        """Begin to write records. Raises OSError."""
+        self.records.start()
+
+    def settle(self) -> None:
+        """What is alive now stays: a full collection over it on a busy proxy is a stall for nothing."""
+        gc.collect()
+        gc.freeze()
+
+    def reopen(self) -> None:
+        """Open the record file again."""
+        self.records.reopen()
+
+    def drain(self, seconds: float) -> Deferred[None]:
+        """Accept nothing more; fires when nothing is under way, or when so many seconds are over."""
+        plane = self.plane
+        plane.admission.draining = True
+        for bound in self.listeners:
+            if bound.socket is not None:
+                bound.socket.stop()
+        plane.live.close_idle()
+        if not len(plane.live):
+            return succeed(None)
+        _log.info("draining: {open} connections are under way", open=len(plane.live))
+        self._ends_at = plane.monotonic() + seconds
+        finished: Deferred[None] = Deferred()
+        self._look(finished)
+        return finished
+
+    def hurry(self, seconds: float) -> None:
+        """While it drains: no more than so many seconds from now on; 0 cuts what is under way."""
+        self._ends_at = min(self._ends_at, self.plane.monotonic() + seconds)
+        if seconds <= 0:
+            self.plane.live.abort_all()
+
+    def _look(self, finished: Deferred[None]) -> None:
+        plane = self.plane
+        plane.live.close_idle()
+        if not len(plane.live):
+            finished.callback(None)
+        elif plane.monotonic() >= self._ends_at:
+            _log.warn("the time to drain is over: {open} connections are cut", open=len(plane.live))
+            plane.live.abort_all()
+            plane.deadlines.start(_DRAIN_LOOK, finished.callback, None)
+        else:
+            plane.deadlines.start(_DRAIN_LOOK, self._look, finished)
+
+    def end(self) -> None:
+        """Close what is kept, and write what waits."""
+        self.plane.pool.close()
+        self.records.close()
+        self.plane.deadlines.stop()
+
+    def figures(self) -> dict[str, Any]:
+        """How it is right now, as numbers; a worker's answer to its supervisor."""
+        plane, records = self.plane, self.records
+        return {
+            "connections": plane.admission.open,
+            "tunnels": len(plane.live.relays),
+            "upstream_idle": len(plane.pool),
+            "refused": dict(plane.admission.refused),
+            "records": {"written": records.written, "dropped": records.dropped, "errors": records.errors},
+            "families": export(plane.recording.metrics),
+        }
+
+
+def listener_rows(sections: Sequence[ListenerSection], ports: Sequence[int | None]) -> list[dict[str, Any]]:
+    """The listeners as the status shows them."""
+    return [
+        {"name": section.name, "type": section.type.value, "address": str(section.address), "port": port}
+        for section, port in zip(sections, ports, strict=True)
+    ]
+
+
+def log_listener(section: ListenerSection, port: int) -> None:
+    """Say where it listens."""
+    _log.info(
+        "listener {name} ({kind}) on {address} port {port}",
+        name=section.name,
+        kind=section.type.value,
+        address=str(ip_address(section.address)),
+        port=port,
+    )

@@ -1,0 +1,124 @@
+"""The proxy with worker processes as one Twisted service: what `twistd` runs is the supervisor.
+
+Start: sockets are bound and keys are read (before privileges are dropped), and workers are started once the reactor
+runs, as whom twistd has become. SIGHUP: records are reopened everywhere and the policy is read again. SIGUSR2: the
+workers are replaced one after the other. Stop (SIGTERM): all drain for at most `timeouts.drain` seconds; a second
+SIGTERM cuts what is under way. Not here: the pool (`workers.supervisor`), and one process (`proxy_service`).
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred
+
+from netfw.admin.status import ProcessStatus, State
+from netfw.config.model import Configuration
+from netfw.service.data_path import log_listener
+from netfw.service.policy_source import FilePolicySource, ReloadResult
+from netfw.service.signals import Signals
+from netfw.telemetry.metrics import Metrics
+from netfw.telemetry.record_log import RecordLog
+from netfw.transport.deadlines import Deadlines
+from netfw.workers.sockets import Inheritance
+from netfw.workers.supervisor import Supervisor
+
+
+class SupervisorService(MultiService):
+    """Runs the workers; the admin surface is a child service.
+
+    `records` takes what workers write to standard output, None when they write to a file themselves.
+    """
+
+    def __init__(
+        self,
+        *,
+        configuration: Configuration,
+        reactor: Any,
+        deadlines: Deadlines,
+        now: Callable[[], float],
+        inheritance: Inheritance,
+        policies: FilePolicySource,
+        records: RecordLog | None,
+        metrics: Metrics,
+        status: ProcessStatus,
+    ) -> None:
+        super().__init__()
+        self._configuration = configuration
+        self._reactor = reactor
+        self._deadlines = deadlines
+        self._now = now
+        self.inheritance = inheritance
+        self._policies = policies
+        self._records = records
+        self._metrics = metrics
+        self._status = status
+        self._signals = Signals(reactor)
+        self.supervisor: Supervisor
+
+    def privilegedStartService(self) -> None:
+        """Bind while privileges are there."""
+        self._bind()
+        super().privilegedStartService()
+
+    def _bind(self) -> None:
+        if self.inheritance.ports:
+            return
+        self.inheritance.open()
+        for section, port in zip(self._configuration.listeners, self.inheritance.ports, strict=True):
+            log_listener(section, port)
+
+    def startService(self) -> None:
+        """Begin to serve."""
+        self._bind()
+        if self._records is not None:
+            self._records.start()
+        super().startService()
+        self._signals.take(signal.SIGHUP, self.reload)
+        self._signals.take(signal.SIGUSR2, self.supervisor.replace_all)
+        # A process that ends is heard of by a signal that the reactor takes when it runs.
+        self._reactor.callWhenRunning(self.supervisor.start)
+
+    def changed(self) -> None:
+        """A worker began or ceased to serve."""
+        if self._status.state is not State.DRAINING:
+            ready = self.supervisor.complete and self.supervisor.serving
+            self._status.state = State.READY if ready else State.STARTING
+
+    def printed(self, line: bytes) -> None:
+        """A worker wrote a line to standard output."""
+        if self._records is not None:
+            self._records.write(line)
+
+    def reload(self) -> Deferred[dict[str, Any]]:
+        """Reopen the records and read the policy again, everywhere; a Deferred of the result as a dict."""
+        self.supervisor.reopen()
+        return self._policies.reload().addCallback(self._reloaded)
+
+    def _reloaded(self, result: ReloadResult) -> dict[str, Any]:
+        self._metrics.reload(result.ok, self._now())
+        report = result.as_dict()
+        self._status.reloaded(report)
+        return report
+
+    def stopService(self) -> Deferred[None]:
+        """Let all drain, then end."""
+        self._status.state = State.DRAINING
+        self.inheritance.stop_listening()
+        self._signals.take(signal.SIGTERM, self.supervisor.abort)
+        self._signals.take(signal.SIGINT, self.supervisor.abort)
+        drained = self.supervisor.drain()
+        drained.addCallback(lambda _: self._end())
+        return drained
+
+    def _end(self) -> Any:
+        ended = super().stopService()
+        self._signals.give_back()
+        self.inheritance.close()
+        if self._records is not None:
+            self._records.close()
+        self._deadlines.stop()
+        return ended
