@@ -33,6 +33,9 @@ HOSTS_FILE = Path("/etc/hosts")
 # c-ares asks the next server after 2 s (since 1.20; 5 s before, as glibc still does).
 DNS_TIMEOUT = 2.0
 
+# All in one process; Squid too starts one (workers 1).
+WORKERS = 0
+
 LIMITS = LimitsSection(
     head_size=64 * 1024,  # Squid: request_header_max_size 64 KB
     head_fields=100,  # Apache: LimitRequestFields 100; Envoy: max_headers_count 100

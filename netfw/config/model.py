@@ -182,7 +182,7 @@ class AdminSection:
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """All of it. `path` is the file it came from."""
+    """All of it. `path` is the file it came from. `workers`: processes that serve, 0: the one that was started."""
 
     path: Path
     proxy: ProxySection

@@ -1,12 +1,13 @@
 """From the file's data to the model, a function a section.
 
-PURE but for looking up symbolic links in paths. In this room: which settings there are, their types, and what must hold
-between settings of one section. Not here: defaults (`config.defaults`), whether the files that are named exist
-(`config.files`), and what holds between sections (`config.load`).
+PURE but for looking up symbolic links in paths and counting cores. In this room: which settings there are, their types,
+and what must hold between settings of one section. Not here: defaults (`config.defaults`), whether the files that are
+named exist (`config.files`), and what holds between sections (`config.load`).
 """
 
 from __future__ import annotations
 
+import os
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from netfw.names.host import host_from_text
 
 # The kernel's sun_path is 108 bytes with its final NUL.
 SOCKET_PATH_LIMIT = 107
+# More than any machine has cores for; each holds a listening socket, kept by the supervisor.
+MOST_WORKERS = 256
 
 
 def read_proxy(table: Table) -> ProxySection:
@@ -250,14 +253,16 @@ def read_admin(table: Table, directory: Path) -> AdminSection:
 
 
 def read_workers(table: Table) -> int:
-    """`workers`: processes beside this one."""
+    """`workers`: processes that serve beside the one that watches them; `auto` is one for each usable core."""
 
     def parse(value: object) -> int:
-        if isinstance(value, int) and not isinstance(value, bool) and value == 0:
-            return 0
-        raise ValueError(f"{value!r}: worker processes are not built yet in this version; write workers: 0")
+        if value == "auto":
+            return len(os.sched_getaffinity(0))
+        if isinstance(value, str):
+            raise ValueError(f"{value!r} is not a number of processes; write auto, or a number, 0 for all in one")
+        return values.count(0, MOST_WORKERS)(value)
 
-    return int(table.take("workers", parse, 0))
+    return int(table.take("workers", parse, defaults.WORKERS))
 
 
 def _hostname(value: object) -> str:

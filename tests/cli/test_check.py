@@ -38,7 +38,7 @@ def test_every_problem_is_printed(config: Path) -> None:
 def test_problems_are_data_for_programs(config: Path) -> None:
     """With --json, on standard output."""
     with open(config, "a") as file:
-        file.write("workers: 9\n")
+        file.write("workers: many\n")
     result = check(config, "--json")
     assert result.exit_code == 1
     document = json.loads(result.stdout)

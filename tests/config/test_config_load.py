@@ -126,6 +126,12 @@ def test_the_least_configuration_opens_nothing(write_config: Write) -> None:
     assert configuration.workers == 0
 
 
+@pytest.mark.parametrize(("written", "meant"), [(3, 3), ("auto", len(os.sched_getaffinity(0)))])
+def test_workers_are_a_number_or_one_for_each_usable_core(write_config: Write, written: Any, meant: int) -> None:
+    """Cores that the process may not use do not count."""
+    assert load_config(write_config(workers=written)).workers == meant
+
+
 def test_everything_that_is_wrong_is_told_at_once_with_its_line(tmp_path: Path) -> None:
     """In the order of the lines, each with path, value and fix."""
     path = tmp_path / "proxy.yaml"
@@ -218,8 +224,9 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"admin": {"port": 3128}}, "admin.port", "choose another"),
     ({"admin": {"socket": "x" * 120}}, "admin.socket", "107 bytes"),
     ({"admin": {"socket": "nowhere/x"}}, "admin.socket", "does not exist"),
-    ({"workers": 2}, "workers", "not built yet"),
-    ({"workers": False}, "workers", "not built yet"),
+    ({"workers": -1}, "workers", "from 0 to 256"),
+    ({"workers": "many"}, "workers", "write auto"),
+    ({"workers": False}, "workers", "not a whole number"),
 ]
 
 

@@ -83,11 +83,11 @@ def test_wrong_options_end_with_status_1(
 def test_a_bad_configuration_starts_nothing(directory: Path, background: bool) -> None:
     """Every problem on standard error, status 1, no pid file, no log, no record."""
     with open(directory / "proxy.yaml", "a") as file:
-        file.write("workers: 3\nlimts: {}\n")
+        file.write("workers: many\nlimts: {}\n")
     before = sorted(directory.iterdir())
     ended = twistd(directory, *([] if background else ["-n"]), "netfwproxy", "--config", "proxy.yaml")
     assert ended.returncode == 1
-    assert "proxy.yaml:4: workers: 3: worker processes are not built yet" in ended.stderr
+    assert "proxy.yaml:4: workers: 'many' is not a number of processes" in ended.stderr
     assert "proxy.yaml:5: limts: unknown setting; did you mean limits?" in ended.stderr
     assert ended.stdout == ""
     assert sorted(directory.iterdir()) == before
