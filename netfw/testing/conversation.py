@@ -1,8 +1,8 @@
 """Conversations: a client, the proxy's data path and its origins, played line by line. For tests.
 
-In this room: `Conversation` and the fakes of what the data path asks for: names, connections, records, the policy.
-Everything else is real: sockets, streams, TLS, deadlines, policy. Not here: the ends that the test plays (`side`);
-accepting, DNS, dialling, threads (`proxy_process` has the whole server).
+In this room: `Conversation`, and the data path wired for it. Names, dialling, records and the policy source are
+`scripted`; everything else is real: sockets, streams, TLS, deadlines, policy. Not here: the ends that the test plays
+(`side`); accepting, DNS, threads (`proxy_process` has the whole server).
 
 It reads like a playbook:
 
@@ -21,19 +21,16 @@ each exchange, and nothing was logged as an error.
 from __future__ import annotations
 
 import gc
-import json
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import LogLevel, globalLogPublisher
-from zope.interface import implementer
 
 from netfw.config.defaults import CLIENTS, LIMITS, TIMEOUTS
 from netfw.config.model import (
@@ -53,12 +50,7 @@ from netfw.config.model import (
     TlsInterceptSection,
     UpstreamSection,
 )
-from netfw.errors import NameNotFound, NetfwError
 from netfw.http1.limits import HeadLimits
-from netfw.interfaces import IDialer, IPolicySource, IRecordSink, IResolver
-from netfw.names.host import Host
-from netfw.policy.compile import CompiledPolicy, compile_policy
-from netfw.policy.load import load_policy
 from netfw.proxy.admission import Admission
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.guard import DestinationGuard
@@ -72,6 +64,7 @@ from netfw.proxy.upstream_pool import UpstreamPool
 from netfw.telemetry.metrics import Metrics
 from netfw.testing.fd_reactor import FdReactor
 from netfw.testing.proxy_process import Document, policy
+from netfw.testing.scripted import EPOCH, PolicyInForce, RecordList, ScriptedDialer, ScriptedResolver
 from netfw.testing.side import PATIENCE, Side, world
 from netfw.testing.streams import Peer, tcp_pair
 from netfw.tls.contexts import listener_context, upstream_context
@@ -79,149 +72,12 @@ from netfw.tls.interception import InterceptionContexts
 from netfw.tls.issuer import LocalIssuer
 from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
-from netfw.transport.resolution import Resolution
 from netfw.transport.stream import Stream
 from netfw.x509.authority import load_authority
 
-EPOCH = 1_800_000_000.0
-"""The wall clock when a conversation begins."""
 HOSTS = {"origin.test": ("203.0.113.1",), "other.test": ("203.0.113.2",)}
 SHORT = {"head": 5.0, "body": 6.0, "idle": 20.0, "handshake": 3.0, "response": 10.0, "lifetime": 0.0, "abort": 2.0}
 """The time-outs of conversations, all different, so that it shows which one fired."""
-
-Address = IPv4Address | IPv6Address
-
-
-@implementer(IResolver)
-class ScriptedResolver:
-    """Answers from a table at once; what `held` names is answered by `answer`. `asked` and `cancelled` remember."""
-
-    def __init__(self, hosts: dict[str, Any]) -> None:
-        self.hosts = hosts
-        self.asked: list[str] = []
-        self.cancelled: list[str] = []
-        self.held: set[str] = set()
-        self._waiting: dict[str, list[Deferred[Resolution]]] = {}
-
-    def known(self, host: Host) -> Resolution | None:
-        """Nothing is known without asking."""
-        return None
-
-    def resolve(self, host: Host) -> Deferred[Resolution]:
-        """See `IResolver.resolve`."""
-        self.asked.append(host.text)
-        if host.text not in self.held:
-            return self._outcome(host)
-
-        def withdraw(waiting: Deferred[Resolution]) -> None:
-            self.cancelled.append(host.text)
-            self._waiting[host.text].remove(waiting)
-
-        waiting: Deferred[Resolution] = Deferred(withdraw)
-        self._waiting.setdefault(host.text, []).append(waiting)
-        return waiting
-
-    def answer(self, name: str) -> None:
-        """Answer whoever waits for this name."""
-        for waiting in self._waiting.pop(name):
-            self._outcome(Host(name, None)).chainDeferred(waiting)
-
-    def _outcome(self, host: Host) -> Deferred[Resolution]:
-        found = self.hosts.get(host.text, NameNotFound(f"there is no host {host.text}"))
-        if isinstance(found, NetfwError):
-            return fail(found)
-        return succeed(Resolution(host, tuple(ip_address(text) for text in found), (), 60, "192.0.2.53:53", "dns"))
-
-
-@implementer(IDialer)
-class ScriptedDialer:
-    """Connects to sides that the test plays. `dialled` are the (addresses, port) of each call.
-
-    `failures` gives errors by the first address; while `held` is set, a call waits for `connect`.
-    """
-
-    def __init__(self, play: Conversation) -> None:
-        self._play = play
-        self.dialled: list[tuple[tuple[str, ...], int]] = []
-        self.failures: dict[str, NetfwError] = {}
-        self.held = False
-        self.cancelled = 0
-        self.accepted: list[Side] = []
-        self.when_accepted: Callable[[Side], object] | None = None
-        self._waiting: list[tuple[Deferred[Any], str, int]] = []
-
-    def dial(self, addresses: Sequence[Address], port: int) -> Deferred[Any]:
-        """See `IDialer.dial`."""
-        names = tuple(str(address) for address in addresses)
-        self.dialled.append((names, port))
-        if self.held:
-            waiting: Deferred[Any] = Deferred(self._withdrawn)
-            self._waiting.append((waiting, names[0], port))
-            return waiting
-        return self._connect(names[0], port)
-
-    def _withdrawn(self, waiting: Deferred[Any]) -> None:
-        self.cancelled += 1
-        self._waiting = [entry for entry in self._waiting if entry[0] is not waiting]
-
-    def connect(self) -> None:
-        """End the waiting of `held` calls."""
-        waiting, self._waiting = self._waiting, []
-        for deferred, address, port in waiting:
-            self._connect(address, port).chainDeferred(deferred)
-
-    def _connect(self, address: str, port: int) -> Deferred[Any]:
-        failure = self.failures.get(address)
-        if failure is not None:
-            return fail(failure)
-        near, far = self._play.pair()
-        stream = Stream(near, self._play.reactor, host=("192.0.2.1", 40000), peer=(address, port))
-        self._play.streams.append(stream)
-        side = Side(self._play, Peer(far))
-        self._play.sides.append(side)
-        self.accepted.append(side)
-        if self.when_accepted is not None:
-            self.when_accepted(side)
-        return succeed(stream)
-
-
-@implementer(IRecordSink)
-class RecordList:
-    """Keeps records, parsed."""
-
-    def __init__(self) -> None:
-        self.records: list[dict[str, Any]] = []
-
-    def write(self, record: bytes) -> None:
-        """Take one line."""
-        assert b"\n" not in record.rstrip(b"\n")
-        self.records.append(json.loads(record))
-
-
-@implementer(IPolicySource)
-class PolicyInForce:
-    """A policy that tests change. Each exchange takes it once, so `taken` counts exchanges."""
-
-    def __init__(self, document: Document) -> None:
-        self.taken = 0
-        self._generation = 0
-        self._current: CompiledPolicy
-        self.change(document)
-
-    @property
-    def current(self) -> CompiledPolicy:
-        """See `IPolicySource`."""
-        self.taken += 1
-        return self._current
-
-    def change(self, document: Document) -> None:
-        """Put another one in force."""
-        self._generation += 1
-        self._current = compile_policy(load_policy(document, "test"), self._generation, EPOCH)
-
-    def reload(self) -> Deferred[Any]:
-        """Nothing to read."""
-        raise NotImplementedError
 
 
 def settings(**changes: dict[str, Any]) -> Configuration:
@@ -342,7 +198,8 @@ class Conversation:
         context = listener_context(*world().certificate("proxy.test")) if own_tls else None
         self.factory = ProxyFactory(self.plane, listener, context)
         self.errors: list[str] = []
-        globalLogPublisher.addObserver(self._note)
+        self._observer: Any = self._note
+        globalLogPublisher.addObserver(self._observer)  # type: ignore[arg-type]  # any callable will do
 
     def now(self) -> float:
         """The wall clock."""
@@ -493,7 +350,7 @@ class Conversation:
 
     def dispose(self) -> None:
         """Close whatever there is, without a word."""
-        globalLogPublisher.removeObserver(self._note)
+        globalLogPublisher.removeObserver(self._observer)
         for side in self.sides:
             side.leaves()
         self.reactor.disconnect_all()

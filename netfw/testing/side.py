@@ -86,7 +86,7 @@ class Side:
         end = time.monotonic() + PATIENCE
         while rest:
             try:
-                sent = self.peer.send(rest)
+                sent = self.peer.send(rest)  # type: ignore[arg-type]  # any bytes will do
             except OSError:  # the proxy has closed, or this side has left
                 break
             rest = rest[sent:]

@@ -16,9 +16,10 @@ from netfw.policy.load import load_policy
 from netfw.policy.model import Action, Phase
 from netfw.proxy import phases
 from netfw.proxy.exchange import Caller, Exchange
-from netfw.testing.conversation import EPOCH, Conversation
+from netfw.testing.conversation import Conversation
 from netfw.testing.deferreds import failure_of, result_of
 from netfw.testing.proxy_process import condition, policy, rule
+from netfw.testing.scripted import EPOCH
 
 A, B, C = (ip_address(f"203.0.113.{number}") for number in (1, 2, 3))
 

@@ -12,8 +12,9 @@ from netfw.policy.load import load_policy
 from netfw.proxy.exchange import Caller, Exchange, new_exchange_id
 from netfw.proxy.recording import Recording
 from netfw.telemetry.metrics import Metrics
-from netfw.testing.conversation import Conversation, RecordList
+from netfw.testing.conversation import Conversation
 from netfw.testing.proxy_process import policy
+from netfw.testing.scripted import RecordList
 
 
 def exchange() -> Exchange:
