@@ -1,17 +1,22 @@
-"""What the listener answers to who asks the proxy itself: a short page, and the CA certificate that clients must trust.
+"""What the listener answers to who asks the proxy itself: a short page, and what clients need to use it.
 
-Nothing else is served here: status, metrics and reload live on the admin surface.
+In this room: which requests those are, and their answers. Not here: the pages' contents (`netfw.kit.pages`); status,
+metrics and reload live on the admin surface.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import ip_address
 
 from netfw.http1.heads import RequestHead
+from netfw.kit.pages import Page, pages
+from netfw.kit.setting import ProxyAddress
 from netfw.names.authority import Authority
 from netfw.proxy.responses import Answer
 
 _SAFE = (("X-Content-Type-Options", "nosniff"), ("Content-Security-Policy", "default-src 'none'"))
+_REASONS = {200: "OK", 404: "Not Found"}
 
 
 class OwnPages:
@@ -19,49 +24,50 @@ class OwnPages:
 
     def __init__(self, *, proxy_name: str, hostname: str | None, ca_certificate: Callable[[], bytes | None]) -> None:
         self._proxy_name = proxy_name
-        self._hostname = hostname
+        self._hostname = hostname.lower() if hostname else None
         self._ca_certificate = ca_certificate
         self._own: set[tuple[str, int]] = set()
+        self._listeners: list[ProxyAddress] = []
+        self._made: tuple[bytes | None, dict[str, Page]] | None = None
 
-    def add_own(self, host_text: str, port: int) -> None:
-        """A listener of ours: requests for it in absolute-form are answered here and go nowhere."""
+    def add_own(self, host_text: str, port: int, *, tls: bool | None = None) -> None:
+        """A listener of ours: requests for it in absolute-form are answered here and go nowhere.
+
+        `tls` is whether clients speak TLS to it. Where nobody says, the first one counts as plain and the others are
+        not shown to clients.
+        """
         self._own.add((host_text, port))
         if self._hostname:
-            self._own.add((self._hostname.lower(), port))
+            self._own.add((self._hostname, port))
+        shown = self._hostname or (None if ip_address(host_text).is_unspecified else host_text)
+        if shown is not None and (tls is not None or not self._listeners):
+            listener = ProxyAddress("https" if tls else "http", shown, port)
+            if listener not in self._listeners:
+                self._listeners.append(listener)
+        self._made = None
 
     def is_own(self, authority: Authority) -> bool:
         """Whether an absolute-form request is addressed to the proxy itself."""
         return (authority.host.text, authority.port) in self._own
 
     def answer(self, method: bytes, path: bytes) -> Answer:
-        """The page at `path`."""
+        """The page at `path`. Nothing else of the request is known here, so nothing else can come back."""
         if method not in (b"GET", b"HEAD"):
             return _text(405, "Method Not Allowed", "Only GET and HEAD are answered here.\n", (("Allow", "GET, HEAD"),))
-        if path == b"/":
-            return _text(200, "OK", self._front_page())
-        if path == b"/ca.pem":
-            certificate = self._ca_certificate()
-            if certificate is None:
-                return _text(404, "Not Found", "This proxy does not intercept TLS: there is no certificate to trust.\n")
-            fields = (("Content-Type", "application/x-pem-file"), *_SAFE)
-            return Answer(200, "OK", fields, certificate)
-        return _text(404, "Not Found", "This is a forward proxy. Its own pages are / and /ca.pem.\n")
+        found = self._pages().get(path.decode("latin-1"))
+        if found is None:
+            return _text(404, "Not Found", f"This is a forward proxy. Its own pages are {', '.join(self._pages())}.\n")
+        status = found.problem or 200
+        return Answer(status, _REASONS[status], (("Content-Type", found.content_type), *_SAFE), found.content)
 
-    def _front_page(self) -> str:
-        lines = [
-            f"This is {self._proxy_name}, a forward proxy (netfw). It does not serve web pages itself.",
-            "",
-            "Tell your program to use it:",
-            "    export http_proxy=http://THIS-HOST:PORT https_proxy=http://THIS-HOST:PORT",
-        ]
-        if self._ca_certificate() is not None:
-            lines += [
-                "",
-                "It reads TLS: your program must trust its certificate authority, which is at /ca.pem:",
-                "    curl -o netfw-ca.pem http://THIS-HOST:PORT/ca.pem",
-                "    curl --cacert netfw-ca.pem https://example.com/",
-            ]
-        return "\n".join([*lines, ""])
+    def _pages(self) -> dict[str, Page]:
+        # Made once: the trust store takes thousands of hashes, which nobody shall be able to ask for again and again.
+        certificate = self._ca_certificate()
+        if self._made is None or self._made[0] != certificate:
+            # Clients that can do only plain HTTP to a proxy are many: the plain listeners come first.
+            listeners = sorted(self._listeners, key=lambda listener: listener.scheme)
+            self._made = (certificate, pages(self._proxy_name, tuple(listeners), certificate))
+        return self._made[1]
 
 
 def _text(status: int, reason: str, body: str, extra: tuple[tuple[str, str], ...] = ()) -> Answer:

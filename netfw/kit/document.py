@@ -1,0 +1,102 @@
+"""`docs/clients.md`, printed from the tables: `python -m netfw.kit.document > docs/clients.md`."""
+
+from __future__ import annotations
+
+import sys
+
+from netfw.kit.clients import CLIENTS
+from netfw.kit.formats import FORMATS
+from netfw.kit.variables import VARIABLES
+
+_HEAD = """\
+# Clients
+
+<!-- Printed by `python -m netfw.kit.document`; change it there. -->
+
+A proxy is of use when programs use it. Each has its own way to be told of one, and its own roots of trust. This page
+says which; `netfw env` prints the settings, `netfw run` runs one command with them, and `netfw doctor` finds out what
+works on this machine.
+
+## In a minute
+
+With netfw on the client, and the CA's certificate from whoever runs the proxy:
+
+```sh
+eval "$(netfw env --proxy http://egress:3128 --ca netfw-ca.pem)"     # this shell, until it ends
+netfw run --proxy http://egress:3128 --ca netfw-ca.pem -- npm ci     # one command
+netfw doctor --proxy http://egress:3128 --ca netfw-ca.pem https://example.com/
+eval "$(netfw env --unset)"                                          # the way back
+```
+
+Instead of the file, its fingerprint will do: `--ca-fingerprint SHA256` takes the certificate from the proxy and
+refuses any other. On the proxy's own machine both are read from the configuration.
+
+Without netfw on the client, the proxy's listener serves what is needed:
+
+| page | what it is |
+| --- | --- |
+| `/ca.pem`, `/ca.der` | the CA's certificate, as PEM and as DER |
+| `/ca.p12` | the same as a trust store (PKCS#12) without keys; its password is `changeit` |
+| `/setup.sh` | a script that does what `netfw env` does; it fetches nothing, so what was read is what runs |
+| `/proxy.pac` | automatic configuration for browsers; it names no way round the proxy |
+
+```sh
+curl --noproxy '*' -o setup.sh http://egress:3128/setup.sh
+less setup.sh                     # compare the fingerprint in it with what the administrator says
+eval "$(sh setup.sh)"
+```
+
+The pages come over plain HTTP to who has no trust yet. Compare the fingerprint before you trust the CA: who can put in
+another one can read everything. The pages name the proxy as `proxy.hostname` says, else by its listener's address.
+
+## What it cannot do
+
+Variables are advice: a program can ignore them, and some do without a word. Only a network without another way out
+makes the proxy the only one. `netfw doctor --direct ADDRESS:PORT` tries whether there is another way.
+
+`NO_PROXY` is read differently by nearly every client. The kit takes names and single addresses, which all of them
+understand, and refuses ranges and stars. A name stands for what is below it as well, with most. The best list is short:
+let the proxy's rules allow what is local.
+
+## Formats
+
+"""
+
+_TRUST = """
+Files of trust go to `--bundle-dir` (default `~/.local/share/netfw`):
+
+| file | what it is |
+| --- | --- |
+| `netfw-ca.pem` | the CA alone, for programs that add to their roots |
+| `netfw-bundle.pem` | the system's roots and the CA, for programs that replace theirs |
+| `netfw-trust.p12` | the bundle for Java; its password is `changeit` |
+| `netfw-wgetrc` | the user's `.wgetrc` and the bundle, for wget |
+
+When the system's roots or the CA change, run `netfw env` again: the bundle is a copy.
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [_HEAD, "| `--format` | use | way back |\n| --- | --- | --- |\n"]
+    for form in FORMATS.values():
+        use, back = form.use.replace("|", "\\|"), "`--unset`" if form.unset is not None else form.way_back
+        parts.append(f"| {form.name} | `{use}` | {back} |\n")
+    parts.append(_TRUST)
+    parts.append("\n## Who needs what\n\n| client | told by | trusts by | https:// proxy | also |\n")
+    parts.append("| --- | --- | --- | --- | --- |\n")
+    for client in CLIENTS:
+        cells = (client.name, _codes(client.told_by), _codes(client.trusts), client.tls_proxy.value, client.also)
+        parts.append(f"| {' | '.join(cells)} |\n")
+    parts.append("\n## The variables\n\n| variable | value | who reads it |\n| --- | --- | --- |\n")
+    for variable in VARIABLES:
+        parts.append(f"| `{variable.name}` | {variable.value.value} | {variable.readers} |\n")
+    return "".join(parts)
+
+
+def _codes(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "-"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())
