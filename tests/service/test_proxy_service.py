@@ -6,6 +6,7 @@ import json
 import os
 import signal
 
+import pytest
 import yaml
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ClientFactory, Protocol, ServerFactory
@@ -159,6 +160,7 @@ def test_draining_has_an_end(run, configured, tmp_path):
     assert len(records(tmp_path)) == 1
 
 
+@pytest.mark.xfail(strict=True, reason="a tunnel between its 200 and its use is not counted as alive")
 def test_a_tunnel_is_cut_at_the_end_of_draining(run, configured, tmp_path):
     """Also one whose first bytes have not come."""
 
