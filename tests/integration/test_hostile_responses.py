@@ -124,8 +124,8 @@ def played(client: RoutedClient, method: str) -> tuple[WireResponse | None, byte
 def check(case: dict[str, Any], client: RoutedClient, proxy: ProxyProcess, port: int) -> None:
     """Play one case."""
     tail = RecordTail(proxy)
-    method = case.get("method", "GET")
-    client.send(f"{method} {client.prefix}/evil HTTP/1.1\r\nHost: {client.authority}\r\n\r\n".encode())
+    method, fields = case.get("method", "GET"), case.get("fields", "")
+    client.send(f"{method} {client.prefix}/evil HTTP/1.1\r\nHost: {client.authority}\r\n{fields}\r\n".encode())
     response, seen, whole = played(client, method)
     refused = case["status"] == 502
     breaks_off = case.get("body", "").endswith("...")
