@@ -67,34 +67,67 @@ def random_serial(random_bytes: Callable[[int], bytes] = secrets.token_bytes) ->
     return (int.from_bytes(random_bytes(16), "big") >> 1) or 1
 
 
-def create_root(common_name: str, now: datetime, days: int) -> tuple[bytes, bytes]:
-    """A new P-256 root: (certificate PEM, unencrypted PKCS#8 key PEM).
+def create_root(common_name: str, now: datetime, days: int, password: bytes | None = None) -> tuple[bytes, bytes]:
+    """A new P-256 root: (certificate PEM, PKCS#8 key PEM, encrypted when there is a password).
 
     It is valid from an hour before `now` until `days` days after it.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    certificate = build_ca_certificate(
+        x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]),
+        key,
+        issuer=None,
+        start=now - BACKDATE,
+        end=now + timedelta(days=days),
+        path_length=ROOT_PATH_LENGTH,
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), private_key_pem(key, password)
+
+
+def build_ca_certificate(
+    name: x509.Name,
+    key: SigningKey,
+    *,
+    issuer: CertificateAuthority | None,
+    start: datetime,
+    end: datetime,
+    path_length: int,
+) -> x509.Certificate:
+    """A CA certificate for `key`, signed by `issuer`, or by the key itself where that is None."""
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    certificate = (
+    signer = key if issuer is None else issuer.private_key
+    return (
         x509.CertificateBuilder()
         .subject_name(name)
-        .issuer_name(name)
+        .issuer_name(name if issuer is None else issuer.certificate.subject)
         .public_key(key.public_key())
         .serial_number(random_serial())
-        .not_valid_before(now - BACKDATE)
-        .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.BasicConstraints(ca=True, path_length=ROOT_PATH_LENGTH), critical=True)
+        .not_valid_before(start)
+        .not_valid_after(end)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=path_length), critical=True)
         .add_extension(CA_KEY_USAGE, critical=True)
         .add_extension(identifier, critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
-        .sign(key, hashes.SHA256())
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(
+                identifier if issuer is None else issuer.subject_key_identifier
+            ),
+            critical=False,
+        )
+        .sign(signer, signature_hash(signer))
     )
-    return (
-        certificate.public_bytes(serialization.Encoding.PEM),
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        ),
-    )
+
+
+def signature_hash(key: SigningKey) -> hashes.SHA256 | None:
+    """What a signature by this key is made over; Ed25519 has its own."""
+    return None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+
+
+def private_key_pem(key: SigningKey, password: bytes | None = None) -> bytes:
+    """PKCS#8, encrypted when there is a password."""
+    encryption: serialization.KeySerializationEncryption = serialization.NoEncryption()
+    if password is not None:
+        encryption = serialization.BestAvailableEncryption(password)
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
 
 
 def load_authority(
@@ -112,12 +145,12 @@ def load_authority(
             problems.append("there is no PEM certificate")
     except ValueError:
         problems.append("a certificate cannot be read")
-    key = _read_key(key_pem, password, problems)
+    key = read_private_key(key_pem, password, problems)
     if certificates:
         problems += _problems_of_issuer(certificates[0])
         problems += _problems_of_chain(certificates)
         problems += _problems_of_dates(certificates, now)
-        if key is not None and not _is_pair(certificates[0], key):
+        if key is not None and not is_pair(certificates[0], key):
             problems.append("the private key does not belong to the first certificate")
     if problems or key is None:
         raise AuthorityProblem(tuple(problems))
@@ -142,7 +175,8 @@ CA_KEY_USAGE = _key_usage(sign=False, certify=True)
 LEAF_KEY_USAGE = _key_usage(sign=True, certify=False)
 
 
-def _read_key(pem: bytes, password: bytes | None, problems: list[str]) -> SigningKey | None:
+def read_private_key(pem: bytes, password: bytes | None, problems: list[str]) -> SigningKey | None:
+    """The key, or None with the reason in `problems`, where a weakness of a key that can be read goes as well."""
     try:
         key = serialization.load_pem_private_key(pem, password)
     except TypeError:  # cryptography's word for both
@@ -165,7 +199,8 @@ def _read_key(pem: bytes, password: bytes | None, problems: list[str]) -> Signin
     return None
 
 
-def _is_pair(certificate: x509.Certificate, key: SigningKey) -> bool:
+def is_pair(certificate: x509.Certificate, key: SigningKey) -> bool:
+    """Whether the certificate was made for this key."""
     spki = serialization.PublicFormat.SubjectPublicKeyInfo
     der = serialization.Encoding.DER
     return certificate.public_key().public_bytes(der, spki) == key.public_key().public_bytes(der, spki)

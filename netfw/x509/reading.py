@@ -1,19 +1,22 @@
 """What certificates say, read alike under every supported release of `cryptography` (38 to 50).
 
-In here: PEM into certificates, validity dates with their time zone, fingerprints, whether one certificate signed
-another. Not in here: judging a chain (OpenSSL does that in `tls`), files (bytes come in). RFC 5280 rules the
-contents, RFC 7468 the PEM text.
+In here: PEM (and what else a CA may send) into certificates, validity dates with their time zone, fingerprints, whether
+one certificate signed another. Not in here: judging a chain (OpenSSL does that in `tls`), files (bytes come in).
+RFC 5280 rules the contents, RFC 7468 the PEM text.
 """
 
 from __future__ import annotations
 
 import re
+import warnings
 from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
+from cryptography.hazmat.primitives.serialization import pkcs7
+from cryptography.x509.oid import NameOID
 
 PEM_CERTIFICATE = re.compile(b"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 
@@ -25,6 +28,72 @@ def certificates_from_pem(pem: bytes) -> tuple[x509.Certificate, ...]:
     """
     # load_pem_x509_certificates came with release 39.
     return tuple(x509.load_pem_x509_certificate(block + b"\n") for block in PEM_CERTIFICATE.findall(pem))
+
+
+def certificates_from_any(content: bytes) -> tuple[x509.Certificate, ...]:
+    """Every certificate of what a CA sends: PEM, one DER certificate, or PKCS#7 (a .p7b) in either form.
+
+    Raises ValueError when it is none of these.
+    """
+    if PEM_CERTIFICATE.search(content):
+        return certificates_from_pem(content)
+    try:
+        return (x509.load_der_x509_certificate(content),)
+    except ValueError:
+        pass
+    load = pkcs7.load_der_pkcs7_certificates
+    if b"-----BEGIN PKCS7-----" in content:
+        load = pkcs7.load_pem_pkcs7_certificates
+    try:
+        with warnings.catch_warnings():
+            # Many write the set of certificates in another order than DER asks for, OpenSSL too.
+            warnings.simplefilter("ignore")
+            return tuple(load(content))
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("neither PEM, DER nor PKCS#7 certificates") from None
+
+
+def common_name(certificate: x509.Certificate) -> str:
+    """How to call it in one line: its common name, else its whole subject, else a part of its fingerprint."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    text = str(names[0].value) if names else certificate.subject.rfc4514_string()
+    return text or fingerprint(certificate)[:16]
+
+
+def subject_key_identifier(certificate: x509.Certificate) -> bytes | None:
+    """As it stands there; None when it is left out."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+
+
+def authority_key_identifier(certificate: x509.Certificate) -> bytes | None:
+    """The key identifier of who signed it, as it stands there; None when it is left out."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+
+
+def path_length(certificate: x509.Certificate) -> int | None:
+    """How many CAs may follow below it; None when there is no bound, or it is no CA."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.path_length
+    except (x509.ExtensionNotFound, ValueError):
+        return None
+
+
+def key_type(certificate: x509.Certificate) -> str:
+    """`EC secp256r1`, `RSA 3072`, `Ed25519`, or the name of a class that is used for nothing here."""
+    key = certificate.public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"EC {key.curve.name}"
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA {key.key_size}"
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return "Ed25519"
+    return type(key).__name__.removeprefix("_").removesuffix("PublicKey")
 
 
 def not_before(certificate: x509.Certificate) -> datetime:
