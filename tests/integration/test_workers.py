@@ -65,6 +65,17 @@ def get(origin: HttpOrigin, path: str = "/echo/x", host: str = "127.0.0.1") -> b
     return f"GET http://{host}:{origin.port}{path} HTTP/1.1\r\nHost: {host}:{origin.port}\r\n\r\n".encode()
 
 
+def descriptors(pid: int) -> set[str]:
+    """What the process's descriptors point to; they come and go while one looks."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.add(os.readlink(entry))
+        except FileNotFoundError:
+            continue
+    return found
+
+
 def worker_of(workers: dict[int, int], port: int, client: WireClient) -> int:
     """The worker that has this client's connection to the port; 0 when none has accepted it."""
     theirs = f"{client.sock.getsockname()[1]:04X}"
@@ -72,7 +83,7 @@ def worker_of(workers: dict[int, int], port: int, client: WireClient) -> int:
         columns = line.split()
         if columns[1].endswith(f":{port:04X}") and columns[2].endswith(f":{theirs}"):
             for number, pid in workers.items():
-                if f"socket:[{columns[9]}]" in (os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()):
+                if f"socket:[{columns[9]}]" in descriptors(pid):
                     return number
     return 0
 
@@ -443,7 +454,7 @@ def test_leaves_come_from_the_supervisor(make_proxy: Any, tls_origin: HttpOrigin
     assert not keys[1] & keys[2]
     key = str(certificates.intercept[1])
     for pid in workers.values():
-        assert key not in {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+        assert key not in descriptors(pid)
 
 
 def public_key(certificate: bytes) -> bytes:
