@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from netfw.transport.deadlines import Deadlines
 from netfw.workers.child import Child
-from netfw.workers.messages import Forget, Snapshot, Swap, to_bytes
+from netfw.workers.messages import LIMIT_TO_WORKER, Forget, MessageError, Snapshot, Swap, to_bytes
 
 COMPILE = 120.0
 SWAP = 10.0
@@ -34,8 +34,11 @@ class Published:
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> Published:
-        """Print it."""
-        return cls(snapshot.serial, snapshot.generation, to_bytes(snapshot))
+        """Print it. Raises MessageError when it is larger than workers read."""
+        message = to_bytes(snapshot)
+        if len(message) > LIMIT_TO_WORKER:
+            raise MessageError(f"the policy takes {len(message)} octets; workers read up to {LIMIT_TO_WORKER}")
+        return cls(snapshot.serial, snapshot.generation, message)
 
 
 def send_snapshot(child: Child, published: Published) -> None:

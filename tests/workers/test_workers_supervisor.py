@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from netfw.testing.deferreds import result_of
 from netfw.workers import messages
 from netfw.workers.child import ChildState
@@ -418,3 +420,10 @@ def test_draining_nobody_is_done_at_once(pool: Any) -> None:
     assert result_of(pool.supervisor.drain()) is None
     pool.supervisor.start()
     assert pool.spawned == []
+
+
+def test_a_policy_that_workers_would_not_read_is_not_sent(pool: Any, monkeypatch: Any) -> None:
+    """It is refused where it is printed, and the old one stays."""
+    monkeypatch.setattr("netfw.workers.distribution.LIMIT_TO_WORKER", 50)
+    with pytest.raises(messages.MessageError, match="octets"):
+        pool.published(2)
