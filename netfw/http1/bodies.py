@@ -8,11 +8,17 @@ Parts are returned as a list so that content is never copied: hand them to `writ
 
 from __future__ import annotations
 
-from typing import Protocol, assert_never
+from typing import Protocol
 
 from netfw.http1.errors import IncompleteBody
 from netfw.http1.fields import Fields
 from netfw.http1.framing import Framing, FramingKind
+
+# Enum members by name of the module: looking one up in its class costs more than the comparison (Python 3.11).
+_LENGTH = FramingKind.LENGTH
+_NONE = FramingKind.NONE
+_CHUNKED = FramingKind.CHUNKED
+_UNTIL_CLOSE = FramingKind.UNTIL_CLOSE
 
 
 class BodyPrinter(Protocol):
@@ -81,13 +87,21 @@ class UntilClosePrinter:
         return []
 
 
+_NO_BODY = LengthPrinter(0)
+_CHUNKS = ChunkedPrinter()
+_TO_THE_END = UntilClosePrinter()
+
+
 def body_printer(framing: Framing) -> BodyPrinter:
     """The printer for a body of this framing."""
     kind = framing.kind
-    if kind is FramingKind.LENGTH or kind is FramingKind.NONE:
-        return LengthPrinter(framing.length)
-    if kind is FramingKind.CHUNKED:
-        return ChunkedPrinter()
-    if kind is FramingKind.UNTIL_CLOSE:
-        return UntilClosePrinter()
-    assert_never(kind)
+    # A printer without anything to count down has no state, so one serves all.
+    if kind is _LENGTH:
+        return LengthPrinter(framing.length) if framing.length else _NO_BODY
+    if kind is _NONE:
+        return _NO_BODY
+    if kind is _CHUNKED:
+        return _CHUNKS
+    if kind is _UNTIL_CLOSE:
+        return _TO_THE_END
+    raise ValueError(f"a framing of no kind: {framing!r}")

@@ -8,6 +8,8 @@ Heads that leave are made of parsed parts: fields that frame are never copied, o
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from netfw.http1.errors import FramingError, safe_repr
 from netfw.http1.fields import FieldLine, Fields
 from netfw.http1.framing import Framing, FramingKind
@@ -37,6 +39,7 @@ _NOT_BY_NOMINATION = frozenset(
     strict-transport-security access-control-allow-origin access-control-allow-credentials
     """.split()
 )
+_KEEP_ALIVE_VALUES = frozenset([b"keep-alive", b"Keep-Alive"])
 _PLAIN_OPTIONS = frozenset([b"close", b"keep-alive", b"Keep-Alive", b"Close"])
 _FORWARD_LIMITED = frozenset([b"OPTIONS", b"TRACE"])
 _MAX_FORWARDS_DIGITS = 9
@@ -45,6 +48,11 @@ _VERSION_TEXT = {HTTP_1_0: b"1.0 ", HTTP_1_1: b"1.1 "}
 _CHUNKED_LINE: FieldLine = (b"Transfer-Encoding", b"chunked")
 _CLOSE: FieldLine = (b"Connection", b"close")
 _KEEP_ALIVE: FieldLine = (b"Connection", b"keep-alive")
+# Enum members by name of the module: looking one up in its class costs more than the comparison (Python 3.11).
+_LENGTH = FramingKind.LENGTH
+_NONE = FramingKind.NONE
+_CHUNKED = FramingKind.CHUNKED
+_UNTIL_CLOSE = FramingKind.UNTIL_CLOSE
 
 
 def forward_request(
@@ -69,35 +77,116 @@ def forward_request(
 
     Raises ValueError for Max-Forwards 0: see `max_forwards`.
     """
+    before, kept, after = _request_lines(head, target, authority, via, framing, default_port, close, upgrade)
+    return RequestHead(head.method, target.origin_form, HTTP_1_1, Fields([*before, *kept.lines, *after]))
+
+
+def print_forwarded_request(
+    head: RequestHead,
+    target: RequestTarget,
+    *,
+    authority: Authority,
+    via: bytes,
+    framing: Framing,
+    default_port: int | None = None,
+    upgrade: bytes | None = None,
+) -> bytes:
+    """The bytes of what `forward_request` gives, without making it: what was printed of the same fields before is used
+    again.
+    """
+    before, kept, after = _request_lines(head, target, authority, via, framing, default_port, False, upgrade)
+    start = b"%b %b HTTP/1.1" % (head.method, target.origin_form)
+    return _assemble(start, before, kept, after)
+
+
+def _request_lines(
+    head: RequestHead,
+    target: RequestTarget,
+    authority: Authority,
+    via: bytes,
+    framing: Framing,
+    default_port: int | None,
+    close: bool,
+    upgrade: bytes | None,
+) -> tuple[list[FieldLine], _Kept, list[FieldLine]]:
+    """The lines before and after those that are passed on as they came."""
     fields = head.fields
     if default_port is None:
         default_port = 443 if target.scheme == b"https" else 80
-    dropped = _dropped(fields, _DROPPED_FROM_REQUEST)
-    lines: list[FieldLine] = [(b"Host", authority.host_field(default_port))]
+    before: list[FieldLine] = [(b"Host", authority.host_field(default_port))]
+    kept = None
     if head.method in _FORWARD_LIMITED and fields.has(b"max-forwards"):
         left = max_forwards(head)
         if not left:
             raise ValueError("a request with Max-Forwards 0 is answered here and not forwarded")
-        dropped |= {b"max-forwards"}
-        lines.append((b"Max-Forwards", b"%d" % (left - 1)))
-    lines += [line for name, line in fields.lowered() if name not in dropped]
+        before.append((b"Max-Forwards", b"%d" % (left - 1)))
+        kept = _Kept(fields, _dropped(fields, _DROPPED_FROM_REQUEST) | {b"max-forwards"})
+    if kept is None:
+        kept = _kept(fields, "request", _DROPPED_FROM_REQUEST)
+    after: list[FieldLine] = []
     if via:
-        lines.append((b"Via", _VERSION_TEXT[head.version] + via))
+        after.append((b"Via", _VERSION_TEXT[head.version] + via))
     kind = framing.kind
-    if kind is FramingKind.LENGTH:
-        lines.append((b"Content-Length", b"%d" % framing.length))
-    elif kind is FramingKind.CHUNKED:
-        lines.append(_CHUNKED_LINE)
+    if kind is _LENGTH:
+        after.append((b"Content-Length", b"%d" % framing.length))
+    elif kind is _CHUNKED:
+        after.append(_CHUNKED_LINE)
     options = [b"close"] if close else []
     if fields.has(b"te") and _accepts_trailers(fields):
         options.append(b"TE")
-        lines.append((b"TE", b"trailers"))
+        after.append((b"TE", b"trailers"))
     if upgrade:
         options.append(b"Upgrade")
-        lines.append((b"Upgrade", upgrade))
+        after.append((b"Upgrade", upgrade))
     if options:
-        lines.append((b"Connection", b", ".join(options)))
-    return RequestHead(head.method, target.origin_form, HTTP_1_1, Fields(lines))
+        after.append((b"Connection", b", ".join(options)))
+    return before, kept, after
+
+
+class _Kept:
+    """The lines that are passed on as they came, and their bytes, each with its line end."""
+
+    __slots__ = ("lines", "printed")
+
+    def __init__(self, fields: Fields, dropped: frozenset[bytes]) -> None:
+        self.lines = [line for name, line in fields.lowered() if name not in dropped]
+        self.printed = _print_lines(self.lines)
+
+
+def _kept(fields: Fields, direction: str, always: frozenset[bytes]) -> _Kept:
+    derived = fields.derived
+    if derived is None:
+        derived = fields.derived = {}
+    kept = derived.get(direction)
+    if kept is None:
+        kept = derived[direction] = _Kept(fields, _dropped(fields, always))
+    assert isinstance(kept, _Kept)
+    return kept
+
+
+def _print_lines(lines: list[FieldLine]) -> bytes:
+    """The lines with their ends. Raises ValueError rather than print what would be more lines, or end the section."""
+    if not lines:
+        return b""
+    printed = b"\r\n".join([*map(b": ".join, lines), b""])
+    count = len(lines)
+    if printed.count(b"\n") != count or printed.count(b"\r") != count or b"\0" in printed:
+        raise ValueError("a field line with a line end or NUL inside is not printed")
+    return printed
+
+
+def _assemble(start: bytes, before: list[FieldLine], kept: _Kept, after: list[FieldLine]) -> bytes:
+    front = b"\r\n".join([start, *map(b": ".join, before), b""])
+    expected = len(before) + 1
+    if front.count(b"\n") != expected or front.count(b"\r") != expected or b"\0" in front:
+        raise ValueError("a head with a line end or NUL inside a line is not printed")
+    return b"%b%b%b\r\n" % (front, kept.printed, _print_own_lines(tuple(after)))
+
+
+@lru_cache(maxsize=1024)
+def _print_own_lines(lines: tuple[FieldLine, ...]) -> bytes:
+    """Via and framing: the same few lines over and over."""
+    return _print_lines(list(lines))
 
 
 def outgoing_framing(framing: Framing, client_version: Version) -> Framing:
@@ -107,8 +196,8 @@ def outgoing_framing(framing: Framing, client_version: Version) -> Framing:
     gets chunks where the origin ended by closing, so that its connection can stay.
     """
     if client_version == HTTP_1_0:
-        return Framing.UNTIL_CLOSE if framing.kind is FramingKind.CHUNKED else framing
-    return Framing.CHUNKED if framing.kind is FramingKind.UNTIL_CLOSE else framing
+        return Framing.UNTIL_CLOSE if framing.kind is _CHUNKED else framing
+    return Framing.CHUNKED if framing.kind is _UNTIL_CLOSE else framing
 
 
 def forward_response(
@@ -131,33 +220,56 @@ def forward_response(
 
     Raises ValueError for chunks towards an HTTP/1.0 client.
     """
+    kept, after = _response_lines(head, via, framing, client_version, close, upgrade)
+    return ResponseHead(HTTP_1_1, head.status, head.reason, Fields([*kept.lines, *after]))
+
+
+def print_forwarded_response(
+    head: ResponseHead,
+    *,
+    via: bytes,
+    framing: Framing,
+    client_version: Version,
+    close: bool = False,
+    upgrade: bytes | None = None,
+) -> bytes:
+    """The bytes of what `forward_response` gives, as `print_forwarded_request` for requests."""
+    kept, after = _response_lines(head, via, framing, client_version, close, upgrade)
+    return _assemble(b"HTTP/1.1 %d %b" % (head.status, head.reason), [], kept, after)
+
+
+def _response_lines(
+    head: ResponseHead, via: bytes, framing: Framing, client_version: Version, close: bool, upgrade: bytes | None
+) -> tuple[_Kept, list[FieldLine]]:
     fields = head.fields
     kind = framing.kind
     status = head.status
-    dropped = _dropped(fields, _DROPPED_FROM_RESPONSE)
-    if kind is FramingKind.NONE and status >= 200 and status != 204 and fields.has(b"content-length"):
+    kept = None
+    if kind is _NONE and status >= 200 and status != 204 and fields.has(b"content-length"):
         # HEAD and 304: the length of what GET would have brought, which is news and not framing.
         length = fields.single(b"content-length") or b""
         if CONTENT_LENGTH.fullmatch(length) is not None and not fields.has(b"transfer-encoding"):
-            dropped -= {b"content-length"}
-    lines = [line for name, line in fields.lowered() if name not in dropped]
+            kept = _Kept(fields, _dropped(fields, _DROPPED_FROM_RESPONSE) - {b"content-length"})
+    if kept is None:
+        kept = _kept(fields, "response", _DROPPED_FROM_RESPONSE)
+    after: list[FieldLine] = []
     if via:
-        lines.append((b"Via", _VERSION_TEXT[head.version] + via))
-    if kind is FramingKind.LENGTH:
-        lines.append((b"Content-Length", b"%d" % framing.length))
-    elif kind is FramingKind.CHUNKED:
+        after.append((b"Via", _VERSION_TEXT[head.version] + via))
+    if kind is _LENGTH:
+        after.append((b"Content-Length", b"%d" % framing.length))
+    elif kind is _CHUNKED:
         if client_version == HTTP_1_0:
             raise ValueError("an HTTP/1.0 client reads no chunks; take the framing from outgoing_framing")
-        lines.append(_CHUNKED_LINE)
+        after.append(_CHUNKED_LINE)
     if upgrade:
-        lines.append((b"Upgrade", upgrade))
-        lines.append((b"Connection", b"Upgrade"))
+        after.append((b"Upgrade", upgrade))
+        after.append((b"Connection", b"Upgrade"))
     elif status >= 200:
-        if close or kind is FramingKind.UNTIL_CLOSE:
-            lines.append(_CLOSE)
+        if close or kind is _UNTIL_CLOSE:
+            after.append(_CLOSE)
         elif client_version == HTTP_1_0:
-            lines.append(_KEEP_ALIVE)
-    return ResponseHead(HTTP_1_1, status, head.reason, Fields(lines))
+            after.append(_KEEP_ALIVE)
+    return kept, after
 
 
 def _dropped(fields: Fields, always: frozenset[bytes]) -> frozenset[bytes]:
@@ -179,8 +291,11 @@ def _accepts_trailers(fields: Fields) -> bool:
 
 def keeps_connection(head: RequestHead | ResponseHead) -> bool:
     """Whether the sender of this head wants the connection kept (RFC 9112, section 9.3)."""
-    if not head.fields.has(b"connection"):
+    value = head.fields.joined(b"connection")
+    if value is None:
         return head.version == HTTP_1_1
+    if value in _KEEP_ALIVE_VALUES:
+        return True
     options = head.fields.tokens(b"connection")
     if b"close" in options:
         return False

@@ -21,6 +21,14 @@ _VERSIONS = {b"0": HTTP_1_0, b"1": HTTP_1_1}
 _VERSION_BYTES = {HTTP_1_0: b"HTTP/1.0", HTTP_1_1: b"HTTP/1.1"}
 
 
+# A program sends the same fields with every request, and an origin with every answer to it: the fields of a few recent
+# heads are kept whole, as HTTP/2's table of fields does it. Never those that hold secrets.
+_MOST_KEPT = 512
+_LONGEST_KEPT = 1024
+_NEVER_KEPT = frozenset([b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key"])
+_recent: dict[bytes, Fields] = {}
+
+
 # Heads are plain slotted dataclasses and not frozen ones: freezing quadruples the cost of making one, and one is made
 # for every message. Nobody writes to them; use `dataclasses.replace`.
 @dataclass(slots=True)
@@ -86,10 +94,16 @@ def parse_fields(block: bytes, limits: HeadLimits) -> Fields:
 
 
 def _cut(block: bytes, limits: HeadLimits) -> Fields:
-    lines: list[FieldLine] = FIELD.findall(block)
-    if len(lines) > limits.head_fields:
+    fields = _recent.get(block)
+    if fields is None:
+        fields = Fields(FIELD.findall(block))
+        if len(block) <= _LONGEST_KEPT and not fields.has_any(_NEVER_KEPT):
+            if len(_recent) >= _MOST_KEPT:
+                _recent.clear()
+            _recent[block] = fields
+    if len(fields.lines) > limits.head_fields:
         raise FramingError(f"more than {limits.head_fields} fields", 431)
-    return Fields(lines)
+    return fields
 
 
 def print_request_head(head: RequestHead) -> bytes:

@@ -10,7 +10,7 @@ section 7.2 (Host); RFC 9112, section 3.2.3 (authority-form).
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from netfw.names.host import Host, HostError, parse_host
@@ -31,19 +31,24 @@ class Authority:
 
     host: Host
     port: int
+    _wire: bytes = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Made once: an authority lives in the parser's cache and is printed for every request.
+        object.__setattr__(self, "_wire", f"{self.host.bracketed}:{self.port}".encode("ascii"))
 
     def __str__(self) -> str:
-        return f"{self.host.bracketed}:{self.port}"
+        return self._wire.decode("ascii")
 
     def to_bytes(self) -> bytes:
         """`host:port`, as in authority-form."""
-        return str(self).encode("ascii")
+        return self._wire
 
     def host_field(self, default_port: int | None) -> bytes:
         """The value of a Host field: the port is left out when it is the default of the scheme."""
         if self.port == default_port:
-            return self.host.bracketed.encode("ascii")
-        return str(self).encode("ascii")
+            return self._wire[: self._wire.rindex(b":")]
+        return self._wire
 
 
 @lru_cache(maxsize=4096)

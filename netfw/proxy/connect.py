@@ -67,9 +67,7 @@ class Tunnelling:
         facts = self._exchange.facts
         facts.await_http()
         facts.tls_intercepted = self._intercepts
-        self._steps = Steps(
-            (self._pre_dns, self._resolve, self._judge, self._dial, self._establish, self._enter), self._failed
-        )
+        self._steps = Steps(self, _STEPS, self._failed)
         self._steps.run()
 
     def _pre_dns(self, _: object) -> None:
@@ -138,7 +136,7 @@ class Tunnelling:
             client.end_exchange(keep=False)
         elif self._shows_inside(error) or self._closes_after_200(error):
             self._to_show = error
-            self._steps = Steps((self._establish, self._enter), self._failed)
+            self._steps = Steps(self, _STEPS[-2:], self._failed)
             self._steps.run()
         else:
             exchange.status = error.status
@@ -194,3 +192,13 @@ class Tunnelling:
 
     def request_failed(self, error: NetfwError) -> None:
         """See `request_body`."""
+
+
+_STEPS = (
+    Tunnelling._pre_dns,
+    Tunnelling._resolve,
+    Tunnelling._judge,
+    Tunnelling._dial,
+    Tunnelling._establish,
+    Tunnelling._enter,
+)

@@ -98,47 +98,35 @@ class Exchange:
     """
 
     facts: Facts
-
-    __slots__ = (
-        "authority",
-        "bytes_in",
-        "bytes_out",
-        "caller",
-        "client_alpn",
-        "client_tls_version",
-        "close_reason",
-        "decisions",
-        "dest_ip",
-        "dest_port",
-        "durations",
-        "error",
-        "facts",
-        "finished",
-        "head",
-        "http_version",
-        "id",
-        "intercepted",
-        "kind",
-        "method",
-        "origin_certificate",
-        "origin_status",
-        "origin_tls_version",
-        "parent_id",
-        "path",
-        "policy",
-        "proxy_name",
-        "query",
-        "request_size",
-        "resolution",
-        "response_size",
-        "response_started",
-        "scheme",
-        "sni",
-        "started",
-        "status",
-        "traceparent",
-        "user_agent",
-    )
+    resolution: Resolution | None = None
+    # What most exchanges never have is set on the class: an exchange costs what it uses.
+    head: RequestHead | None = None
+    scheme: str | None = None
+    authority: Authority | None = None
+    method: bytes | None = None
+    path: bytes | None = None
+    query: bytes | None = None
+    http_version: str | None = None
+    user_agent: bytes | None = None
+    traceparent: bytes | None = None
+    parent_id: str | None = None
+    dest_ip: str | None = None
+    dest_port: int | None = None
+    status: int | None = None
+    origin_status: int | None = None
+    response_started = False
+    request_size = 0
+    response_size = 0
+    bytes_in = 0
+    bytes_out = 0
+    sni: str | None = None
+    client_tls_version: str | None = None
+    client_alpn: str | None = None
+    origin_tls_version: str | None = None
+    origin_certificate: dict[str, str] | None = None
+    intercepted = False
+    error: NetfwError | None = None
+    close_reason: str | None = None
 
     def __init__(self, *, kind: str, caller: Caller, policy: CompiledPolicy, proxy_name: str, started: float) -> None:
         self.id = new_exchange_id()
@@ -148,36 +136,8 @@ class Exchange:
         self.proxy_name = proxy_name
         self.started = started
         self.finished = started
-        self.head: RequestHead | None = None
-        self.scheme: str | None = None
-        self.authority: Authority | None = None
-        self.method: bytes | None = None
-        self.path: bytes | None = None
-        self.query: bytes | None = None
-        self.http_version: str | None = None
-        self.user_agent: bytes | None = None
-        self.traceparent: bytes | None = None
-        self.parent_id: str | None = None
         self.decisions: list[Decision] = []
-        self.resolution: Resolution | None = None
-        self.dest_ip: str | None = None
-        self.dest_port: int | None = None
-        self.status: int | None = None
-        self.origin_status: int | None = None
-        self.response_started = False
-        self.request_size = 0
-        self.response_size = 0
-        self.bytes_in = 0
-        self.bytes_out = 0
         self.durations: dict[str, float] = {}
-        self.sni: str | None = None
-        self.client_tls_version: str | None = None
-        self.client_alpn: str | None = None
-        self.origin_tls_version: str | None = None
-        self.origin_certificate: dict[str, str] | None = None
-        self.intercepted = False
-        self.error: NetfwError | None = None
-        self.close_reason: str | None = None
 
     @property
     def generation(self) -> int:
@@ -225,10 +185,11 @@ class Exchange:
         self.method = head.method
         self.http_version = "1.1" if head.version == (1, 1) else "1.0"
         fields: Fields = head.fields
-        agents = fields.get_all(b"user-agent")
-        self.user_agent = agents[0] if agents else None
-        parents = fields.get_all(b"traceparent")
-        self.traceparent = parents[0] if len(parents) == 1 else None
+        if fields.has(b"user-agent"):
+            self.user_agent = fields.get_all(b"user-agent")[0]
+        if fields.has(b"traceparent"):
+            parents = fields.get_all(b"traceparent")
+            self.traceparent = parents[0] if len(parents) == 1 else None
 
     @property
     def last_decision(self) -> Decision | None:

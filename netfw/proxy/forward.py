@@ -25,14 +25,14 @@ from netfw.http1.bodies import body_printer
 from netfw.http1.events import RequestHeadReceived, ResponseHeadReceived
 from netfw.http1.fields import Fields
 from netfw.http1.forwarding import (
-    forward_request,
-    forward_response,
     keeps_connection,
     outgoing_framing,
+    print_forwarded_request,
+    print_forwarded_response,
     wanted_upgrade,
 )
 from netfw.http1.framing import FramingKind
-from netfw.http1.heads import ResponseHead, print_request_head, print_response_head
+from netfw.http1.heads import ResponseHead
 from netfw.http1.target import RequestTarget
 from netfw.policy.model import Action, Phase
 from netfw.proxy import phases
@@ -42,6 +42,7 @@ from netfw.proxy.joining import join
 from netfw.proxy.steps import Steps, exception_of
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.upstream_opening import open_origin
+from netfw.transport.resolution import Resolution
 
 if TYPE_CHECKING:
     from netfw.proxy.client_connection import ClientConnection
@@ -54,6 +55,9 @@ _log = Logger()
 _UPGRADES: dict[bytes | None, bytes] = {b"websocket": b"websocket"}
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+# Enum members by name of the module: looking one up in its class costs more than the comparison (Python 3.11).
+_NONE = FramingKind.NONE
+_UNTIL_CLOSE = FramingKind.UNTIL_CLOSE
 
 
 class Forwarding:
@@ -125,9 +129,7 @@ class Forwarding:
     def start(self) -> None:
         """Run the phases and everything between them."""
         self._client.serve(self)
-        self._steps = Steps(
-            (self._pre_dns, self._resolve, self._pre_request, self._open_upstream, self._send_request), self._failed
-        )
+        self._steps = Steps(self, _STEPS, self._failed)
         self._steps.run()
 
     # -- the steps ----------------------------------------------------------------------------------------------------
@@ -144,9 +146,9 @@ class Forwarding:
         if tunnel is not None:
             return tunnel.addresses
         found = phases.resolve(self._exchange, self._plane)
-        if isinstance(found, Deferred):
-            return found.addCallback(self._judge)
-        return self._judge(found)
+        if isinstance(found, Resolution):
+            return self._judge(found)
+        return found.addCallback(self._judge)
 
     def _judge(self, resolution: Any) -> tuple[Address, ...]:
         return phases.judged_addresses(self._exchange, self._plane, resolution.addresses)
@@ -176,7 +178,7 @@ class Forwarding:
         self._upstream = upstream
         exchange.facts.destination_ip = upstream.address
         assert exchange.authority is not None
-        head = forward_request(
+        head = print_forwarded_request(
             self._request,
             self._target,
             authority=exchange.authority,
@@ -186,8 +188,8 @@ class Forwarding:
             upgrade=self._upgrade,
         )
         upstream.begin(self, self._request.method)
-        self._to_origin.append(print_request_head(head))
-        if self._framing.kind is not FramingKind.NONE and not self._uploads:
+        self._to_origin.append(head)
+        if self._framing.kind is not _NONE and not self._uploads:
             self._uploads = True
             upstream.transport.registerProducer(self._client, True)
         if self._request_done:
@@ -212,13 +214,13 @@ class Forwarding:
         self._keep = self._client.may_keep()
         version = self._request.version
         framing = outgoing_framing(event.framing, version)
-        if framing.kind is FramingKind.UNTIL_CLOSE:
+        if framing.kind is _UNTIL_CLOSE:
             self._keep = False
-        head = forward_response(
+        head = print_forwarded_response(
             event.head, via=self._plane.via, framing=framing, client_version=version, close=not self._keep
         )
         self._response_printer = body_printer(framing)
-        self._out.append(print_response_head(head))
+        self._out.append(head)
 
     # -- from the client: RequestUser ---------------------------------------------------------------------------------
 
@@ -291,10 +293,10 @@ class Forwarding:
             group.rules.get(Phase.POST_RESPONSE) for group in configuration.groups
         ):
             return
-        head = forward_response(
+        head = print_forwarded_response(
             event.head, via=self._plane.via, framing=event.framing, client_version=self._request.version
         )
-        self._client.write([print_response_head(head)])
+        self._client.write([head])
 
     def response_body(self, data: bytes) -> None:
         """Content on its way to the client."""
@@ -341,7 +343,7 @@ class Forwarding:
             and self._upstream is not None
             and not self._upstream.heard
             and self._request.method in _IDEMPOTENT
-            and self._framing.kind is FramingKind.NONE
+            and self._framing.kind is _NONE
             and self._request_done
         )
 
@@ -370,14 +372,14 @@ class Forwarding:
         client, upstream = self._client, self._upstream
         assert upstream is not None
         self._stop_uploading()
-        head = forward_response(
+        head = print_forwarded_response(
             event.head,
             via=self._plane.via,
             framing=event.framing,
             client_version=self._request.version,
             upgrade=self._upgrade,
         )
-        client.write([print_response_head(head)])
+        client.write([head])
         from_origin = upstream.release()
         transport, from_client = client.hand_over()
         self._ended = True
@@ -449,3 +451,12 @@ class Forwarding:
             self._produces = False
             if self._client.is_open:
                 self._client.transport.unregisterProducer()
+
+
+_STEPS = (
+    Forwarding._pre_dns,
+    Forwarding._resolve,
+    Forwarding._pre_request,
+    Forwarding._open_upstream,
+    Forwarding._send_request,
+)

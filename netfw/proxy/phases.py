@@ -29,6 +29,13 @@ _log = Logger()
 
 DESTINATION_IP = "request:DestinationIp"
 _DNS_RESULTS: dict[type[NetfwError], str] = {NameNotFound: "not_found", DnsTimeout: "timeout"}
+# Enum members by name of the module: looking one up in its class costs more than the comparison (Python 3.11).
+_PRE_DNS = Phase.PRE_DNS
+_PRE_REQUEST = Phase.PRE_REQUEST
+_POST_RESPONSE = Phase.POST_RESPONSE
+# Enum members by name of the module: looking one up in its class costs more than the comparison (Python 3.11).
+_ALLOW = Action.ALLOW
+_ALERT = Action.ALERT
 
 
 def judge(exchange: Exchange, phase: Phase) -> Decision | Open:
@@ -45,7 +52,7 @@ def judge(exchange: Exchange, phase: Phase) -> Decision | Open:
 def take(exchange: Exchange, decision: Decision) -> None:
     """Make a decision count: it is in the record, and a DENY ends the exchange (raises `Denied`)."""
     exchange.decisions.append(decision)
-    if decision.action is not Action.ALLOW:
+    if decision.action is not _ALLOW:
         raise Denied(f"Blocked by {decision.phase.value} rule {decision.rule}", decision=decision)
 
 
@@ -58,7 +65,7 @@ def certain(outcome: Decision | Open) -> Decision:
 
 def pre_dns(exchange: Exchange) -> None:
     """Take PreDNS. Nothing has been asked or sent yet."""
-    take(exchange, certain(judge(exchange, Phase.PRE_DNS)))
+    take(exchange, certain(judge(exchange, _PRE_DNS)))
 
 
 def resolve(exchange: Exchange, plane: DataPlane) -> Resolution | Deferred[Resolution]:
@@ -113,8 +120,12 @@ def pre_request(exchange: Exchange, addresses: Sequence[Address]) -> tuple[Addre
     The decision that counts is that of the first allowed address, since it is the one dialled first; a denial is the
     first address's. Alerts of the other addresses are added to it once a rule.
     """
+    if len(addresses) == 1 or DESTINATION_IP not in exchange.policy.needs(_PRE_REQUEST):
+        exchange.facts.destination_ip = addresses[0]
+        take(exchange, certain(judge(exchange, _PRE_REQUEST)))
+        return tuple(addresses)
     decisions, allowed = _outcomes(exchange, addresses)
-    taken = next((d for d in decisions if isinstance(d, Decision) and d.action is Action.ALLOW), None)
+    taken = next((d for d in decisions if isinstance(d, Decision) and d.action is _ALLOW), None)
     if taken is None:
         first = decisions[0]
         take(exchange, certain(first))
@@ -132,7 +143,7 @@ def not_certainly_denied(exchange: Exchange, addresses: Sequence[Address]) -> tu
     possible = tuple(
         address
         for address, outcome in zip(_spread(addresses, decisions), decisions, strict=False)
-        if isinstance(outcome, Open) or outcome.action is Action.ALLOW
+        if isinstance(outcome, Open) or outcome.action is _ALLOW
     )
     if not possible:
         take(exchange, certain(decisions[0]))
@@ -144,18 +155,18 @@ def _outcomes(exchange: Exchange, addresses: Sequence[Address]) -> tuple[list[De
     address.
     """
     facts = exchange.facts
-    if DESTINATION_IP not in exchange.policy.needs(Phase.PRE_REQUEST) or len(addresses) == 1:
+    if DESTINATION_IP not in exchange.policy.needs(_PRE_REQUEST) or len(addresses) == 1:
         facts.destination_ip = addresses[0]
-        outcome = judge(exchange, Phase.PRE_REQUEST)
-        is_allowed = isinstance(outcome, Decision) and outcome.action is Action.ALLOW
+        outcome = judge(exchange, _PRE_REQUEST)
+        is_allowed = isinstance(outcome, Decision) and outcome.action is _ALLOW
         return [outcome], tuple(addresses) if is_allowed else ()
     outcomes: list[Decision | Open] = []
     allowed: list[Address] = []
     for address in addresses:
         facts.destination_ip = address
-        outcome = judge(exchange, Phase.PRE_REQUEST)
+        outcome = judge(exchange, _PRE_REQUEST)
         outcomes.append(outcome)
-        if isinstance(outcome, Decision) and outcome.action is Action.ALLOW:
+        if isinstance(outcome, Decision) and outcome.action is _ALLOW:
             allowed.append(address)
     facts.destination_ip = allowed[0] if allowed else addresses[0]
     return outcomes, tuple(allowed)
@@ -174,7 +185,7 @@ def _with_alerts_of(taken: Decision, outcomes: Sequence[Decision | Open]) -> Dec
         if not isinstance(outcome, Decision):
             continue
         for match in outcome.matches:
-            if match.action is Action.ALERT and match.rule not in seen:
+            if match.action is _ALERT and match.rule not in seen:
                 seen.add(match.rule)
                 extra.append(match)
     if not extra:
@@ -186,4 +197,4 @@ def _with_alerts_of(taken: Decision, outcomes: Sequence[Decision | Open]) -> Dec
 
 def post_response(exchange: Exchange) -> None:
     """Take PostRESPONSE on the origin's head; `facts.show_response` has been called."""
-    take(exchange, certain(judge(exchange, Phase.POST_RESPONSE)))
+    take(exchange, certain(judge(exchange, _POST_RESPONSE)))

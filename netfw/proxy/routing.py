@@ -47,7 +47,8 @@ def route(client: ClientConnection, exchange: Exchange, event: RequestHeadReceiv
 
 
 def _outer(client: ClientConnection, exchange: Exchange, event: RequestHeadReceived, target: RequestTarget) -> None:
-    match target.form:
+    form = target.form
+    match form:
         case TargetForm.AUTHORITY:
             exchange.kind = "connect"
             exchange.scheme = "https"

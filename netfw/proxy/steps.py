@@ -16,7 +16,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-Step = Callable[[Any], Any]
+Step = Callable[[Any, Any], Any]
 
 
 def exception_of(failure: Failure) -> BaseException:
@@ -27,11 +27,14 @@ def exception_of(failure: Failure) -> BaseException:
 
 
 class Steps:
-    """Runs `steps`; `failed` gets the exception of the first that fails, and nothing runs after it."""
+    """Runs `steps`, functions of (owner, value); `failed` gets the exception of the first that fails, and nothing runs
+    after it.
+    """
 
-    __slots__ = ("_failed", "_position", "_steps", "_waiting")
+    __slots__ = ("_failed", "_owner", "_position", "_steps", "_waiting")
 
-    def __init__(self, steps: Sequence[Step], failed: Callable[[BaseException], object]) -> None:
+    def __init__(self, owner: Any, steps: Sequence[Step], failed: Callable[[BaseException], object]) -> None:
+        self._owner = owner
         self._steps = steps
         self._failed = failed
         self._position = 0
@@ -44,11 +47,12 @@ class Steps:
             step = steps[self._position]
             self._position += 1
             try:
-                value = step(value)
+                value = step(self._owner, value)
             except Exception as problem:
                 self._end(problem)
                 return
-            if isinstance(value, Deferred):
+            # Not isinstance: Deferred has an abstract base class, which makes that ask Python code for every value.
+            if type(value) is Deferred:
                 self._waiting = value
                 value.addCallbacks(self._go_on, self._broken)
                 return
