@@ -31,24 +31,24 @@ class Authority:
 
     host: Host
     port: int
-    _wire: bytes = field(init=False, repr=False, compare=False)
+    _text: str = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         # Made once: an authority lives in the parser's cache and is printed for every request.
-        object.__setattr__(self, "_wire", f"{self.host.bracketed}:{self.port}".encode("ascii"))
+        object.__setattr__(self, "_text", f"{self.host.bracketed}:{self.port}")
 
     def __str__(self) -> str:
-        return self._wire.decode("ascii")
+        return self._text
 
     def to_bytes(self) -> bytes:
         """`host:port`, as in authority-form."""
-        return self._wire
+        return self._text.encode("ascii")
 
     def host_field(self, default_port: int | None) -> bytes:
         """The value of a Host field: the port is left out when it is the default of the scheme."""
         if self.port == default_port:
-            return self._wire[: self._wire.rindex(b":")]
-        return self._wire
+            return self.host.bracketed.encode("ascii")
+        return self._text.encode("ascii")
 
 
 @lru_cache(maxsize=4096)

@@ -305,8 +305,14 @@ class ClientConnection(Protocol):
         return self.transport, self._reader.remaining()
 
     def handed_over_counts(self) -> tuple[int, int]:
-        """Bytes received and sent before the transport was given away."""
-        return self._received, self._sent
+        """Bytes received and sent for the present exchange before the transport was given away."""
+        return self._received - self._consumed_before, self._sent - self._sent_before
+
+    def cut(self, error: NetfwError) -> None:
+        """End whatever is under way with this error of ours, and close without waiting."""
+        if self._user is not None:
+            self._user.request_failed(error)
+        self.abort()
 
     def abort(self) -> None:
         """Close with a reset, so that a cut response cannot be taken for a whole one."""

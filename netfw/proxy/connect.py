@@ -18,7 +18,15 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from netfw.config.model import DenyOpaque, DenyStyle
-from netfw.errors import ClientGone, Denied, DestinationProhibited, MisdirectedRequest, NetfwError, TunnelRefused
+from netfw.errors import (
+    ClientGone,
+    Denied,
+    DestinationProhibited,
+    MisdirectedRequest,
+    NetfwError,
+    ShuttingDown,
+    TunnelRefused,
+)
 from netfw.http1.fields import Fields
 from netfw.policy.decision import Decision
 from netfw.policy.model import Phase
@@ -102,6 +110,8 @@ class Tunnelling:
         opening = TunnelOpening(
             plane.deadlines, plane.configuration.timeouts.head, plane.configuration.limits.client_hello
         )
+        opening.when_lost = self.client_gone
+        plane.live.openings.add(self)
         transport.switch_protocol(opening)
         if first:
             opening.dataReceived(first)
@@ -118,7 +128,15 @@ class Tunnelling:
             self._addresses,
             intercepts=self._intercepts,
         )
-        return inside.enter(opening, self._to_show)
+        entered = inside.enter(opening, self._to_show)
+        if self._intercepts and isinstance(entered, Deferred):
+            return entered.addCallback(self._no_longer_opening)
+        self._no_longer_opening(None)
+        return entered
+
+    def _no_longer_opening(self, _: object) -> None:
+        """Connections inside, or a relay, have taken over."""
+        self._plane.live.openings.discard(self)
 
     # -- failing ------------------------------------------------------------------------------------------------------
 
@@ -167,7 +185,10 @@ class Tunnelling:
             # Whatever the client did with it: the tunnel was there to show a denial, and that is what happened.
             exchange.error = self._to_show
         exchange.close_reason = exchange.close_reason or error.token
-        if not isinstance(error, ClientGone):
+        self._plane.live.openings.discard(self)
+        if isinstance(error, ShuttingDown):
+            self._transport.abortConnection()
+        elif not isinstance(error, ClientGone):
             if isinstance(error, (Denied, MisdirectedRequest, TunnelRefused)):
                 self._transport.write(_ACCESS_DENIED)
             close(self._transport, self._plane.deadlines, self._plane.configuration.timeouts.abort)
@@ -191,7 +212,12 @@ class Tunnelling:
         """See `request_body`."""
 
     def request_failed(self, error: NetfwError) -> None:
-        """See `request_body`."""
+        """The proxy is stopping."""
+        self._steps.cancel()
+
+    def cut(self, error: NetfwError) -> None:
+        """The proxy is stopping, and the 200 was sent already."""
+        self._steps.cancel()
 
 
 _STEPS = (

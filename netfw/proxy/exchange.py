@@ -97,6 +97,15 @@ class Exchange:
     the moment that the destination is known.
     """
 
+    id: str
+    kind: str
+    caller: Caller
+    policy: CompiledPolicy
+    proxy_name: str
+    started: float
+    finished: float
+    decisions: list[Decision]
+    durations: dict[str, float]
     facts: Facts
     resolution: Resolution | None = None
     # What most exchanges never have is set on the class: an exchange costs what it uses.
@@ -136,8 +145,8 @@ class Exchange:
         self.proxy_name = proxy_name
         self.started = started
         self.finished = started
-        self.decisions: list[Decision] = []
-        self.durations: dict[str, float] = {}
+        self.decisions = []
+        self.durations = {}
 
     @property
     def generation(self) -> int:

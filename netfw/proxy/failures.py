@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from netfw.errors import ClientGone, NetfwError, OriginProtocolError
+from netfw.errors import ClientGone, NetfwError, OriginProtocolError, ShuttingDown
 from netfw.http1.errors import IncompleteBody
 from netfw.proxy.exchange import Exchange
 
@@ -18,6 +19,8 @@ def error_of(problem: BaseException, exchange: Exchange, *, client_gone: bool) -
         return ClientGone("the client left")
     if isinstance(problem, NetfwError):
         return problem
+    if isinstance(problem, CancelledError):
+        return ShuttingDown("the proxy is stopping")
     if isinstance(problem, IncompleteBody):
         return OriginProtocolError("the origin's body is not as long as it said")
     _log.failure("exchange {id} failed", failure=Failure(problem), id=exchange.id)

@@ -20,7 +20,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from netfw.errors import ClientGone, NetfwError, OriginClosed, OriginProtocolError
+from netfw.errors import ClientGone, NetfwError, OriginClosed, OriginProtocolError, RequestTimeout
 from netfw.http1.bodies import body_printer
 from netfw.http1.events import RequestHeadReceived, ResponseHeadReceived
 from netfw.http1.fields import Fields
@@ -65,6 +65,7 @@ class Forwarding:
 
     __slots__ = (
         "_allowed",
+        "_awaits_continue",
         "_steps",
         "_client",
         "_client_gone",
@@ -120,6 +121,7 @@ class Forwarding:
         self._response_done = False
         self._produces = False
         self._origin_head: ResponseHead | None = None
+        self._awaits_continue = event.head.fields.has(b"expect")
         self._out: list[bytes] = []
         self._keep = False
         self._client_gone = False
@@ -205,9 +207,7 @@ class Forwarding:
         phases.post_response(exchange)
 
     def _relay_response(self, event: ResponseHeadReceived) -> None:
-        exchange = self._exchange
-        exchange.response_started = True
-        exchange.status = event.head.status
+        self._exchange.status = event.head.status
         if event.head.status == 101:
             self._switch_protocols(event)
             return
@@ -245,7 +245,9 @@ class Forwarding:
             self._stop_uploading()
 
     def request_failed(self, error: NetfwError) -> None:
-        """The request broke framing, or stopped coming, in the middle of its body."""
+        """The request broke framing or stopped coming in the middle of its body, or the proxy stops."""
+        if self._awaits_continue and not self._exchange.request_size and isinstance(error, RequestTimeout):
+            return  # it is the origin's turn, and the origin has a deadline of its own
         self._failed(error)
 
     def client_gone(self) -> None:
@@ -286,6 +288,7 @@ class Forwarding:
         if self._request.version != (1, 1):
             return
         if event.head.status == 100:
+            self._awaits_continue = False
             self._client.write([_CONTINUE])
             return
         configuration = self._exchange.policy.configuration
@@ -315,6 +318,7 @@ class Forwarding:
         if self._ended:
             return
         if self._out:
+            self._exchange.response_started = True
             parts, self._out = self._out, []
             self._client.write(parts)
         if self._response_done:
@@ -372,6 +376,7 @@ class Forwarding:
         client, upstream = self._client, self._upstream
         assert upstream is not None
         self._stop_uploading()
+        self._exchange.response_started = True
         head = print_forwarded_response(
             event.head,
             via=self._plane.via,

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netfw.config.model import ListenerSection, ListenerType
+from netfw.errors import NetfwError
 from netfw.names.host import parse_host
 from netfw.proxy.admission import DRAINING, NOT_A_CLIENT
 from netfw.proxy.client_connection import ClientConnection
@@ -92,6 +93,7 @@ class FirstByte(Protocol):
 
     def connectionMade(self) -> None:
         """The first byte must come in time."""
+        self._plane.live.openings.add(self)
         self._deadline = self._plane.deadlines.start(self._plane.configuration.timeouts.head, self._timed_out)
 
     def dataReceived(self, data: bytes) -> None:
@@ -107,6 +109,7 @@ class FirstByte(Protocol):
             self._refuse(_SPEAK_TLS)
         else:
             connection = ClientConnection(self._plane, listener, self._caller)
+            self._plane.live.openings.discard(self)
             self.transport.switch_protocol(connection)
             connection.dataReceived(data)
 
@@ -142,23 +145,32 @@ class FirstByte(Protocol):
         )
 
     def _secured(self, tls: Any) -> None:
+        self._plane.live.openings.discard(self)
         tls.start(ClientConnection(self._plane, self._factory.listener, self._caller))
 
     def _not_secured(self, failure: Failure) -> None:
+        self._plane.live.openings.discard(self)
         self._plane.recording.metrics.tls_failure("listener", getattr(failure.value, "alert", None) or "handshake")
         self._caller.leave()
         close(self.transport, self._plane.deadlines, self._plane.configuration.timeouts.abort)
 
     def _refuse(self, data: bytes) -> None:
+        self._plane.live.openings.discard(self)
         self.transport.write(data)
         self._caller.leave()
         linger(self.transport, self._plane.deadlines, abort_timeout=self._plane.configuration.timeouts.abort)
 
+    def cut(self, error: NetfwError) -> None:
+        """The proxy stops."""
+        self.transport.abortConnection()
+
     def _timed_out(self) -> None:
+        self._plane.live.openings.discard(self)
         self._caller.leave()
         close(self.transport, self._plane.deadlines, self._plane.configuration.timeouts.abort)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client left without a word."""
+        self._plane.live.openings.discard(self)
         self._deadline.cancel()
         self._caller.leave()

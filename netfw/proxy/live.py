@@ -1,13 +1,23 @@
-"""What is open right now: client connections that speak HTTP, and joined transports. For status and draining."""
+"""What is open right now: connections that speak HTTP, those that are being opened, joined transports. For status and
+draining.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.defer import Deferred
 
+from netfw.errors import NetfwError, ShuttingDown
+
 if TYPE_CHECKING:
     from netfw.proxy.client_connection import ClientConnection
+
+
+class Opening(Protocol):
+    """A connection that speaks nothing yet: it waits for a first byte, for TLS, or for what a tunnel begins with."""
+
+    def cut(self, error: NetfwError) -> None: ...
 
 
 class LiveConnections:
@@ -15,10 +25,11 @@ class LiveConnections:
 
     def __init__(self) -> None:
         self.connections: set[ClientConnection] = set()
+        self.openings: set[Opening] = set()
         self.relays: set[Deferred[Any]] = set()
 
     def __len__(self) -> int:
-        return len(self.connections) + len(self.relays)
+        return len(self.connections) + len(self.openings) + len(self.relays)
 
     def close_idle(self) -> None:
         """Close every connection that no exchange uses."""
@@ -27,7 +38,10 @@ class LiveConnections:
 
     def abort_all(self) -> None:
         """The time to finish is over."""
+        error = ShuttingDown("the proxy is stopping")
         for connection in list(self.connections):
-            connection.abort()
+            connection.cut(error)
+        for opening in list(self.openings):
+            opening.cut(error)
         for joined in list(self.relays):
             joined.cancel()

@@ -72,6 +72,9 @@ def resolve(exchange: Exchange, plane: DataPlane) -> Resolution | Deferred[Resol
     """Find the addresses of the exchange's host; a literal is its own answer."""
     assert exchange.authority is not None
     host = exchange.authority.host
+    why = plane.guard.prohibits_port(exchange.authority.port)
+    if why is not None:
+        raise DestinationProhibited(f"{exchange.authority} is out of bounds: {why}")
     if host.is_address:
         exchange.resolution = literal_resolution(host)
         return exchange.resolution

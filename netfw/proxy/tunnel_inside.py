@@ -66,13 +66,13 @@ class TunnelInside:
         """
         exchange = self._exchange
         if opening.hello is None:
-            return self._serve_plain(opening.data, failure)
+            return self._serve_plain(opening.take(), failure)
         assert exchange.authority is not None
         exchange.sni = bind_server_name(exchange.authority, opening.hello, intercepted=self._intercepts)
         exchange.facts.sni = exchange.sni or ABSENT
         if self._intercepts:
-            return self._intercept(opening.data, failure)
-        return self._pass_through(opening.data)
+            return self._intercept(opening, failure)
+        return self._pass_through(opening)
 
     def _tunnel(self, scheme: str, failure: NetfwError | None) -> Tunnel:
         tunnel = Tunnel(
@@ -94,12 +94,11 @@ class TunnelInside:
         tunnel.first = self._origin.for_plain()
         inner = self._inner_connection(tunnel)
         self._transport.switch_protocol(inner)
-        self._transport.resumeProducing()
         inner.dataReceived(data)
 
     # -- intercepted --------------------------------------------------------------------------------------------------
 
-    def _intercept(self, data: bytes, failure: NetfwError | None) -> Deferred[None]:
+    def _intercept(self, opening: Opening, failure: NetfwError | None) -> Deferred[None]:
         tunnel = self._tunnel("https", failure)
         self._exchange.intercepted = True
         ready: Deferred[Any] = succeed(None)
@@ -109,7 +108,7 @@ class TunnelInside:
                 self._origin_is_ready, self._origin_is_bad, callbackArgs=(tunnel,), errbackArgs=(tunnel,)
             )
         ready.addCallback(self._leaf_context)
-        ready.addCallback(self._shake_hands, data)
+        ready.addCallback(self._shake_hands, opening)
         ready.addCallbacks(self._begin_inside, self._no_handshake, callbackArgs=(tunnel,), errbackArgs=(tunnel,))
         return ready
 
@@ -126,7 +125,7 @@ class TunnelInside:
         assert interception is not None and self._exchange.authority is not None
         return interception.context_for(self._exchange.authority.host)
 
-    def _shake_hands(self, context: SSL.Context, data: bytes) -> Deferred[Any]:
+    def _shake_hands(self, context: SSL.Context, opening: Opening) -> Deferred[Any]:
         plane = self._plane
         timeouts = plane.configuration.timeouts
         connection = SSL.Connection(context, None)
@@ -137,7 +136,7 @@ class TunnelInside:
             deadlines=plane.deadlines,
             handshake_timeout=timeouts.handshake,
             abort_timeout=timeouts.abort,
-            first=data,
+            first=opening.take(),
         )
 
     def _begin_inside(self, tls: Any, tunnel: Tunnel) -> None:
@@ -163,7 +162,7 @@ class TunnelInside:
 
     # -- passed through -----------------------------------------------------------------------------------------------
 
-    def _pass_through(self, data: bytes) -> Deferred[None]:
+    def _pass_through(self, opening: Opening) -> Deferred[None]:
         exchange = self._exchange
         exchange.kind = "tunnel"
         facts = exchange.facts
@@ -171,5 +170,5 @@ class TunnelInside:
         facts.tls_intercepted = False
         facts.destination_ip = dialled_address(self._origin.stream)
         phases.take(exchange, phases.certain(phases.judge(exchange, Phase.PRE_REQUEST)))
-        self._transport.resumeProducing()
+        data = opening.take()
         return join(self._client, exchange, self._transport, self._origin.release_stream(), from_client=data)

@@ -7,6 +7,7 @@ start of an HTTP request. What is neither is refused, and so is a client that sa
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +24,17 @@ _TLS_HANDSHAKE = 0x16
 _METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 
+_READ_AHEAD = 64 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a tunnel begins with. `hello` None: plain HTTP. `data`: every byte read so far."""
+    """What a tunnel begins with. `hello` None: plain HTTP. `take()` gives every byte read so far, once, and lets the
+    transport read on for whoever comes next.
+    """
 
     hello: ClientHello | None
-    data: bytes
+    take: Callable[[], bytes]
 
 
 class _NotUnderstood(Exception):
@@ -46,6 +52,8 @@ class TunnelOpening(Protocol):
 
     def __init__(self, deadlines: Deadlines, timeout: float, limit: int) -> None:
         self.opened: Deferred[Opening] = Deferred(self._cancelled)
+        self.when_lost: Callable[[], object] | None = None
+        """Called when the client leaves after `opened` has fired and before its bytes were taken."""
         self._limit = limit
         self._parts: list[bytes] = []
         self._size = 0
@@ -57,7 +65,10 @@ class TunnelOpening(Protocol):
         self._parts.append(data)
         self._size += len(data)
         if self._deadline is None:
-            return  # decided already; more of the same flight waits for the next protocol
+            # Decided already: read on a little, so that a client that leaves meanwhile is noticed.
+            if self._size > _READ_AHEAD:
+                self.transport.pauseProducing()
+            return
         try:
             opening = self._look(data)
         except (ClientHelloError, _NotUnderstood) as problem:
@@ -65,22 +76,28 @@ class TunnelOpening(Protocol):
             self._settle().errback(Failure(error))
             return
         if opening is not None:
-            self.transport.pauseProducing()
             self._settle().callback(opening)
 
     def _look(self, data: bytes) -> Opening | None:
         if self._hello is None:
             if data[0] != _TLS_HANDSHAKE:
                 if _METHOD_START.match(data):
-                    return Opening(None, data)
+                    return Opening(None, self._take)
                 raise _NotUnderstood("the first byte is neither a TLS handshake nor a method")
             self._hello = ClientHelloReader()
         hello = self._hello.feed(data)
         if hello is not None:
-            return Opening(hello, b"".join(self._parts))
+            return Opening(hello, self._take)
         if self._size > self._limit:
             raise _NotUnderstood(f"the ClientHello is longer than {self._limit} bytes")
         return None
+
+    def _take(self) -> bytes:
+        data = b"".join(self._parts)
+        self._parts = []
+        self.when_lost = None
+        self.transport.resumeProducing()
+        return data
 
     def _settle(self) -> Deferred[Opening]:
         self._deadline.cancel()
@@ -100,3 +117,5 @@ class TunnelOpening(Protocol):
         """The client left before it said anything useful."""
         if self._deadline is not None:
             self._settle().errback(Failure(ClientGone("the client left the tunnel before using it")))
+        elif self.when_lost is not None:
+            self.when_lost()

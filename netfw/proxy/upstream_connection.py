@@ -30,6 +30,7 @@ from netfw.http1.fields import Fields
 from netfw.http1.limits import HeadLimits
 from netfw.http1.reader import ResponseReader
 from netfw.names.authority import Authority
+from netfw.transport.closing import close as close_in_time
 from netfw.transport.deadlines import Deadlines
 
 
@@ -58,7 +59,9 @@ class UpstreamConnection(Protocol):
         deadlines: Deadlines,
         response_timeout: float,
         idle_timeout: float,
+        abort_timeout: float = 5.0,
     ) -> None:
+        self._abort_timeout = abort_timeout
         self.authority = authority
         self.address = address
         self.address_text = str(address)
@@ -139,7 +142,7 @@ class UpstreamConnection(Protocol):
         self._stop_deadline()
         if self.is_open:
             self.is_open = False
-            self.transport.loseConnection()
+            close_in_time(self.transport, self._deadlines, self._abort_timeout)
 
     def can_carry_more(self) -> bool:
         """Whether nothing is left over from the exchange that ended."""
@@ -204,7 +207,10 @@ class UpstreamConnection(Protocol):
     def _timed_out(self) -> None:
         self._deadline = None
         if self._user is None:
-            self._end_idle()
+            heard, self.when_closed_idle = self.when_closed_idle, None
+            self.close()
+            if heard is not None:
+                heard(self)
         elif self._held:
             self._fail(ClientStalled("the client stopped reading"))
         elif self._head_seen:

@@ -60,6 +60,7 @@ def new_connection(plane: DataPlane, authority: Authority, address: Address, *, 
         deadlines=plane.deadlines,
         response_timeout=timeouts.response,
         idle_timeout=timeouts.idle,
+        abort_timeout=timeouts.abort,
     )
 
 

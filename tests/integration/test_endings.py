@@ -72,7 +72,6 @@ def test_clients_that_leave_at_every_byte_of_a_connect(
     settles(proxy)
 
 
-@pytest.mark.xfail(reason="a reset during the handshake with the origin is noticed only at the handshake deadline")
 def test_a_client_that_resets_behind_its_client_hello(make_proxy: Any) -> None:
     """It is noticed at once, while the origin is still shaking hands."""
     proxy = make_proxy(policy(), intercept=True)

@@ -876,7 +876,6 @@ def test_until_close_over_tls(how):
             assert play.record(of=1)["error"]["token"] == "http_response_incomplete"
 
 
-@pytest.mark.xfail(strict=True, reason="a tunnel's and an upgrade's counts begin with the connection")
 def test_a_connect_after_other_requests():
     """On one connection: each record counts its own bytes only."""
     hello = client_hello()

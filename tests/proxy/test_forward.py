@@ -886,7 +886,6 @@ def test_waiting_for_a_slow_origin_is_not_the_clients_fault():
         client.hears(GOT)
 
 
-@pytest.mark.xfail(strict=True, reason="the body deadline counts while 100 is awaited")
 def test_waiting_for_100_is_not_the_clients_fault():
     """A client that was told nothing need not send its body: the origin's silence is the origin's."""
     with Conversation() as play:
@@ -901,7 +900,6 @@ def test_waiting_for_100_is_not_the_clients_fault():
         client.hears(GOT)
 
 
-@pytest.mark.xfail(strict=True, reason="a tunnel's and an upgrade's counts begin with the connection")
 def test_an_upgrade_after_another_request():
     """Its record counts its own bytes only."""
     with Conversation() as play:

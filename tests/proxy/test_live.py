@@ -50,7 +50,6 @@ def test_aborting_all():
         assert len(play.plane.live) == 0
 
 
-@pytest.mark.xfail(strict=True, reason="a tunnel between its 200 and its use is not counted as alive")
 def test_aborting_a_tunnel_that_waits_for_its_first_bytes():
     """It is alive too."""
     with Conversation() as play:
@@ -63,7 +62,6 @@ def test_aborting_a_tunnel_that_waits_for_its_first_bytes():
         assert play.record(of=1)["kind"] in ("connect", "tunnel")
 
 
-@pytest.mark.xfail(strict=True, reason="a tunnel between its 200 and its use is not counted as alive")
 def test_aborting_a_tunnel_in_its_handshakes():
     """The same while the origin's TLS is awaited."""
     with Conversation(intercept=True) as play:

@@ -13,10 +13,11 @@ class Run:
     def __init__(self, *steps) -> None:
         self.seen: list[object] = []
         self.failed: list[BaseException] = []
-        self.steps = Steps([self.noting(step) for step in steps], self.failed.append)
+        self.steps = Steps(self, [self.noting(step) for step in steps], self.failed.append)
 
     def noting(self, step):
-        def noted(value):
+        def noted(owner, value):
+            assert owner is self
             self.seen.append(value)
             return step(value)
 

@@ -116,7 +116,6 @@ def test_a_body_where_none_may_be():
         client.hears_nothing()
 
 
-@pytest.mark.xfail(strict=True, reason="idle connections are ended by a reset")
 def test_idle_connections_end():
     """After the idle deadline, orderly."""
     with Conversation(timeouts={"idle": 60.0}) as play:
@@ -166,7 +165,6 @@ def test_http_1_0_keep_alive():
         origin.hears(SENT)
 
 
-@pytest.mark.xfail(strict=True, reason="closing has no abort timer")
 def test_a_close_that_is_not_heeded():
     """An origin that has said close, and does not read our goodbye, is aborted in time."""
     with Conversation() as play:

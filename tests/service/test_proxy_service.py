@@ -160,7 +160,6 @@ def test_draining_has_an_end(run, configured, tmp_path):
     assert len(records(tmp_path)) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="a tunnel between its 200 and its use is not counted as alive")
 def test_a_tunnel_is_cut_at_the_end_of_draining(run, configured, tmp_path):
     """Also one whose first bytes have not come."""
 
