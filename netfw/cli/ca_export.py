@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from datetime import datetime
 from importlib import import_module
@@ -122,7 +123,7 @@ def _trusted(places: Places, only: str | None, now: datetime) -> tuple[x509.Cert
     found: list[x509.Certificate] = []
     for word in WORDS if only is None else (only,):
         path = places.certificate if word == "current" else places.beside(word).certificate
-        if only is None and word != "current" and not path.exists():
+        if only is None and word != "current" and not os.path.exists(path):
             continue
         chain = read_certificates(path, "make a CA with `netfw ca init`")
         if any(revoked.has_certificate(certificate) for certificate in chain):

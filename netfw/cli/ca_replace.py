@@ -57,14 +57,15 @@ def replace_command(
 
     The old CA, and a next or previous one beside it, go on the list of what is revoked; their files are kept with
     .revoked. and the date in their names. Below a root whose key is at hand only the issuing CA is replaced, and the
-    root's CRL is written.
+    root's CRL is written. Below an enterprise's root: `netfw ca csr --next`, `import --next`, `rotate --switch`, then
+    `revoke --previous --reason ca-compromise`, and let the enterprise revoke the old one.
     """
     now = current_time()
     current = read_certificates(places.certificate, "there is nothing to replace; make a CA with `netfw ca init`")
     below = not is_self_issued(current[0])
     root = None
     if below and not new_root:
-        root = find_root(places, root_certificate, root_key, now)
+        root = find_root(places, current[0], root_certificate, root_key, now)
     if not yes:
         click.confirm(
             f"Replace {common_name(current[0])} ({places.certificate}) now? Clients will refuse the proxy"

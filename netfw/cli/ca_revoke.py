@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from datetime import datetime
@@ -171,7 +172,7 @@ def _leaf_entry(places: Places, serial: str | None, leaf: Path | None, now: date
             raise click.ClickException(f"{leaf} holds no certificate") from None
         candidates = [current]
         previous = places.beside("previous").certificate
-        if previous.exists():
+        if os.path.exists(previous):
             candidates.append(read_certificates(previous)[0])
         signers = [candidate for candidate in candidates if is_signed_by(certificate, candidate)]
         if not signers:

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 import click
+from cryptography import x509
 
 from netfw.cli.ca_files import (
     FILE,
@@ -27,7 +28,7 @@ from netfw.cli.config_option import json_option
 from netfw.cli.screen import print_json
 from netfw.x509.authority import CertificateAuthority, is_pair, load_authority, read_private_key
 from netfw.x509.profile import errors, examine
-from netfw.x509.reading import certificates_from_pem, common_name, fingerprint, is_self_issued, not_after
+from netfw.x509.reading import certificates_from_pem, common_name, fingerprint, is_self_issued, is_signed_by, not_after
 
 NO_ROOT_KEY = """\
 {certificate} is an issuing CA, and the key of the root above it is not here. Either
@@ -85,7 +86,7 @@ def rotate_command(
     refuse_existing(targets, force=force)
     root = None
     if below and not new_root:
-        root = find_root(places, root_certificate, root_key, now)
+        root = find_root(places, current[0], root_certificate, root_key, now)
     common = next_name(name, "CA", now, common_name(current[-1]))
     password = places.password
     kept = [copy for copy in (keep_copy(path, now) for path in targets) if copy is not None]
@@ -127,12 +128,21 @@ Clients trust it already, through {common_name(made[-1])}.
 Now: netfw ca rotate --switch, and restart the proxy.""")
 
 
-def find_root(places: Places, certificate: Path | None, key: Path | None, now: datetime) -> CertificateAuthority:
-    """The root above the current CA, ready to sign; a ClickException with the ways out when its key is not here."""
+def find_root(
+    places: Places, current: x509.Certificate, certificate: Path | None, key: Path | None, now: datetime
+) -> CertificateAuthority:
+    """The root above the current CA, ready to sign.
+
+    A ClickException with the ways out when its key is not here, and when the root that is here is another one: clients
+    would not trust what that one signs.
+    """
     root = root_places(places, certificate, key)
-    if not os.path.lexists(root.private_key) or not os.path.lexists(root.certificate):
+    if not os.path.exists(root.private_key) or not os.path.exists(root.certificate):
         raise click.ClickException(NO_ROOT_KEY.format(certificate=places.certificate))
-    return load_from(root, now)
+    authority = load_from(root, now)
+    if not is_signed_by(current, authority.certificate):
+        raise click.ClickException(f"{root.certificate} did not sign the current CA: clients may not trust it")
+    return authority
 
 
 def next_name(name: str | None, kind: str, now: datetime, current: str) -> str:

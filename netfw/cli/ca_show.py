@@ -113,7 +113,7 @@ def check_command(places: Places, for_next: bool, days: int | None, hosts: tuple
     if unreadable(target.private_key) is None:
         pem = target.private_key.read_bytes()
         password = None
-        if b"ENCRYPTED" in pem and target.password_file is not None:
+        if target.password_file is not None:
             try:
                 password = read_password(target.password_file)
             except AuthorityProblem as error:
@@ -162,10 +162,12 @@ def _of_files(places: Places) -> list[Finding]:
         message = exposed(path, what=what)
         if message is not None:
             texts.append(message)
-        if path.exists():
+        if os.path.exists(path):
             texts += _of_owner(path, secret=True)
     texts += _of_owner(places.certificate, secret=False)
     for directory in sorted({places.certificate.parent, places.private_key.parent}):
+        if not os.path.isdir(directory):
+            continue
         mode = stat.S_IMODE(directory.stat().st_mode)
         # The sticky bit lets nobody replace what is not theirs.
         if mode & 0o022 and not mode & stat.S_ISVTX:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -173,6 +174,36 @@ def test_check_finds_anothers_key(ca: Ca) -> None:
     assert ca.data("check", "--next")["in_order"]
 
 
+def test_check_and_the_proxy_agree_about_a_password_too_many(ca: Ca) -> None:
+    """The key is not encrypted, and a password file is named: the proxy does not start, so this is not in order."""
+    password = ca.config.parent / "password"
+    password.write_text("secret\n")
+    password.chmod(0o600)
+    assert "not encrypted" in ca.run("check", "--password-file", password, status=1).output
+
+
+def test_check_names_a_key_that_is_gone(ca: Ca) -> None:
+    """With its directory, too."""
+    arguments = ("--certificate", ca.pem, "--private-key", ca.config.parent / "gone" / "ca.key")
+    result = CliRunner().invoke(netfw, ["ca", "check", *map(str, arguments)])
+    assert (result.exit_code, "does not exist" in result.output) == (1, True)
+
+
+@pytest.mark.parametrize(("host", "status"), [("www.corp.example", 0), ("other.example", 1), ("not a host", 2)])
+def test_check_says_whether_a_host_may_be_signed_for(ca: Ca, host: str, status: int, tool: Callable[..., str]) -> None:
+    """By the CA's name constraints, which are told in any case."""
+    config = ca.file("openssl.cnf")
+    config.write_text("[req]\ndistinguished_name=n\n[n]\n")
+    tool(
+        "openssl", "req", "-x509", "-config", config, "-newkey", "rsa:2048", "-nodes", "-keyout", ca.key,
+        "-out", ca.pem, "-days", "400", "-subj", "/CN=Bound", "-addext", "basicConstraints=critical,CA:TRUE",
+        "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-addext", "subjectKeyIdentifier=hash",
+        "-addext", "nameConstraints=critical,permitted;DNS:corp.example",
+    )  # fmt: skip
+    output = ca.run("check", "--host", host, status=status).output
+    assert status == 2 or "name constraints (only names in: corp.example)" in output
+
+
 # rotate
 
 
@@ -244,6 +275,16 @@ def test_below_a_root_clients_need_nothing_new(issuing: Ca, tool: Callable[..., 
     assert not issuing.file("ca.next.key").exists()
     issuing.run("rotate", "--root-key", safe)
     assert issuing.data("check", "--next")["in_order"]
+
+
+def test_another_root_signs_no_next_one(issuing: Ca) -> None:
+    """A root that lies there from earlier times: clients do not trust it."""
+    other = issuing.config.parent / "other"
+    arguments = ("--certificate", other / "ca.pem", "--private-key", other / "ca.key")
+    assert CliRunner().invoke(netfw, ["ca", "init", *map(str, arguments)]).exit_code == 0
+    roots = ("--root-certificate", other / "ca.pem", "--root-key", other / "ca.key")
+    assert "did not sign the current CA" in issuing.run("rotate", *roots, status=1).output
+    assert "did not sign the current CA" in issuing.run("replace", "--yes", *roots, status=1).output
 
 
 def test_a_new_root_comes_and_goes_with_its_issuing_ca(issuing: Ca) -> None:
@@ -434,10 +475,12 @@ def test_jks_needs_a_library_and_says_which(ca: Ca, monkeypatch: pytest.MonkeyPa
     assert not ca.file("out.jks").exists()
 
 
-def test_jks_is_read_by_its_own_library(ca: Ca, tool: Callable[..., str]) -> None:
-    """And by Java."""
-    pytest.importorskip("jks", reason="pyjks is optional")
+def test_java_takes_the_jks_store(ca: Ca, tool: Callable[..., str]) -> None:
+    """Where the library is; where it is not, the verb ends with status 1."""
     store = ca.file("out.jks")
+    if importlib.util.find_spec("jks") is None:
+        ca.run("export", "--format", "jks", "-o", store, status=1)
+        return
     ca.run("export", "--format", "jks", "-o", store)
     assert "trustedCertEntry" in tool("keytool", "-list", "-keystore", store, "-storepass", "changeit")
 
