@@ -33,7 +33,7 @@ from netfw.x509.subordinate import KEY_TYPES, ChainProblem, chain_for, chain_pem
 NEXT_HELP = "The next CA (ca.next.*), beside one that is in use; `netfw ca rotate --switch` takes it."
 
 
-@click.command("csr")
+@click.command("csr", short_help="Make a key, and ask a root for a CA below it.")
 @places_options
 @click.option("--name", help="The CA's common name. Default: with this host and the date.")
 @click.option("--organization", help="The subject's organization, where the root wants one.")
@@ -95,7 +95,7 @@ Let the root sign the request as a CA: basicConstraints CA:TRUE, path length 0; 
 critical; with subjectKeyIdentifier and authorityKeyIdentifier. Then: {verb} CERTIFICATE [CHAIN]""")
 
 
-@click.command("import")
+@click.command("import", short_help="Check and store what a root made of the request.")
 @places_options
 @click.argument("certificate_file", metavar="CERTIFICATE", type=FILE)
 @click.argument("chain_files", metavar="[CHAIN]...", nargs=-1, type=FILE)

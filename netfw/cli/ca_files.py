@@ -94,7 +94,7 @@ def find_places(
     if password_file is not None:
         password_file = password_file.absolute()
     if certificate is not None and private_key is not None:
-        return Places(certificate.absolute(), private_key.absolute(), password_file)
+        return _of_files_only(Places(certificate.absolute(), private_key.absolute(), password_file))
     if certificate is not None or private_key is not None:
         raise click.UsageError("--certificate and --private-key go together: name both or neither")
     configuration = load_config(find_config(config), with_files=False)
@@ -102,7 +102,19 @@ def find_places(
     if intercept.ca_certificate is None or intercept.ca_private_key is None:
         message = "names no CA; write certificate and private_key, or use --certificate and --private-key"
         raise ConfigErrors([Problem("tls_intercept.ca", message, source=str(configuration.path))])
-    return Places(intercept.ca_certificate, intercept.ca_private_key, password_file or intercept.ca_password_file)
+    return _of_files_only(
+        Places(intercept.ca_certificate, intercept.ca_private_key, password_file or intercept.ca_password_file)
+    )
+
+
+def _of_files_only(places: Places) -> Places:
+    """Refuse an address of a hardware token, instead of making a file of that name."""
+    for path in (places.certificate, places.private_key):
+        if any(part.lower().startswith("pkcs11:") for part in path.parts):
+            raise click.ClickException(
+                f"{path.name}: keys in hardware (PKCS#11) are not supported; docs/ca.md says why"
+            )
+    return places
 
 
 def read_certificates(path: Path, hint: str = "") -> tuple[x509.Certificate, ...]:

@@ -32,7 +32,7 @@ ISSUING_DAYS = 730
 COMMON_NAME_LIMIT = 64
 
 
-@click.command("init")
+@click.command("init", short_help="Make a CA, or a root and an issuing CA below it.")
 @places_options
 @click.option("--name", help="The CA's name, as people see it in trust stores. Default: with this host and the date.")
 @click.option("--days", type=click.IntRange(1, 7300), default=DAYS, show_default=True, help="How long it is valid.")

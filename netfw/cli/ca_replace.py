@@ -29,7 +29,7 @@ from netfw.x509.reading import certificates_from_pem, common_name, fingerprint, 
 from netfw.x509.revocation import as_data, revoked_ca
 
 
-@click.command("replace")
+@click.command("replace", short_help="Emergency: another CA now, and revoke this one.")
 @places_options
 @click.option("--name", help="The new CA's name. Default: with this host and the date.")
 @click.option("--root-certificate", type=FILE, help="The root's certificate. Default: ca.root.pem beside ca.pem.")
@@ -163,7 +163,12 @@ def _steps(places: Places, old: x509.Certificate, chain: tuple[x509.Certificate,
             f" let them distrust it by its fingerprint, {shown}. Where you cannot: netfw ca replace --new-root."
         )
         publish = f"Give {crl} (DER) or {crl}.pem to all clients that check CRLs, and publish it."
-        return [restart, publish, distrust, *last]
+        steps = [restart, publish, distrust, *last]
+        root_key = places.beside("root").private_key
+        if os.path.lexists(root_key):
+            told = f"{root_key} lay beside the key that leaked. Unless you know that nobody read it, now: "
+            steps.insert(0, told + "netfw ca replace --new-root")
+        return steps
     return [
         f"Take the old CA out of every client's trust store NOW, by its fingerprint: {shown}",
         "Give clients the new one: netfw ca export --bundle -o bundle.pem (or --format p12, jks, der).",

@@ -37,7 +37,7 @@ NO_ROOT_KEY = """\
   or make a new root, which all clients must then be given:  --new-root"""
 
 
-@click.command("rotate")
+@click.command("rotate", short_help="Make the next CA, and switch to it later.")
 @places_options
 @click.option("--switch", is_flag=True, help="Make the next CA the current one.")
 @click.option("--name", help="The next CA's name. Default: with this host and the date.")

@@ -26,6 +26,7 @@ from netfw.x509.profile import Finding, Level, days_left, examine
 from netfw.x509.reading import (
     common_name,
     fingerprint,
+    is_self_issued,
     key_type,
     not_after,
     not_before,
@@ -37,7 +38,7 @@ HINT = "make a CA with `netfw ca init`"
 COLOURS = {Level.ERROR: "red", Level.WARNING: "yellow", Level.NOTE: "default"}
 
 
-@click.command("show")
+@click.command("show", short_help="Show its name, fingerprint, dates and chain.")
 @config_option
 @click.option("--certificate", type=FILE, help="Another certificate than the configured one.")
 @click.option("--pem", is_flag=True, help="Print only the certificate itself, to be given to clients.")
@@ -85,7 +86,7 @@ def show_command(config: Path | None, certificate: Path | None, pem: bool, as_js
         sys.exit(1)
 
 
-@click.command("check")
+@click.command("check", short_help="Find what some client could refuse it for.")
 @places_options
 @click.option("--next", "for_next", is_flag=True, help="The next CA, which `netfw ca rotate` made.")
 @click.option("--days", type=click.IntRange(0, 7300), help="Not in order when fewer days than this are left.")
@@ -122,6 +123,10 @@ def check_command(places: Places, for_next: bool, days: int | None, hosts: tuple
     findings += [Finding(Level.ERROR, f"{target.private_key}: {problem}") for problem in problems]
     findings += examine(certificates, key, now)
     findings += _of_revoked(places, certificates)
+    root_key = places.beside("root").private_key
+    if not is_self_issued(certificates[0]) and os.path.lexists(root_key):
+        text = f"{root_key} is on this machine: who breaks in here has the root as well; move it to a safe place"
+        findings.append(Finding(Level.NOTE, text))
     findings += _of_hosts(certificates, wanted)
     left = days_left(certificates, now)
     if days is not None and left < days:

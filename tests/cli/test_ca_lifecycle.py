@@ -111,7 +111,8 @@ def test_init_issuing_makes_a_root_and_a_ca_below_it(issuing: Ca, tool: Callable
     assert mode(issuing.key) == mode(issuing.file("ca.root.key")) == 0o600
     assert issuing.data("show")["chain"] == ["Egress issuing", "Egress"]
     assert issuing.data("show")["path length"] == 0
-    assert issuing.data("check")["findings"] == []
+    (note,) = issuing.data("check")["findings"]
+    assert (note["level"], "ca.root.key is on this machine" in note["text"]) == ("note", True)
     assert "OK" in tool("openssl", "verify", "-x509_strict", "-CAfile", issuing.file("ca.root.pem"), issuing.pem)
     assert CliRunner().invoke(netfw, ["check", str(issuing.config)]).exit_code == 0
 
@@ -141,6 +142,16 @@ def test_init_with_a_password_file_that_is_not_there_writes_nothing(config: Path
     ca = Ca(config)
     assert "openssl rand" in ca.run("init", "--password-file", config.parent / "none", status=1).output
     assert not ca.directory.exists()
+
+
+def test_a_key_in_hardware_is_refused(config: Path, tmp_path: Path) -> None:
+    """By every verb and by the proxy's own check; no file gets that name."""
+    config.write_text(config.read_text().replace("ca/ca.key", '"pkcs11:token=egress;object=ca"'))
+    ca = Ca(config)
+    for verb in ("init", "csr", "rotate", "check"):
+        assert "PKCS#11" in ca.run(verb, status=1).output
+    assert CliRunner().invoke(netfw, ["check", str(config)]).exit_code == 1
+    assert not any(path.name.startswith("pkcs11") for path in tmp_path.rglob("*"))
 
 
 # check
@@ -345,6 +356,7 @@ def test_replace_below_a_root_writes_the_roots_crl(issuing: Ca, tool: Callable[.
     old = issuing.config.parent / "old.pem"
     shutil.copy(issuing.pem, old)
     done = issuing.data("replace", "--yes")
+    assert "--new-root" in done["steps"][0]
     check = ("openssl", "verify", "-x509_strict", "-crl_check", "-CRLfile", f"{done['crl']}.pem", "-CAfile")
     root = issuing.file("ca.root.pem")
     assert "OK" in tool(*check, root, issuing.pem)
