@@ -12,16 +12,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from netfw.config.errors import ConfigErrors
 from netfw.config.model import PolicySection
-from netfw.config.policy_files import read_policy
 from netfw.interfaces import IPolicySource
 from netfw.policy.compile import CompiledPolicy, compile_policy
 from netfw.policy.model import PolicyConfiguration
+from netfw.service.policy_reading import PolicyUnreadable, read_and_compile
 
 _log = Logger()
 
@@ -76,7 +74,7 @@ class FilePolicySource:
             again: Deferred[ReloadResult] = Deferred()
             self._under_way.addBoth(lambda result: (self.reload().chainDeferred(again), result)[1])
             return again
-        read = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), self._read)
+        read = read_and_compile(self._reactor, self._section, self.current.generation + 1, self._now())
         self._under_way = done = Deferred()
         read.addCallback(self._hand_out)
         read.addCallbacks(self._swap, self._keep)
@@ -89,9 +87,6 @@ class FilePolicySource:
         waiting: Deferred[ReloadResult] = Deferred()
         done.addBoth(lambda result: (waiting.callback(result), result)[1])
         return waiting
-
-    def _read(self) -> CompiledPolicy:
-        return compile_policy(read_policy(self._section), self.current.generation + 1, self._now())
 
     def _hand_out(self, policy: CompiledPolicy) -> Any:
         """The policy itself, once those who decide by it have it; fails with `_RefusedByWorkers`."""
@@ -112,10 +107,8 @@ class FilePolicySource:
         return ReloadResult(True, policy.generation)
 
     def _keep(self, failure: Any) -> ReloadResult:
-        if isinstance(failure.value, _RefusedByWorkers):
+        if isinstance(failure.value, (_RefusedByWorkers, PolicyUnreadable)):
             problems = failure.value.problems
-        elif isinstance(failure.value, ConfigErrors):
-            problems = tuple(str(problem) for problem in failure.value.problems)
         else:
             _log.failure("reading the policy failed", failure=failure)
             problems = (f"the policy could not be read: {failure.value!r}",)

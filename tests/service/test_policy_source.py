@@ -83,7 +83,7 @@ def test_an_error_of_ours_keeps_the_old_one(run, configured, monkeypatch):
 
     async def scenario(reactor):
         policies = source(configured(), reactor)
-        monkeypatch.setattr("netfw.service.policy_source.compile_policy", lambda *_: 1 / 0)
+        monkeypatch.setattr("netfw.service.policy_reading.compile_in_slices", lambda *_: 1 / 0)
         result = await policies.reload()
         assert not result.ok
         assert "ZeroDivisionError" in result.problems[0]

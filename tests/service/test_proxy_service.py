@@ -6,7 +6,6 @@ import json
 import os
 import signal
 
-import pytest
 import yaml
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ClientFactory, Protocol, ServerFactory
