@@ -139,7 +139,7 @@ class AdminResource(Resource):
         fields.setRawHeaders(b"cross-origin-resource-policy", [b"same-origin"])
         return b"" if request.method == b"HEAD" else body
 
-    def _failed(self, request: Request, error: BaseException) -> None:
+    def _failed(self, request: Request, error: BaseException | None) -> None:
         tell(self._log, ADMIN_FAILED, level=LogLevel.error, path=request.path, error=f"{type(error).__name__}: {error}")
 
     def _state(self) -> str:

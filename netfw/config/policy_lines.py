@@ -14,6 +14,7 @@ from typing import Any
 from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule, RuleGroup
 
 CHUNK = 100
+_PHASES = {phase.value: phase for phase in Phase}
 
 
 def print_policy(policy: PolicyConfiguration) -> Iterator[bytes]:
@@ -70,7 +71,7 @@ class PolicyLines:
             self.is_complete = True
         else:
             number, phase, rules = value
-            self._rules[number][Phase(phase)] += [_rule(plain) for plain in rules]
+            self._rules[number][_PHASES[phase]] += [_rule(plain) for plain in rules]
 
     def policy(self) -> PolicyConfiguration:
         """The whole policy; only when `is_complete`."""
@@ -83,7 +84,7 @@ class PolicyLines:
         attached = head["attached"]
         return PolicyConfiguration(
             name=head["name"],
-            defaults={Phase(phase): Action(action) for phase, action in head["defaults"].items()},
+            defaults={_PHASES[phase]: Action(action) for phase, action in head["defaults"].items()},
             groups=groups[:attached],
             description=head["description"],
             unattached=groups[attached:],
