@@ -20,6 +20,7 @@ from netfw.cli.config_option import config_option
 from netfw.config.load import load_config
 from netfw.config.model import Configuration, ListenerType
 from netfw.config.places import PLACES
+from netfw.kit.clients import CLIENTS, Support
 from netfw.kit.formats import CONTAINER_DIRECTORY, FORMATS
 from netfw.kit.setting import (
     DEFAULT_NO_PROXY,
@@ -82,6 +83,9 @@ def env_command(form: str, unset: bool, **kit: Any) -> None:
         click.echo(chosen.unset(), nl=False)
         return
     setting = find_setting(**kit, seen_as=CONTAINER_DIRECTORY if chosen.in_container else None)
+    if setting.proxy.scheme == "https":
+        cannot = ", ".join(client.name for client in CLIENTS if client.tls_proxy is Support.NO)
+        click.echo(f"An https:// proxy is not for these, which need an http:// listener: {cannot}", err=True)
     try:
         click.echo(chosen.write(setting), nl=False)
     except SettingError as error:
@@ -250,7 +254,8 @@ def _write_trust(here: TrustFiles, there: TrustFiles, authority: bytes, system: 
     }
     directory = Path(here.directory)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        # For others to read and not to write, whatever the umask: who writes here says whom to trust.
+        directory.mkdir(mode=0o755, parents=True, exist_ok=True)
         for path, content in files.items():
             _replace(Path(path), content)
     except OSError as error:

@@ -127,8 +127,8 @@ def judge(probe: Probe, trial: Trial, *, tls: bool) -> Verdict:
     if trial.exit_status != 0 and _CERTIFICATE.search(trial.output):
         heard = False
     if not tls:
-        answer = f"the proxy answered {trial.answered}" if trial.answered not in (None, _CONNECT_OK) else ""
-        return Verdict(proxy, Mark.UNTRIED, answer)
+        answer = f"the proxy answered {trial.answered or 'nothing'}" if trial.answered != _CONNECT_OK else ""
+        return Verdict(proxy, Mark.UNTRIED, answer if trial.seen else "")
     return Verdict(proxy, Mark.OK, "") if heard else Verdict(proxy, Mark.NO, note)
 
 

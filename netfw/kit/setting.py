@@ -51,9 +51,9 @@ class TrustFiles:
     directory: str
 
     def __post_init__(self) -> None:
-        # Java splits its options at quotes and white space, and every format of ours is made of lines.
-        if any(ord(character) < 32 or ord(character) == 127 for character in self.directory):
-            raise SettingError("the directory's name has a control character in it")
+        # Every format of ours is made of lines, and Unicode has line ends that only some readers know.
+        if not self.directory.isprintable():
+            raise SettingError("the directory's name has characters in it that cannot be printed: choose another one")
 
     @property
     def authority(self) -> str:

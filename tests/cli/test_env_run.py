@@ -140,6 +140,15 @@ def test_refusals(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert done.stderr.startswith(("Error: ", "No CA"))
 
 
+def test_an_https_proxy_is_not_for_everybody() -> None:
+    """Who cannot use it is named, beside what was asked for."""
+    result = env("--proxy", "https://egress:8443")
+    assert result.exit_code == 0
+    assert "export https_proxy=https://egress:8443\n" in result.output
+    assert "not for these" in result.output
+    assert "wget" in result.output
+
+
 def test_containers_see_their_own_directory() -> None:
     """The files are written here and read there."""
     result = env("-f", "dockerfile", *NAMED, "--bundle-dir", "d")

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from netfw.kit.formats import FORMATS, quote_dotenv, quote_sh
 from netfw.kit.setting import ProxyAddress, Setting, SettingError, TrustFiles
@@ -78,6 +80,35 @@ def test_sh_quoting(text: str) -> None:
     assert shlex.split(quote_sh(text)) == [text]
     done = subprocess.run(["sh", "-c", f"printf %s {quote_sh(text)}"], capture_output=True, check=True)
     assert done.stdout.decode() == text
+
+
+PRINTABLE = st.text(max_size=40).filter(str.isprintable)
+
+
+@given(text=PRINTABLE)
+def test_any_directory_is_read_back(text: str) -> None:
+    """Whatever can be printed, by readers of shells, of YAML and of whole lines."""
+    directory = "/" + text
+    try:
+        setting = odd(directory)
+        meant = dict(assignments(setting))
+    except SettingError:
+        assert {"'", '"'} <= set(text)  # Java's options know no way to write both
+        return
+    words = shlex.split(FORMATS["sh"].write(setting))
+    assert dict(word.split("=", 1) for word in words if word != "export") == meant
+    assert yaml.safe_load(FORMATS["gitlab"].write(setting))["variables"] == {
+        name: value.replace("$", "$$") for name, value in meant.items()
+    }
+    lines = FORMATS["github"].write(setting).splitlines()
+    assert dict(line.split("=", 1) for line in lines) == meant
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\t", "\0", "\x7f", "\x85", "\u2028", "\u2029", "\udcff"])
+def test_what_could_end_a_line_is_refused(character: str) -> None:
+    """Some readers take it for the beginning of another setting."""
+    with pytest.raises(SettingError):
+        TrustFiles(f"/tmp/a{character}b")
 
 
 def test_dotenv_is_bare_where_that_is_enough() -> None:

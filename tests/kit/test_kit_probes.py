@@ -39,7 +39,9 @@ def test_verdicts_on_http() -> None:
     """There is nothing to trust."""
     assert judge(BY_NAME["curl"], Trial(0, "", 200, True), tls=False) == Verdict(OK, UNTRIED, "")
     assert judge(BY_NAME["curl"], Trial(0, "", 403, True), tls=False).note == "the proxy answered 403"
+    assert judge(BY_NAME["curl"], Trial(52, "", None, True), tls=False).note == "the proxy answered nothing"
     assert judge(BY_NAME["node"], Trial(0, "200", None, False), tls=False).proxy is NO
+    assert judge(BY_NAME["curl"], Trial(0, "", None, False, seen=False), tls=False) == Verdict(UNTRIED, UNTRIED, "")
 
 
 def test_notes_are_one_short_line() -> None:
