@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from netfw.testing.pki import TestAuthority
 from netfw.testing.proxy_process import ProxyProcess, policy
 from netfw.testing.record_tail import RecordTail
 from netfw.testing.scripted_origin import OriginConnection, ScriptedOrigin
@@ -213,3 +214,19 @@ def test_a_status_line_in_a_status_line(proxy: ProxyProcess, origin: HostileOrig
 def test_the_table_is_large() -> None:
     """It does not shrink unseen."""
     assert len(CASES) >= 80
+
+
+def test_a_certificate_is_not_shown_to_the_client(proxy: ProxyProcess, certificates: Any) -> None:
+    """What an untrusted certificate says of itself comes back in no page, and is in the record as data."""
+    authority = TestAuthority(common_name="<script>alert(1)</script>")
+    files = certificates.issue(authority, "scripted", "origin.test")
+    with HostileOrigin(tls=files) as origin:
+        tail = RecordTail(proxy)
+        trust = certificates.intercept[0]
+        with RoutedClient(proxy.port(), "tls", "origin.test", origin.port, trust=trust) as client:
+            response = client.fetch("/")
+        assert response.status == 502
+        assert b"script" not in response.head + response.body
+        assert (response.single("Content-Type") or "").startswith("text/plain")
+        tail.take(1)
+        assert origin.received == b""
