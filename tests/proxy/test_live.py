@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from netfw.testing.conversation import Conversation
 
 GET = b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n"
