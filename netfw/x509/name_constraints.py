@@ -40,13 +40,15 @@ def refusal(certificates: Iterable[x509.Certificate], host: Host) -> str | None:
         constraints = constraints_of(certificate)
         if constraints is None:
             continue
-        for name in constraints.excluded_subtrees or ():
-            if _covers(name, host):
-                return f"{host} is within {name.value}, which a CA's name constraints exclude"
-        same_kind = [name for name in constraints.permitted_subtrees or () if _is_kind(name, host)]
-        if same_kind and not any(_covers(name, host) for name in same_kind):
-            texts = ", ".join(str(name.value) for name in same_kind)
-            return f"{host} is outside of {texts}, the only names that a CA's name constraints permit"
+        for kind in _kinds(host):
+            excluded = [name for name in constraints.excluded_subtrees or () if isinstance(name, kind)]
+            for name in excluded:
+                if _covers(name, host):
+                    return f"{host} is within {name.value}, which a CA's name constraints exclude"
+            permitted = [name for name in constraints.permitted_subtrees or () if isinstance(name, kind)]
+            if permitted and not any(_covers(name, host) for name in permitted):
+                texts = ", ".join(str(name.value) for name in permitted)
+                return f"{host} is outside of {texts}, the only names that a CA's name constraints permit"
     return None
 
 
@@ -69,21 +71,26 @@ def _by_kind(names: Sequence[x509.GeneralName]) -> dict[str, list[str]]:
     return kinds
 
 
-def _is_kind(name: x509.GeneralName, host: Host) -> bool:
+def _kinds(host: Host) -> tuple[type[x509.GeneralName], ...]:
+    """Which bounds are held against a host."""
     if host.address is None:
-        return isinstance(name, x509.DNSName)
-    return isinstance(name, x509.IPAddress)
+        return (x509.DNSName,)
+    if host.address.version == 4:
+        # Where a leaf has no DNS name, OpenSSL takes a common name that looks like one, and 192.0.2.1 does.
+        return (x509.IPAddress, x509.DNSName)
+    return (x509.IPAddress,)
 
 
 def _covers(name: x509.GeneralName, host: Host) -> bool:
-    if host.address is None:
-        if not isinstance(name, x509.DNSName):
-            return False
+    if isinstance(name, x509.DNSName):
         bound = name.value.lower()
         # With a leading dot, which RFC 5280 does not know, OpenSSL and NSS take subdomains only.
         if bound.startswith("."):
             return host.text.endswith(bound)
         return not bound or host.text == bound or host.text.endswith("." + bound)
-    if not isinstance(name, x509.IPAddress) or not isinstance(name.value, (IPv4Network, IPv6Network)):
+    if host.address is None or not isinstance(name, x509.IPAddress):
         return False
-    return host.address.version == name.value.version and host.address in name.value
+    network = name.value
+    if not isinstance(network, (IPv4Network, IPv6Network)):
+        return False
+    return host.address.version == network.version and host.address in network

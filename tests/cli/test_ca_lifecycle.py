@@ -114,6 +114,8 @@ def test_init_issuing_makes_a_root_and_a_ca_below_it(issuing: Ca, tool: Callable
     (note,) = issuing.data("check")["findings"]
     assert (note["level"], "ca.root.key is on this machine" in note["text"]) == ("note", True)
     assert "OK" in tool("openssl", "verify", "-x509_strict", "-CAfile", issuing.file("ca.root.pem"), issuing.pem)
+    verify = ("--verify", "--load-ca-certificate", issuing.file("ca.root.pem"), "--infile", issuing.pem)
+    assert "Chain verification output: Verified." in tool("certtool", *verify)
     assert CliRunner().invoke(netfw, ["check", str(issuing.config)]).exit_code == 0
 
 

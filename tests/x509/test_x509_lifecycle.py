@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from netfw.names.host import host_from_text
 from netfw.testing.pki import DAY, TestAuthority
-from netfw.x509.authority import CertificateAuthority, build_ca_certificate, create_root, load_authority
+from netfw.x509.authority import CA_KEY_USAGE, CertificateAuthority, build_ca_certificate, create_root, load_authority
 from netfw.x509.export import anchors, distinct, pem_bundle, pkcs12_store
 from netfw.x509.leaf import issue_leaf
 from netfw.x509.name_constraints import describe, refusal
@@ -114,33 +114,30 @@ def test_what_cas_send_is_read(now: datetime, tmp_path: Path, run: Callable[...,
     assert certificates_from_any(root.certificate.public_bytes(Encoding.DER)) == (root.certificate,)
     (tmp_path / "both.pem").write_bytes(chain_pem(both))
     for form in ("PEM", "DER"):
-        run(
-            "openssl",
-            "crl2pkcs7",
-            "-nocrl",
-            "-certfile",
-            tmp_path / "both.pem",
-            "-outform",
-            form,
-            "-out",
-            tmp_path / form,
-        )
+        files = ("-certfile", tmp_path / "both.pem", "-out", tmp_path / form)
+        run("openssl", "crl2pkcs7", "-nocrl", "-outform", form, *files)
         assert set(certificates_from_any((tmp_path / form).read_bytes())) == set(both)
     for content in (b"", b"hello", b"\x30\x03\x02\x01\x01"):
         with pytest.raises(ValueError, match=r"neither|certificate"):
             certificates_from_any(content)
 
 
-def constrained(permitted: list[x509.GeneralName] | None, excluded: list[x509.GeneralName] | None) -> x509.Certificate:
+def constrained(
+    permitted: list[x509.GeneralName] | None, excluded: list[x509.GeneralName] | None, now: datetime
+) -> CertificateAuthority:
+    """A root that may sign for some names only."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Bound")])
-    now = datetime(2024, 1, 1)
-    return (
+    certificate = (
         x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
-        .not_valid_before(now).not_valid_after(now + DAY)
+        .not_valid_before(now - DAY).not_valid_after(now + DAY)
+        .add_extension(x509.BasicConstraints(True, 0), critical=True)
+        .add_extension(CA_KEY_USAGE, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.NameConstraints(permitted, excluded), critical=True)
         .sign(key, hashes.SHA256())
     )  # fmt: skip
+    return CertificateAuthority((certificate,), key)
 
 
 NET = x509.IPAddress(ip_network("10.0.0.0/8"))
@@ -154,7 +151,9 @@ NET = x509.IPAddress(ip_network("10.0.0.0/8"))
         ([x509.DNSName("corp.example")], None, "mycorp.example", False),
         ([x509.DNSName(".corp.example")], None, "corp.example", False),
         ([x509.DNSName(".corp.example")], None, "a.corp.example", True),
-        ([x509.DNSName("corp.example")], None, "192.0.2.1", True),
+        ([x509.DNSName("corp.example")], None, "192.0.2.1", False),
+        ([x509.DNSName("corp.example")], None, "2001:db8::1", True),
+        ([x509.DNSName("corp.example"), NET], None, "10.0.0.1", False),
         ([NET], None, "10.1.2.3", True),
         ([NET], None, "192.0.2.1", False),
         ([NET], None, "2001:db8::1", False),
@@ -166,13 +165,31 @@ NET = x509.IPAddress(ip_network("10.0.0.0/8"))
     ],
 )
 def test_name_constraints(
-    permitted: list[x509.GeneralName] | None, excluded: list[x509.GeneralName] | None, host: str, is_fine: bool
+    permitted: list[x509.GeneralName] | None,
+    excluded: list[x509.GeneralName] | None,
+    host: str,
+    is_fine: bool,
+    now: datetime,
+    tmp_path: Path,
+    run: Callable[..., str],
 ) -> None:
-    """RFC 5280, 4.2.1.10: a kind that is not named is not bound."""
-    certificate = constrained(permitted, excluded)
-    assert (refusal([certificate], host_from_text(host)) is None) is is_fine
-    constraints = certificate.extensions.get_extension_for_class(x509.NameConstraints).value
-    assert len(describe(constraints)) == 1
+    """RFC 5280, 4.2.1.10: a kind that is not named is not bound. OpenSSL says the same of a leaf for the host.
+
+    But a bound on DNS names holds for IPv4 addresses too: OpenSSL reads the leaf's common name as one.
+    """
+    authority = constrained(permitted, excluded, now)
+    assert (refusal(authority.certificates, host_from_text(host)) is None) is is_fine
+    constraints = authority.certificate.extensions.get_extension_for_class(x509.NameConstraints).value
+    assert describe(constraints)
+    leaf = issue_leaf(authority, host_from_text(host), ec.generate_private_key(ec.SECP256R1()), now)
+    (tmp_path / "ca.pem").write_bytes(chain_pem(authority.certificates))
+    (tmp_path / "leaf.pem").write_bytes(chain_pem([leaf.certificate]))
+    arguments = ("openssl", "verify", "-x509_strict", "-CAfile", tmp_path / "ca.pem", tmp_path / "leaf.pem")
+    if is_fine:
+        run(*arguments)
+        return
+    with pytest.raises(AssertionError, match="subtree violation"):
+        run(*arguments)
 
 
 MOMENTS = st.datetimes(min_value=datetime(2000, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(None)).map(
