@@ -83,10 +83,12 @@ def page() -> str:
         use, back = form.use.replace("|", "\\|"), "`--unset`" if form.unset is not None else form.way_back
         parts.append(f"| {form.name} | `{use}` | {back} |\n")
     parts.append(_TRUST)
-    parts.append("\n## Who needs what\n\n| client | told by | trusts by | https:// proxy | also |\n")
+    parts.append("\n## Who needs what\n\nA star: as the program's documentation says, not tried by us.\n\n")
+    parts.append("| client | told by | trusts by | https:// proxy | also |\n")
     parts.append("| --- | --- | --- | --- | --- |\n")
     for client in CLIENTS:
-        cells = (client.name, _codes(client.told_by), _codes(client.trusts), client.tls_proxy.value, client.also)
+        name = client.name if client.tried else f"{client.name} \\*"
+        cells = (name, _codes(client.told_by), _codes(client.trusts), client.tls_proxy.value, client.also)
         parts.append(f"| {' | '.join(cells)} |\n")
     parts.append("\n## The variables\n\n| variable | value | who reads it |\n| --- | --- | --- |\n")
     for variable in VARIABLES:

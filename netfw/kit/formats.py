@@ -194,7 +194,7 @@ FORMATS = {
             None,
             "leave @FILE out",
         ),
-        Format("maven", "netfw env --format maven > ~/.m2/settings.xml", maven_settings, None, "remove <proxies>"),
+        Format("maven", "netfw env --format maven > ~/.m2/settings.xml", maven_settings, None, "remove its proxies"),
         Format("apt", "netfw env --format apt > /etc/apt/apt.conf.d/90netfw", apt_conf, None, "remove the file"),
     )
 }
