@@ -28,7 +28,8 @@ from netfw.x509.authority import AuthorityProblem, CertificateAuthority, load_au
 from netfw.x509.reading import certificates_from_pem
 from netfw.x509.revocation import RevokedList, revoked_list_from_json
 
-FILE = click.Path(path_type=Path)
+# Not `readable`: what cannot be read is not wrong usage, and most verbs need only one of the files.
+FILE = click.Path(path_type=Path, readable=False)
 PUBLIC, SECRET = 0o644, 0o600
 
 

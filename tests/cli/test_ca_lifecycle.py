@@ -511,6 +511,15 @@ def test_a_bundle_is_the_systems_with_ours(ca: Ca) -> None:
     assert "--system-roots" in ca.run("export", "--bundle", "--system-roots", ca.file("none"), status=1).output
 
 
+def test_export_needs_no_key(ca: Ca) -> None:
+    """Whoever hands certificates out need not be the proxy's user; the verbs that need it end with status 1."""
+    ca.key.chmod(0)
+    places = ("--certificate", ca.pem, "--private-key", ca.key)
+    assert CliRunner().invoke(netfw, ["ca", "export", *map(str, places)]).exit_code == 0
+    ca.key.unlink()
+    assert CliRunner().invoke(netfw, ["ca", "crl", *map(str, places)]).exit_code == 1
+
+
 def test_export_usage(ca: Ca) -> None:
     """Two formats, or JSON without a file, are wrong usage."""
     ca.run("export", "--bundle", "--format", "der", status=2)
