@@ -383,9 +383,10 @@ def test_own_addresses_follow_the_machine() -> None:
 
 @pytest.mark.parametrize("way", ["absolute", "connect"])
 @pytest.mark.parametrize("port", [22, 25, 53, 110, 143, 465, 587, 993, 6000, 6379, 6667, 11211])
-def test_ports_of_other_protocols_stay_closed(port: int, way: str, proxy: ProxyProcess) -> None:
-    """403 whatever the rules and the address say, and the answer names the setting."""
-    message = refused(proxy, "origin.test", port, way)
+def test_ports_of_other_protocols_stay_closed(port: int, way: str, proxy: ProxyProcess, dns: DnsServer) -> None:
+    """403 whatever the rules and the address say, before anything is asked, and the answer names the setting."""
+    message = refused(proxy, f"never-asked{port}.test", port, way)
+    assert dns.asked(f"never-asked{port}.test") == 0
     assert f"port {port} (" in message
     assert "guard.allow_ports" in message
 

@@ -190,7 +190,7 @@ def test_limits_of_response_bodies(body: bytes, small: ProxyProcess) -> None:
         answering(CHUNKED + body) as origin,
         RoutedClient(small.port(), "absolute", "origin.test", origin.port) as client,
     ):
-        client.send(f"GET {client.prefix}/ HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        client.send(f"GET {client.prefix}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         try:
             answer = client.read_to_end()
         except ConnectionError:
