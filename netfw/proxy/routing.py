@@ -13,7 +13,9 @@ from netfw.http1.errors import FramingError
 from netfw.http1.events import RequestHeadReceived
 from netfw.http1.forwarding import max_forwards, via_contains
 from netfw.http1.target import RequestTarget, TargetForm, parse_target
+from netfw.policy.decision import Decision, Match, RuleRef
 from netfw.policy.facts import ABSENT, Facts
+from netfw.policy.model import Action, Phase
 from netfw.proxy.binding import bind_host
 from netfw.proxy.connect import Tunnelling
 from netfw.proxy.exchange import Caller, Exchange
@@ -100,8 +102,20 @@ def _own_page(client: ClientConnection, exchange: Exchange, target: RequestTarge
     answer = client.plane.own_pages.answer(exchange.head.method, target.path)
     exchange.status = answer.status
     exchange.close_reason = "own_page"
+    exchange.decisions.append(_OWN_PAGE)
     client.write([answer.print(now=client.plane.now(), close=True, with_body=wants_body(exchange.head))])
     client.end_exchange(keep=False)
+
+
+# No rule is asked for pages of our own; the record says so in the place where it names the rule.
+_OWN_PAGE_RULE = RuleRef(group="", name="own-page", phase=Phase.PRE_DNS)
+_OWN_PAGE = Decision(
+    phase=Phase.PRE_DNS,
+    action=Action.ALLOW,
+    rule=_OWN_PAGE_RULE,
+    matches=(Match(_OWN_PAGE_RULE, Action.ALLOW),),
+    reason=None,
+)
 
 
 def first_facts(exchange: Exchange, caller: Caller, *, protocol: str) -> Facts:

@@ -15,7 +15,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
-from netfw.config.model import ListenerSection
+from netfw.config.model import ListenerSection, ListenerType
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.listener import ProxyFactory
 from netfw.telemetry.metrics_merge import export
@@ -62,7 +62,7 @@ class DataPath:
     def know_own(self, section: ListenerSection, port: int) -> None:
         """This address and port are the proxy itself: never a destination."""
         self.plane.guard.add_own(section.address, port)
-        self.plane.own_pages.add_own(str(section.address), port)
+        self.plane.own_pages.add_own(str(section.address), port, tls=section.type is ListenerType.HTTPS)
 
     def start(self) -> None:
         """Begin to write records. Raises OSError."""
