@@ -1,7 +1,7 @@
-"""docs/policy.md, printed: `python -m netfw.policy.document > docs/policy.md`.
+"""docs/policy.md, printed: `python -m netfw.policy.document > docs/policy.md`; with `--man` the man page of it.
 
-The prose is here; every table of keys, operators, members and limits comes from the tables that the code itself uses,
-and a test compares the file with this.
+The prose is in `policy_text`; every table of keys, operators, members and limits comes from the tables that the code
+itself uses, and a test compares both files with this.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import fields
 from netfw.policy import keys, operators
 from netfw.policy.groups import GROUP_MEMBERS, RULE_MEMBERS
 from netfw.policy.load import CONFIGURATION_MEMBERS, DOCUMENT_MEMBERS
+from netfw.policy.man_page import man_page
 from netfw.policy.model import Phase
 from netfw.policy.operators import FAMILY_OF_KIND, Comparison
 from netfw.policy.policy_text import TEMPLATE
@@ -80,4 +81,4 @@ def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(render())
+    sys.stdout.write(man_page(render()) if sys.argv[1:] == ["--man"] else render())

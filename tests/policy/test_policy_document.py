@@ -1,5 +1,7 @@
-"""docs/policy.md and etc/policy.yaml are what the code says they are."""
+"""docs/policy.md, docs/man/netfw-policy.5 and etc/policy.yaml are what the code says they are."""
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,12 @@ from netfw.policy.document import render
 from netfw.policy.keys import TABLE
 from netfw.policy.lint import lint_policy
 from netfw.policy.load import load_policy
+from netfw.policy.man_page import man_page
 from netfw.policy.operators import TABLE as OPERATOR_TABLE
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "policy.md"
+MAN_PAGE = ROOT / "docs" / "man" / "netfw-policy.5"
 
 
 def test_page_is_up_to_date():
@@ -30,6 +34,36 @@ def test_the_pages_policy_loads():
     """The first example of the page is a policy."""
     example = PAGE.read_text(encoding="utf-8").split("```yaml\n")[1].split("```")[0]
     assert load_policy(parse_yaml(example, "page"), "page").name == "example"
+
+
+def test_man_page_is_up_to_date():
+    """`python -m netfw.policy.document --man > docs/man/netfw-policy.5` changes nothing; every name is in it."""
+    page = MAN_PAGE.read_text(encoding="utf-8")
+    assert page == man_page(render())
+    for name in [key.name for key in TABLE] + [operator.name for operator in OPERATOR_TABLE]:
+        assert rf"\fB{name}\fR" in page
+    assert page.isascii()
+
+
+def test_man_page_has_no_warnings():
+    """groff has nothing to say against it, at the width of a terminal."""
+    groff = shutil.which("groff")
+    if groff is None:
+        pytest.skip("program missing: groff")
+    printed = subprocess.run(
+        [groff, "-t", "-man", "-ww", "-z", "-T", "utf8", str(MAN_PAGE)], capture_output=True, text=True, check=True
+    )
+    assert printed.stdout + printed.stderr == ""
+
+
+def test_man_page_escapes():
+    """What roff would take for its own is printed: backslashes, dots and quotes in front, dashes, marks in code."""
+    text = "# No\n\n## One-two\n\n.x **a `b-c*` d** \\n\n\n* `'e`\n  .f\n\n```\n.g\n'h \\\\\n```"
+    lines = man_page(text).splitlines()
+    assert r".SH ONE\-TWO" in lines
+    assert r"\&.x \fBa \fBb\-c* d\fR \en" in lines
+    assert lines[lines.index(r".IP \(bu 3") + 1 :][:2] == [r"\fB\(aqe\fR", r"\&.f"]
+    assert lines[lines.index(".EX") + 1 :][:3] == [r"\&.g", r"\(aqh \e\e", ".EE"]
 
 
 EXAMPLE = compile_policy(read_policy_file(ROOT / "etc" / "policy.yaml"), 1, 0.0)
