@@ -23,6 +23,7 @@ PURE_MODULES = (
     "netfw.config.units",
     "netfw.tls.client_hello",
     "netfw.transport.dns_cache",
+    "netfw.transport.proxy_header",
     "netfw.transport.resolution",
     "netfw.workers.back_off",
     "netfw.workers.messages",
