@@ -108,13 +108,13 @@ def _text_line(line: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """`code` and **bold** as bold type; what is code keeps its hyphens and quotes as they are typed."""
+    """`code` and **bold** as bold type; what is code is never hyphenated."""
     out: list[str] = []
     bold = False
     # Between backquotes nothing is marked: `*` and `.x` are themselves there.
     for number, piece in enumerate(text.split("`")):
         if number % 2:
-            code = _escape(piece)
+            code = r"\%" + _escape(piece)
             if len(piece) < _UNBROKEN:
                 code = code.replace(" ", r"\ ")
             out.append(rf"\fB{code}" + ("" if bold else r"\fR"))

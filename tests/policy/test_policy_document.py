@@ -41,7 +41,7 @@ def test_man_page_is_up_to_date():
     page = MAN_PAGE.read_text(encoding="utf-8")
     assert page == man_page(render())
     for name in [key.name for key in TABLE] + [operator.name for operator in OPERATOR_TABLE]:
-        assert rf"\fB{name}\fR" in page
+        assert rf"\fB\%{name}\fR" in page
     assert page.isascii()
 
 
@@ -61,8 +61,8 @@ def test_man_page_escapes():
     text = "# No\n\n## One-two\n\n.x **a `b-c*` d** \\n\n\n* `'e`\n  .f\n\n```\n.g\n'h \\\\\n```"
     lines = man_page(text).splitlines()
     assert r".SH ONE\-TWO" in lines
-    assert r"\&.x \fBa \fBb\-c* d\fR \en" in lines
-    assert lines[lines.index(r".IP \(bu 3") + 1 :][:2] == [r"\fB\(aqe\fR", r"\&.f"]
+    assert r"\&.x \fBa \fB\%b\-c* d\fR \en" in lines
+    assert lines[lines.index(r".IP \(bu 3") + 1 :][:2] == [r"\fB\%\(aqe\fR", r"\&.f"]
     assert lines[lines.index(".EX") + 1 :][:3] == [r"\&.g", r"\(aqh \e\e", ".EE"]
 
 
