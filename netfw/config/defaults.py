@@ -48,6 +48,8 @@ LIMITS = LimitsSection(
     idle_upstream_connections=512,  # Go's Transport: MaxIdleConns 100 for one program; a proxy serves several
     leaf_cache=1_000,  # Squid: dynamic_cert_mem_cache_size 4 MB, about a thousand certificates
     dns_cache=4_096,  # systemd-resolved: CACHE_MAX 4096; Squid: ipcache_size 1024
+    request_body=0,  # none; Squid: request_body_max_size 0
+    response_body=0,  # none; Squid: reply_body_max_size none
 )
 
 TIMEOUTS = TimeoutsSection(

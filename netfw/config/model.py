@@ -124,7 +124,7 @@ class UpstreamSection:
 
 @dataclass(frozen=True, slots=True)
 class LimitsSection:
-    """Caps, enforced while reading. Sizes in bytes."""
+    """Caps, enforced while reading. Sizes in bytes; of the bodies' 0 is none."""
 
     head_size: int
     head_fields: int
@@ -137,6 +137,8 @@ class LimitsSection:
     idle_upstream_connections: int
     leaf_cache: int
     dns_cache: int
+    request_body: int = 0
+    response_body: int = 0
 
 
 @dataclass(frozen=True, slots=True)

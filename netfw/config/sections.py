@@ -182,6 +182,8 @@ def read_limits(table: Table) -> LimitsSection:
         idle_upstream_connections=count("idle_upstream_connections", 0, 1_000_000),
         leaf_cache=count("leaf_cache", 1, 1_000_000),
         dns_cache=count("dns_cache", 0, 1_000_000),
+        request_body=size("request_body", 0, 1 << 50),
+        response_body=size("response_body", 0, 1 << 50),
     )
     table.close()
     return section

@@ -39,6 +39,7 @@ from netfw.proxy import phases
 from netfw.proxy.exchange import Exchange
 from netfw.proxy.failures import error_of
 from netfw.proxy.joining import join
+from netfw.proxy.limits_bodies import check_request, check_response, request_excess, response_excess
 from netfw.proxy.steps import Steps, exception_of
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.upstream_opening import open_origin
@@ -137,6 +138,7 @@ class Forwarding:
     # -- the steps ----------------------------------------------------------------------------------------------------
 
     def _pre_dns(self, _: object) -> None:
+        check_request(self._plane.configuration.limits, self._framing)
         tunnel = self._client.tunnel
         if tunnel is None:
             phases.pre_dns(self._exchange)
@@ -211,6 +213,7 @@ class Forwarding:
         if event.head.status == 101:
             self._switch_protocols(event)
             return
+        check_response(self._plane.configuration.limits, event.framing)
         self._keep = self._client.may_keep()
         version = self._request.version
         framing = outgoing_framing(event.framing, version)
@@ -227,6 +230,9 @@ class Forwarding:
     def request_body(self, data: bytes) -> None:
         """Content on its way to the origin."""
         self._exchange.request_size += len(data)
+        if error := request_excess(self._plane.configuration.limits, self._exchange.request_size):
+            self._failed(error)
+            return
         self._to_origin.extend(self._request_printer.data(data))
 
     def request_complete(self, trailers: Fields) -> None:
@@ -304,6 +310,9 @@ class Forwarding:
     def response_body(self, data: bytes) -> None:
         """Content on its way to the client."""
         self._exchange.response_size += len(data)
+        if error := response_excess(self._plane.configuration.limits, self._exchange.response_size):
+            self._failed(error)
+            return
         self._out.extend(self._response_printer.data(data))
 
     def response_complete(self, trailers: Fields) -> None:

@@ -86,9 +86,9 @@ class TunnelOpening(Protocol):
                 raise _NotUnderstood("the first byte is neither a TLS handshake nor a method")
             self._hello = ClientHelloReader()
         hello = self._hello.feed(data)
-        if hello is not None:
+        if hello is not None and self._hello.size <= self._limit:
             return Opening(hello, self._take)
-        if self._size > self._limit:
+        if hello is not None or self._size > self._limit:
             raise _NotUnderstood(f"the ClientHello is longer than {self._limit} bytes")
         return None
 

@@ -88,6 +88,11 @@ class ClientHelloReader:
         self._message = bytearray()
         self._size = 0  # of the whole message with its header, once known
 
+    @property
+    def size(self) -> int:
+        """Octets of the whole message, once its header is known; 0 before."""
+        return self._size
+
     def feed(self, data: bytes) -> ClientHello | None:
         """The ClientHello once it is complete, None before.
 

@@ -199,6 +199,76 @@ def test_limits_of_response_bodies(body: bytes, small: ProxyProcess) -> None:
         assert answer == b"" or answer.startswith((b"HTTP/1.1 502 ", b"HTTP/1.1 200 "))
 
 
+# -- limits: bodies ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bounded(proxy_maker: Any) -> Iterator[ProxyProcess]:
+    """Bodies of at most 1000 octets up and 2000 down."""
+    with proxy_maker("bounded", policy(), limits={"request_body": 1000, "response_body": 2000}) as process:
+        yield process
+
+
+@pytest.mark.parametrize(("size", "status"), [(999, 200), (1000, 200), (1001, 413), (10**9, 413)])
+def test_request_body_by_length(size: int, status: int, bounded: ProxyProcess) -> None:
+    """A length that is too large is told before anything is asked or sent."""
+
+    def script(connection: OriginConnection) -> None:
+        connection.read_head()
+        connection.read_exactly(size)
+        connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    with ScriptedOrigin(script) as origin:
+        with RoutedClient(bounded.port(), "absolute", "origin.test", origin.port) as client:
+            client.send(f"POST {client.prefix}/ HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n".encode())
+            if size <= 1000:
+                client.send(bytes(size))
+            assert client.read_response("POST").status == status
+            assert status == 200 or client.ends() == "end"
+        assert status == 200 or origin.connections == []
+
+
+@pytest.mark.parametrize(("size", "status"), [(1000, 200), (1001, 413), (50_000, 413)])
+def test_request_body_by_chunks(size: int, status: int, bounded: ProxyProcess, sink: ScriptedOrigin) -> None:
+    """Without a length it is told when it is too much; the origin's request is never completed."""
+    tail = RecordTail(bounded)
+    with RoutedClient(bounded.port(), "absolute", "origin.test", sink.port) as client:
+        head = f"POST {client.prefix}/ HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+        client.send(head.encode())
+        for at in range(0, size, 100):
+            piece = min(100, size - at)
+            client.send(b"%x\r\n%b\r\n" % (piece, bytes(piece)))
+        client.send(b"0\r\n\r\n")
+        assert client.read_response("POST").status == status
+    (record,) = tail.take(1)
+    assert record["http_status_code"] == status
+
+
+@pytest.mark.parametrize(("size", "status"), [(2000, 200), (2001, 502)])
+def test_response_body_by_length(size: int, status: int, bounded: ProxyProcess) -> None:
+    """An answer that says that it is too large is not begun."""
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + bytes(size)
+    with answering(answer) as origin, RoutedClient(bounded.port(), "absolute", "origin.test", origin.port) as client:
+        response = client.fetch("/")
+        assert response.status == status
+        assert status == 200 or "http_response_body_size" in (response.single("Proxy-Status") or "")
+
+
+def test_response_body_by_chunks(bounded: ProxyProcess) -> None:
+    """One that does not say is cut, visibly."""
+    with answering(CHUNKED + b"7d0\r\n" + bytes(2000) + b"\r\n1\r\nx\r\n0\r\n\r\n") as origin:
+        tail = RecordTail(bounded)
+        with RoutedClient(bounded.port(), "absolute", "origin.test", origin.port) as client:
+            client.send(f"GET {client.prefix}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            try:
+                got = client.read_to_end()
+            except ConnectionError:
+                got = client.buffer
+            assert not got.endswith(b"0\r\n\r\n")
+        (record,) = tail.take(1)
+        assert record["error"]["token"] == "http_response_body_size"
+
+
 # -- limits: connections ----------------------------------------------------------------------------------------------
 
 
