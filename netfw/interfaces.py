@@ -108,3 +108,9 @@ class IAdmission(Interface):
 
     def connection_closed(listener, peer):
         """An admitted connection ended."""
+
+    def admit_sender():
+        """Return None and count a connection whose PROXY header is awaited, or the reason why it is closed at once."""
+
+    def sender_done(refused=None):
+        """Such a connection is counted no more: its header came, it ended, or it is refused for this reason."""

@@ -15,6 +15,7 @@ from netfw.config.document import locate, parse_json, parse_yaml, read_text
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.files import check_files
 from netfw.config.model import AdminSection, Configuration, ListenerSection
+from netfw.config.sources import read_sources
 from netfw.config.table import Table
 
 
@@ -68,6 +69,7 @@ def _read(document: dict[str, object], file: Path, problems: list[Problem]) -> C
         log=sections.read_log(top.table("log"), directory),
         admin=sections.read_admin(admin_table, directory),
         workers=sections.read_workers(top),
+        sources=read_sources(top, listeners),
     )
     _check_admin(configuration.admin, listeners, admin_table)
     top.close()

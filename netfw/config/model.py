@@ -52,7 +52,11 @@ class ProxySection:
 
 @dataclass(frozen=True, slots=True)
 class ListenerSection:
-    """One listening address. `clients`: who may connect; everybody else is closed and counted."""
+    """One listening address. `clients`: who may connect; everybody else is closed and counted.
+
+    `proxy_protocol_from`: senders whose connections begin with a PROXY header; `clients` is then asked for the address
+    in the header.
+    """
 
     name: str
     type: ListenerType
@@ -61,6 +65,23 @@ class ListenerSection:
     certificate: Path | None
     private_key: Path | None
     clients: tuple[Network, ...]
+    proxy_protocol_from: tuple[Network, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEntry:
+    """What is known of clients besides their addresses: those in `cidr`, of `listener`, of the endpoint `vpce`.
+
+    Everything that is named must hold. `vpce` with another selector is also given: it is compared where the connection
+    has an endpoint's id, and stands in where it has none.
+    """
+
+    cidr: Network | None
+    listener: str | None
+    vpce: str | None
+    account: str | None
+    vpc: str | None
+    identity: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,3 +222,4 @@ class Configuration:
     log: LogSection
     admin: AdminSection
     workers: int
+    sources: tuple[SourceEntry, ...] = ()

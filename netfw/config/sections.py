@@ -26,6 +26,7 @@ from netfw.config.model import (
     ListenerSection,
     ListenerType,
     LogSection,
+    Network,
     PolicySection,
     ProxySection,
     TimeoutsSection,
@@ -65,6 +66,7 @@ def read_listener(table: Table, directory: Path) -> ListenerSection:
         certificate=table.take("certificate", values.path(directory), None),
         private_key=table.take("private_key", values.path(directory), None),
         clients=table.take_list("clients", values.network, defaults.CLIENTS),
+        proxy_protocol_from=_proxy_protocol_from(table),
     )
     for key in ("certificate", "private_key"):
         if kind is ListenerType.HTTPS and key not in table:
@@ -75,6 +77,19 @@ def read_listener(table: Table, directory: Path) -> ListenerSection:
         table.complain("clients", "lets nobody in; name networks, or leave it out for loopback and private addresses")
     table.close()
     return section
+
+
+def _proxy_protocol_from(table: Table) -> tuple[Network, ...]:
+    """`proxy_protocol: {from: [...]}`: whose word on a client's address is taken."""
+    senders = table.table("proxy_protocol", wanted="from: and networks")
+    networks: tuple[Network, ...] = senders.take_list("from", values.network)
+    if "proxy_protocol" in table and not networks and not senders.has_problem("from"):
+        senders.complain("from", "names nobody; name the load balancers' addresses, or leave proxy_protocol out")
+    for position, network in enumerate(networks):
+        if network.prefixlen == 0:
+            senders.complain(f"from[{position}]", f"{network} lets everybody say who they are; name the load balancers")
+    senders.close()
+    return networks
 
 
 def read_tls_intercept(table: Table, directory: Path) -> TlsInterceptSection:

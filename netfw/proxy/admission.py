@@ -20,6 +20,7 @@ NOT_A_CLIENT = "not_a_client"
 TOO_MANY = "too_many_connections"
 TOO_MANY_FROM_CLIENT = "too_many_connections_from_client"
 DRAINING = "draining"
+PROXY_HEADER = "proxy_header"
 
 
 @implementer(IAdmission)
@@ -45,17 +46,39 @@ class Admission:
         return None
 
     def _reason(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> str | None:
-        if not self._is_client(listener, peer):
+        if not self.is_client(listener, peer):
             return NOT_A_CLIENT
-        if self.draining:
-            return DRAINING
-        if self.open >= self._limits.connections:
-            return TOO_MANY
+        reason = self._no_room()
+        if reason is not None:
+            return reason
         if self._by_client[peer] >= self._limits.connections_per_client:
             return TOO_MANY_FROM_CLIENT
         return None
 
-    def _is_client(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> bool:
+    def _no_room(self) -> str | None:
+        if self.draining:
+            return DRAINING
+        if self.open >= self._limits.connections:
+            return TOO_MANY
+        return None
+
+    def admit_sender(self) -> str | None:
+        """Count a connection whose PROXY header is awaited, of nobody yet; or the reason why it is refused."""
+        reason = self._no_room()
+        if reason is not None:
+            self.refused[reason] += 1
+            return reason
+        self.open += 1
+        return None
+
+    def sender_done(self, refused: str | None = None) -> None:
+        """It is counted no more: `admit_connection` is asked for the client, or it ended, `refused` or by itself."""
+        self.open -= 1
+        if refused is not None:
+            self.refused[refused] += 1
+
+    def is_client(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> bool:
+        """Whether this address is one of the listener's `clients`."""
         key = (listener.name, peer)
         known = self._known.get(key)
         if known is None:

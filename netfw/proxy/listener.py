@@ -16,15 +16,18 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from netfw.config.model import ListenerSection, ListenerType
+from netfw.config.model import Address, ListenerSection, ListenerType
 from netfw.errors import NetfwError
 from netfw.names.host import parse_host
 from netfw.proxy.admission import DRAINING, NOT_A_CLIENT
 from netfw.proxy.client_connection import ClientConnection
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Caller
+from netfw.proxy.sender import SenderHeader
+from netfw.proxy.sources import Sources
 from netfw.tls.stream import start_tls
 from netfw.transport.closing import close, linger
+from netfw.transport.proxy_header import ProxyHeader
 
 _log = Logger()
 
@@ -47,24 +50,61 @@ class ProxyFactory(Factory):
         self.plane = plane
         self.listener = listener
         self.context = context
+        self._sources = Sources(plane.configuration.sources, listener.name)
 
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
-        """Admit the connection, or refuse it: with 503 over a cap, without a byte for a stranger."""
+        """Admit the connection, or refuse it: with 503 over a cap, without a byte for a stranger.
+
+        Whose connections begin with a PROXY header is admitted once it is there, as the client that it names.
+        """
+        peer, port = ip_address(addr.host.partition("%")[0]), addr.port  # type: ignore[union-attr]  # ours are TCP
+        if not self._is_sender(peer):
+            return self._admit(peer, port, None)
+        reason = self.plane.admission.admit_sender()
+        if reason is not None:
+            return self._refused(reason)
+        return SenderHeader(self.plane, lambda header: self._named(peer, port, header))  # type: ignore[return-value]
+
+    def _is_sender(self, peer: Address) -> bool:
+        """Whether this address's connections begin with a PROXY header. Anybody else's header is no HTTP."""
+        senders = self.listener.proxy_protocol_from
+        if not senders:
+            return False
+        real = _unmapped(peer)
+        return any(real.version == network.version and real in network for network in senders)
+
+    def _named(self, peer: Address, port: int, header: ProxyHeader) -> IProtocol | None:
+        """Admit whom the header names, or the sender itself. A health check from outside `clients` is no trespass."""
+        if header.source is not None:
+            return self._admit(_unmapped(header.source), header.source_port, header.vpce)
+        if not self.plane.admission.is_client(self.listener, peer):
+            return None
+        return self._admit(peer, port, None)
+
+    def _admit(self, peer: Address, port: int, vpce: str | None) -> IProtocol | None:
         plane, listener = self.plane, self.listener
-        peer = ip_address(addr.host.partition("%")[0])  # type: ignore[union-attr]  # our listeners are TCP
         reason = plane.admission.admit_connection(listener, peer)
         if reason is not None:
-            plane.recording.metrics.refused(reason)
-            if reason in (NOT_A_CLIENT, DRAINING):
-                return None
-            return _Refusal(plane)  # type: ignore[return-value]
+            return self._refused(reason)
         caller = Caller(
             address=peer,
-            port=addr.port,  # type: ignore[union-attr]
+            port=port,
             listener_name=listener.name,
             when_left=lambda: plane.admission.connection_closed(listener, peer),
         )
+        self._sources.describe(caller, vpce)
         return FirstByte(self, caller)  # type: ignore[return-value]
+
+    def _refused(self, reason: str) -> IProtocol | None:
+        self.plane.recording.metrics.refused(reason)
+        if reason in (NOT_A_CLIENT, DRAINING):
+            return None
+        return _Refusal(self.plane)  # type: ignore[return-value]
+
+
+def _unmapped(address: Address) -> Address:
+    """An IPv4 client is one, however its address is written: rules and networks are compared with it."""
+    return (address.ipv4_mapped if address.version == 6 else None) or address
 
 
 class _Refusal(Protocol):

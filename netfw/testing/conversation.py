@@ -80,7 +80,7 @@ SHORT = {"head": 5.0, "body": 6.0, "idle": 20.0, "handshake": 3.0, "response": 1
 """The time-outs of conversations, all different, so that it shows which one fired."""
 
 
-def settings(**changes: dict[str, Any]) -> Configuration:
+def settings(**changes: Any) -> Configuration:
     """A configuration with these members of its sections changed: `settings(limits={"connections": 1})`."""
     files = world().directory
     listener = ListenerSection("main", ListenerType.HTTP, IPv4Address("127.0.0.1"), 3128, None, None, CLIENTS)
@@ -103,8 +103,9 @@ def settings(**changes: dict[str, Any]) -> Configuration:
         workers=0,
     )
     listener = replace(listener, **changes.pop("listener", {}))
+    sources = tuple(changes.pop("sources", ()))
     sections: dict[str, Any] = {name: replace(getattr(made, name), **members) for name, members in changes.items()}
-    return replace(made, listeners=(listener,), **sections)
+    return replace(made, listeners=(listener,), sources=sources, **sections)
 
 
 def data_plane(play: Conversation, configuration: Configuration) -> DataPlane:
@@ -163,7 +164,8 @@ def _interception() -> InterceptionContexts:
 
 
 class Conversation:
-    """See the module. Other keyword arguments are sections of `settings`; `listener` changes the one listener.
+    """See the module. Other keyword arguments are sections of `settings`; `listener` changes the one listener,
+    `sources` are entries.
 
     `rules` is a policy document (default: everything is allowed), `hosts` the names that exist, `intercept` whether TLS
     is opened, `own_tls` whether the listener has a certificate.
@@ -176,7 +178,7 @@ class Conversation:
         hosts: dict[str, Any] | None = None,
         intercept: bool = False,
         own_tls: bool = False,
-        **changes: dict[str, Any],
+        **changes: Any,
     ) -> None:
         self.reactor = FdReactor()
         self.streams: list[Stream] = []

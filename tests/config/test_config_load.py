@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from netfw.config import defaults
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.load import load_config
-from netfw.config.model import BypassEntry, DenyOpaque, DenyStyle, ListenerType
+from netfw.config.model import BypassEntry, Configuration, DenyOpaque, DenyStyle, ListenerType, SourceEntry
+from netfw.workers.plain import from_plain, to_plain
 
 Write = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
@@ -114,6 +115,30 @@ def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
     assert (configuration.admin.socket, str(configuration.admin.address)) == (tmp_path / "admin.sock", "127.0.0.1")
 
 
+def test_sources_arrive(write_config: Write) -> None:
+    """Who may say where clients come from, and what is known of them; in their order."""
+    configuration = load_config(
+        write_config(
+            listeners=[
+                {
+                    "name": "main", "type": "HTTP", "address": "127.0.0.1",
+                    "proxy_protocol": {"from": ["10.0.9.0/24", "fd00::9"]},
+                }
+            ],
+            sources=[
+                {"vpce": "vpce-08d2bf15fac5001c9", "account": "000022223333"},
+                {"cidr": "10.2.0.0/16", "listener": "main", "vpc": "vpc-0a", "vpce": "vpce-0b", "identity": "CI build"},
+            ],
+        )
+    )  # fmt: skip
+    assert configuration.listeners[0].proxy_protocol_from == (ip_network("10.0.9.0/24"), ip_network("fd00::9"))
+    assert configuration.sources == (
+        SourceEntry(None, None, "vpce-08d2bf15fac5001c9", "000022223333", None, None),
+        SourceEntry(ip_network("10.2.0.0/16"), "main", "vpce-0b", None, "vpc-0a", "CI build"),
+    )
+    assert from_plain(Configuration, to_plain(configuration)) == configuration
+
+
 def test_the_least_configuration_opens_nothing(write_config: Write) -> None:
     """Without a word: no interception, private destinations closed, private clients only, no admin surface."""
     configuration = load_config(write_config())
@@ -124,6 +149,8 @@ def test_the_least_configuration_opens_nothing(write_config: Write) -> None:
     assert not any(network.is_global for network in configuration.listeners[0].clients)
     assert (configuration.admin.socket, configuration.admin.address) == (None, None)
     assert configuration.workers == 0
+    assert configuration.listeners[0].proxy_protocol_from == ()
+    assert configuration.sources == ()
 
 
 @pytest.mark.parametrize(("written", "meant"), [(3, 3), ("auto", len(os.sched_getaffinity(0)))])
@@ -178,6 +205,42 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"listeners": [LISTENER, {**LISTENER, "name": "b"}]}, "listeners[1].port", "collides"),
     ({"listeners": [{**LISTENER, "address": "0.0.0.0"}, {**LISTENER, "name": "b"}]}, "listeners[1].port", "collides"),
     ({"listeners": [LISTENER, {**LISTENER, "port": 1}]}, "listeners[1].name", "its own"),
+    ({"listeners": [{**LISTENER, "proxy_protocol": {}}]}, "listeners[0].proxy_protocol.from", "names nobody"),
+    ({"listeners": [{**LISTENER, "proxy_protocol": None}]}, "listeners[0].proxy_protocol.from", "names nobody"),
+    ({"listeners": [{**LISTENER, "proxy_protocol": {"from": []}}]}, "listeners[0].proxy_protocol.from", "names nobody"),
+    ({"listeners": [{**LISTENER, "proxy_protocol": ["::1"]}]}, "listeners[0].proxy_protocol", "not a mapping"),
+    ({"listeners": [{**LISTENER, "proxy_protocol": True}]}, "listeners[0].proxy_protocol", "not a mapping"),
+    ({"listeners": [{**LISTENER, "proxy_protocol": {"form": []}}]}, "listeners[0].proxy_protocol.form", "mean from?"),
+    (
+        {"listeners": [{**LISTENER, "proxy_protocol": {"from": ["10.0.0.1/8"]}}]},
+        "listeners[0].proxy_protocol.from[0]",
+        "write 10.0.0.0/8",
+    ),
+    (
+        {"listeners": [{**LISTENER, "proxy_protocol": {"from": ["::1", "0.0.0.0/0"]}}]},
+        "listeners[0].proxy_protocol.from[1]",
+        "everybody",
+    ),
+    ({"sources": {"cidr": "::1"}}, "sources", "begin each entry"),
+    ({"sources": ["::1"]}, "sources[0]", "not a mapping"),
+    ({"sources": [{}]}, "sources[0]", "write cidr, listener or vpce"),
+    ({"sources": [{"account": "111122223333", "vpc": "vpc-1"}]}, "sources[0]", "write cidr, listener or vpce"),
+    ({"sources": [{"cidr": None, "account": "111122223333"}]}, "sources[0].cidr", "is empty"),
+    ({"sources": [{"listener": "main", "vpce": None}]}, "sources[0].vpce", "is empty"),
+    ({"sources": [{"cidr": "10.0.0.1/8"}]}, "sources[0].cidr", "write 10.0.0.0/8"),
+    ({"sources": [{"listener": "main"}, {"listener": "mian"}]}, "sources[1].listener", "did you mean main?"),
+    ({"sources": [{"listener": "xyzzy"}]}, "sources[0].listener", "there are: main"),
+    ({"sources": [{"cidr": "::1", "account": 111122223333}]}, "sources[0].account", "in quotes"),
+    ({"sources": [{"cidr": "::1", "account": "11112222333"}]}, "sources[0].account", "12 digits"),
+    ({"sources": [{"cidr": "::1", "account": "١١١١٢٢٢٢٣٣٣٣"}]}, "sources[0].account", "12 digits"),
+    ({"sources": [{"cidr": "::1", "vpc": "vpce-1"}]}, "sources[0].vpc", "vpc-0123abcd"),
+    ({"sources": [{"cidr": "::1", "vpc": "vpc-"}]}, "sources[0].vpc", "vpc-0123abcd"),
+    ({"sources": [{"cidr": "::1", "vpce": "vpce-XYZ"}]}, "sources[0].vpce", "vpce-0123abcd"),
+    ({"sources": [{"vpce": "vpce-1"}]}, "sources[0].vpce", "no listener has proxy_protocol"),
+    ({"sources": [{"cidr": "::1", "identity": ""}]}, "sources[0].identity", "empty"),
+    ({"sources": [{"cidr": "::1", "identity": "a\nb"}]}, "sources[0].identity", "control"),
+    ({"sources": [{"cidr": "::1", "identity": "a" * 257}]}, "sources[0].identity", "longer"),
+    ({"sources": [{"cidr": "::1", "acount": "1"}]}, "sources[0].acount", "did you mean account?"),
     ({"proxy": {"hostname": "a b"}}, "proxy.hostname", ""),
     ({"proxy": "x"}, "proxy", "not a mapping"),
     ({"tls_intercept": {"mode": True}}, "tls_intercept.mode", "ENABLED or DISABLED"),
@@ -296,7 +359,8 @@ values = st.recursive(
 KNOWN = [
     "proxy", "listeners", "tls_intercept", "policy", "dns", "egress", "guard", "upstream", "limits", "timeouts",
     "deny", "log", "admin", "workers", "name", "type", "address", "port", "clients", "mode", "ca", "bypass", "trust",
-    "file", "resolvers", "head", "head_size", "help_url", "path", "stdout", "socket",
+    "file", "resolvers", "head", "head_size", "help_url", "path", "stdout", "socket", "proxy_protocol", "from",
+    "sources", "cidr", "listener", "vpce", "vpc", "account", "identity",
 ]  # fmt: skip
 sections = st.recursive(
     values,
