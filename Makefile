@@ -10,6 +10,9 @@ ARGS ?=
 BIN := $(VENV)/bin
 OLDEST ?= /usr/bin/python3
 
+# Most tests wait for real programs: a process more than there are processors, each with whole files of tests.
+SIDE_BY_SIDE = -n 3 --dist loadfile
+
 # A test that hangs is a failed one. pytest-timeout reads this.
 export PYTEST_TIMEOUT ?= 120
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -38,12 +41,12 @@ venv: $(VENV)/.stamp-dev ## Make .venv with everything that tests and checks nee
 .PHONY: test
 test: $(VENV)/.stamp-dev ## All tests; as root it first installs the client programs they drive
 	@scripts/install-test-programs || echo 'Tests of what is missing are skipped, and named at the end.'
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-oldest
 test-oldest: ## The tests with Debian 12's own Python, Twisted and libraries; as root it first installs them
 	@scripts/install-oldest $(OLDEST)
-	$(OLDEST) -m pytest -q -p no:cacheprovider $(ARGS)
+	$(OLDEST) -m pytest -q -p no:cacheprovider $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.stamp-dev ## Style (ruff), types (mypy), layers (import-linter)

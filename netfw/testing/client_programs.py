@@ -10,6 +10,7 @@ import importlib.util
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -258,7 +259,8 @@ def _chromium(setting: Setting, url: str) -> Invocation:
         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
         f"--user-data-dir={setting.home / 'profile'}", f"--proxy-server={setting.proxy}", "--dump-dom", url,
     ]  # fmt: skip
-    return Invocation(command)
+    # It makes a socket there, whose path may have 104 characters at most.
+    return Invocation(command, environment={"TMPDIR": tempfile.gettempdir()})
 
 
 def _openssl(setting: Setting, url: str) -> Invocation:

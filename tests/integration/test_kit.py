@@ -227,7 +227,7 @@ def test_pages_do_not_reflect_the_request(intercepting: ProxyProcess) -> None:
         response = connection.getresponse()
         assert response.status == 200
         assert response.getheader("Content-Type") == "application/x-ns-proxy-autoconfig"
-        assert f'return "PROXY 127.0.0.1:{intercepting.port()}";'.encode() in response.read()
+        assert f'return "PROXY 127.0.0.1:{intercepting.port()}; HTTPS 127.0.0.1:'.encode() in response.read()
         connection.close()
 
 

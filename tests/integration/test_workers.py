@@ -400,7 +400,10 @@ def test_a_second_sigterm_does_not_wait(make_proxy: Any, origin: HttpOrigin) -> 
         assert proxy.process.poll() is None
         proxy.process.send_signal(signal.SIGTERM)
         assert proxy.process.wait(PATIENCE) in (0, -signal.SIGTERM)
-        assert busy.ends() in ("end", "reset")
+        try:
+            assert busy.read_to_end()[:12] in (b"", b"HTTP/1.1 503")
+        except ConnectionError:
+            pass  # the close behind the answer may overtake it
     origin.gate("never").set()
     assert not any(alive(pid) for pid in workers.values())
 
