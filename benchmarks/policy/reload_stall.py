@@ -4,9 +4,10 @@
 
 Starts the real server (one process) with an origin of its own, sends requests one after the other over a kept
 connection, over a kept intercepted one and each over a connection of its own, all three at the same time, and reloads
-meanwhile. Prints for each the median and the longest time of a request, and how many failed: at rest, while the policy
-grows from nothing to all rules, while it is replaced by one of the same size, and while it shrinks again. Clients,
-origin and server share the machine, so that the longest time at rest is what the others have to be compared with.
+meanwhile. Prints for each the median and the longest time of a request, how many failed, and the server's resident
+memory afterwards: at rest, while the policy grows from nothing to all rules, while it is replaced by one of the same
+size, and while it shrinks again. Clients, origin and server share the machine, so that the longest time at rest is what
+the others have to be compared with.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from netfw.testing.proxy_process import ProxyProcess, configuration, domain_rule
 from netfw.testing.wire_client import RoutedClient
 
 PAUSE = 0.005
-REST = 5.0
+REST = 3.0
 PER_FILE = 20_000
 MANY = 1_000_000
 RELOAD_TIME = 300.0
@@ -148,7 +149,7 @@ def world(directory: Path) -> Iterator[tuple[ProxyProcess, Path, dict[str, Calla
         yield proxy, rules, dict(zip(WAYS, clients, strict=True))
 
 
-def row(what: str, seconds: float, watches: dict[str, Watch]) -> str:
+def row(what: str, seconds: float, watches: dict[str, Watch], memory: int) -> str:
     """One line of the table."""
     cells = "  ".join(
         f"{median(watch.times) * 1e3:7.1f} {max(watch.times) * 1e3:7.1f}" if watch.times else f"{'-':>7} {'-':>7}"
@@ -158,7 +159,7 @@ def row(what: str, seconds: float, watches: dict[str, Watch]) -> str:
     for way, watch in watches.items():
         if watch.failed:
             print(f"{way}: {watch.failed} failed, the last by {watch.problem}", file=sys.stderr)
-    return f"{what:<12} {seconds:8.1f}  {cells}  {requests:8} {failed:6}"
+    return f"{what:<12} {seconds:8.1f}  {cells}  {requests:8} {failed:6} {memory / 1e6:6.0f}"
 
 
 def main() -> None:
@@ -169,19 +170,22 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{arguments.rules:,} rules; milliseconds a request takes: median and longest")
     print(f"{'':12} {'':8}  " + "  ".join(f"{way:>15}" for way in WAYS))
-    print(f"{'':12} {'seconds':>8}  " + "  ".join(["median longest"] * len(WAYS)) + f"  {'requests':>8} {'failed':>6}")
+    print(
+        f"{'':12} {'seconds':>8}  "
+        + "  ".join(["median longest"] * len(WAYS))
+        + f"  {'requests':>8} {'failed':>6} {'MB':>6}"
+    )
     steps = [("grows", "first", arguments.rules), ("is replaced", "second", arguments.rules), ("shrinks", "none", 0)]
     with tempfile.TemporaryDirectory() as directory, world(Path(directory)) as (proxy, rules, clients):
         for _ in range(arguments.rounds):
             with watched(clients) as watches:
                 time.sleep(REST)
-            print(row("at rest", REST, watches), flush=True)
+            print(row("at rest", REST, watches, proxy.rss()), flush=True)
             for what, name, count in steps:
                 write_policy(rules, name, count)
                 with watched(clients) as watches:
                     seconds = reload(proxy)
-                print(row(what, seconds, watches), flush=True)
-        print(f"resident memory at the end: {proxy.rss() / 1e6:.0f} MB")
+                print(row(what, seconds, watches, proxy.rss()), flush=True)
 
 
 if __name__ == "__main__":
