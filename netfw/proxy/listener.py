@@ -1,5 +1,7 @@
 """What a listening socket builds for a new connection: admission, then the first byte says what the client speaks.
 
+Before both, a connection from a load balancer says in its PROXY header who the client is (`proxy.sender` waits for it).
+
 TLS on a port of type HTTP is served where there is a certificate to show, plain HTTP on a port of type HTTPS gets a
 clear answer: neither hangs until somebody's time-out.
 """
