@@ -26,6 +26,10 @@ def exception_of(failure: Failure) -> BaseException:
     return problem
 
 
+def _nobody(_: BaseException) -> None:
+    """What is told when all is over."""
+
+
 class Steps:
     """Runs `steps`, functions of (owner, value); `failed` gets the exception of the first that fails, and nothing runs
     after it.
@@ -56,6 +60,7 @@ class Steps:
                 self._waiting = value
                 value.addCallbacks(self._go_on, self._broken)
                 return
+        self._let_go()
 
     def _go_on(self, value: Any) -> None:
         self._waiting = None
@@ -67,7 +72,14 @@ class Steps:
 
     def _end(self, problem: BaseException) -> None:
         self._position = len(self._steps)
-        self._failed(problem)
+        failed = self._failed
+        self._let_go()
+        failed(problem)
+
+    def _let_go(self) -> None:
+        """Forget the owner, who keeps us: a cycle would hold the exchange, and by it a policy, until a collection."""
+        self._owner = None
+        self._failed = _nobody
 
     def cancel(self) -> None:
         """Stop waiting. `failed` gets the CancelledError; where nothing is waited for, nothing happens."""
