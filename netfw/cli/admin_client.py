@@ -18,7 +18,7 @@ from netfw.config.load import load_config
 from netfw.config.model import AdminSection
 from netfw.config.places import find_config
 
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 120.0
 ANSWER_LIMIT = 16 * 1024 * 1024
 
 

@@ -21,6 +21,8 @@ import yaml
 from netfw.config.errors import ConfigErrors, Problem
 
 SIZE_LIMIT = 16 * 1024 * 1024
+JSON_SIZE_LIMIT = 64 * 1024 * 1024
+"""JSON is read a hundred times faster: room for some 300,000 rules."""
 DEPTH_LIMIT = 64
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,30}", re.ASCII)
@@ -52,15 +54,16 @@ def read_document(path: Path) -> Any:
 
 
 def read_text(path: Path) -> str:
-    """Return a file's text: at most 16 MiB of UTF-8 without NUL. Raises ConfigErrors."""
+    """Return a file's text: UTF-8 without NUL, at most 16 MiB, of JSON 64 MiB. Raises ConfigErrors."""
+    limit = JSON_SIZE_LIMIT if path.suffix == ".json" else SIZE_LIMIT
     source = str(path)
     try:
         with open(path, "rb") as file:
-            content = file.read(SIZE_LIMIT + 1)
+            content = file.read(limit + 1)
     except OSError as error:
         raise _refusal(source, f"cannot be read: {error.strerror or error}") from None
-    if len(content) > SIZE_LIMIT:
-        raise _refusal(source, f"is larger than {SIZE_LIMIT // (1024 * 1024)} MiB; split it or take out what is unused")
+    if len(content) > limit:
+        raise _refusal(source, f"is larger than {limit // (1024 * 1024)} MiB; split it or take out what is unused")
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

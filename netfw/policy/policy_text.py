@@ -130,7 +130,7 @@ operator. `ForAllValues:` is true of a header that is absent. Without a prefix a
 
 ## Limits
 
-Files have none. Where the vendor's quotas are asked for, they are:
+Files have none but their size: 16 MiB a YAML file, 64 MiB a JSON file. The vendor's quotas, where they are asked for:
 
 {limits}
 
