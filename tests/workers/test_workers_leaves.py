@@ -134,7 +134,8 @@ P256 = public_pem(ec.generate_private_key(ec.SECP256R1()))
         ("origin.test", public_pem(rsa.generate_private_key(65537, 2048))),
     ],
     ids=[
-        "no name", "capitals", "final dot", "not ASCII", "brackets", "wildcard", "space", "no key", "no PEM", "P-384", "RSA",
+        "no name", "capitals", "final dot", "not ASCII", "brackets", "wildcard", "space", "no key", "no PEM", "P-384",
+        "RSA",
     ],
 )  # fmt: skip
 def test_the_signer_signs_canonical_hosts_and_p256_keys_only(host: str, key: str) -> None:
