@@ -7,7 +7,7 @@ the new generation, those under way keep theirs. Where workers serve, a policy i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +18,9 @@ from zope.interface import implementer
 from netfw.config.model import PolicySection
 from netfw.interfaces import IPolicySource
 from netfw.policy.compile import CompiledPolicy, compile_policy
-from netfw.policy.model import PolicyConfiguration
+from netfw.policy.model import Phase, PolicyConfiguration
 from netfw.service.policy_reading import PolicyUnreadable, read_and_compile
+from netfw.transport.slices import run_in_slices
 
 _log = Logger()
 
@@ -101,8 +102,9 @@ class FilePolicySource:
         return self._distribute(policy).addCallback(judge)
 
     def _swap(self, policy: CompiledPolicy) -> ReloadResult:
-        self.current = policy
+        former, self.current = self.current, policy
         self.loaded_at = self._now()
+        run_in_slices(self._reactor, _let_go(former))
         _log.info("policy generation {generation} is in force", generation=policy.generation)
         return ReloadResult(True, policy.generation)
 
@@ -119,3 +121,14 @@ class FilePolicySource:
             problems="; ".join(problems[:20]),
         )
         return ReloadResult(False, generation, problems)
+
+
+def _let_go(policy: CompiledPolicy | None) -> Generator[None, None, None]:
+    """Free a policy that is out of force a few rules at a time: 100,000 at once would be a stall."""
+    assert policy is not None
+    rules = [rule for phase in Phase for _, rule in policy.configuration.rules(phase)]
+    yield
+    policy = None  # this name would keep all of it to the end
+    while rules:
+        yield
+        del rules[-200:]
