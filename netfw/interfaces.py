@@ -93,6 +93,21 @@ class IPolicySource(Interface):
         """
 
 
+class IStore(Interface):
+    """Where rule groups, configurations and proxies are kept."""
+
+    def transact(function, *arguments):
+        """Run `function(transaction, *arguments)` in one writing transaction, off the reactor's thread.
+
+        Return a Deferred of its result, which fires when everything is stored; what it raises undoes everything.
+        `transaction` is a `store.repository.Transaction`. Writers come one after another. The function may run again,
+        so it does nothing but use the transaction. Cancelling forgets the result, not the change.
+        """
+
+    def read(function, *arguments):
+        """The same for a function that only reads: it sees one moment, and waits for no writer."""
+
+
 class IRecordSink(Interface):
     """Where records go."""
 

@@ -22,6 +22,7 @@ PURE_MODULES = (
     "netfw.config.model",
     "netfw.config.units",
     "netfw.tls.client_hello",
+    "netfw.store.resources",
     "netfw.transport.dns_cache",
     "netfw.transport.proxy_header",
     "netfw.transport.resolution",
@@ -45,6 +46,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "netfw.tls": ("netfw.errors", "netfw.interfaces", "netfw.transport"),
     "netfw.telemetry": ("netfw.errors", "netfw.interfaces"),
     "netfw.config": ("netfw.errors", "netfw.interfaces"),
+    "netfw.store": ("netfw.errors", "netfw.interfaces"),
     "netfw.proxy": (
         "netfw.errors",
         "netfw.interfaces",
