@@ -69,6 +69,14 @@ class ClientTlsFailure(ClientError):
     token = "tls_protocol_error"
 
 
+class ClientSpeaksNoTls(ClientError):
+    """Something else than TLS came to a port that speaks nothing but TLS."""
+
+
+class NoProxyHeader(ClientError):
+    """A connection of a load balancer did not begin with a PROXY header; nothing can be answered."""
+
+
 class LoopDetected(ClientError):
     """The request has been through this proxy before (Via), or is addressed to it."""
 
@@ -86,6 +94,14 @@ class Denied(NetfwError):
     def __init__(self, message: str, *, decision: object = None, detail: str = "") -> None:
         super().__init__(message, detail=detail)
         self.decision = decision
+
+
+class NotAClient(NetfwError):
+    """The address is not in the listener's `clients`. Nothing is answered."""
+
+    status = 403
+    token = "http_request_denied"
+    fault = "policy"
 
 
 class DestinationProhibited(NetfwError):

@@ -17,7 +17,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from netfw.config.model import ListenerSection
-from netfw.errors import MalformedRequest, NetfwError, RequestTimeout
+from netfw.errors import ClientTlsFailure, MalformedRequest, NetfwError, RequestTimeout
 from netfw.http1.errors import FramingError
 from netfw.http1.events import BodyReceived, MessageComplete, RequestHeadReceived
 from netfw.http1.fields import Fields
@@ -26,6 +26,7 @@ from netfw.http1.reader import RequestReader
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Caller, Exchange
 from netfw.proxy.routing import route
+from netfw.tls.failures import TlsAlertReceived
 from netfw.transport.closing import close, linger
 
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ class ClientConnection(Protocol):
             user.client_gone()
         if self.tunnel is not None:
             self.tunnel.inner_connection_lost(reason)
+        elif not self._served and reason.check(TlsAlertReceived):
+            # In TLS 1.3 the client judges our certificate when the handshake is over for us.
+            error = ClientTlsFailure("the client refused our certificate", detail=reason.value.alert)
+            self.plane.refusals.record(self.caller, error, bytes_in=self._received)
 
     # -- reading ------------------------------------------------------------------------------------------------------
 

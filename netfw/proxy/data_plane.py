@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from netfw.proxy.live import LiveConnections
     from netfw.proxy.own_pages import OwnPages
     from netfw.proxy.recording import Recording
+    from netfw.proxy.refusals import Refusals
     from netfw.proxy.responses import Explainer
     from netfw.proxy.upstream_pool import UpstreamPool
     from netfw.tls.interception import InterceptionContexts
@@ -47,6 +48,7 @@ class DataPlane:
     upstream_tls: UpstreamTls
     pool: UpstreamPool
     recording: Recording
+    refusals: Refusals
     live: LiveConnections
     own_pages: OwnPages
     explainer: Explainer

@@ -19,9 +19,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netfw.config.model import Address, ListenerSection, ListenerType
-from netfw.errors import NetfwError
+from netfw.errors import (
+    ClientSpeaksNoTls,
+    ClientTlsFailure,
+    NetfwError,
+    NotAClient,
+    Overloaded,
+    ShuttingDown,
+)
 from netfw.names.host import parse_host
-from netfw.proxy.admission import DRAINING, NOT_A_CLIENT
+from netfw.proxy.admission import DRAINING, NOT_A_CLIENT, TOO_MANY, TOO_MANY_FROM_CLIENT
 from netfw.proxy.client_connection import ClientConnection
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Caller
@@ -41,6 +48,15 @@ _SPEAK_TLS = (
     b"HTTP/1.1 400 This proxy port speaks TLS\r\nContent-Type: text/plain\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%s" % (len(_SPEAK_TLS_BODY), _SPEAK_TLS_BODY)
 )
+
+
+# What a connection that was not admitted has in its record.
+_WHY: dict[str, NetfwError] = {
+    NOT_A_CLIENT: NotAClient("the address is not one of this listener's clients"),
+    DRAINING: ShuttingDown("the proxy is stopping"),
+    TOO_MANY: Overloaded("limits.connections is reached"),
+    TOO_MANY_FROM_CLIENT: Overloaded("limits.connections_per_client is reached"),
+}
 
 
 class ProxyFactory(Factory):
@@ -64,8 +80,10 @@ class ProxyFactory(Factory):
             return self._admit(peer, port, None)
         reason = self.plane.admission.admit_sender()
         if reason is not None:
-            return self._refused(reason)
-        return SenderHeader(self.plane, lambda header: self._named(peer, port, header))  # type: ignore[return-value]
+            return self._refused(reason, self._caller(peer, port, None))
+        return SenderHeader(  # type: ignore[return-value]
+            self.plane, self._caller(peer, port, None), lambda header: self._named(peer, port, header)
+        )
 
     def _is_sender(self, peer: Address) -> bool:
         """Whether this address's connections begin with a PROXY header. Anybody else's header is no HTTP."""
@@ -86,22 +104,25 @@ class ProxyFactory(Factory):
     def _admit(self, peer: Address, port: int, vpce: str | None) -> IProtocol | None:
         plane, listener = self.plane, self.listener
         reason = plane.admission.admit_connection(listener, peer)
+        caller = self._caller(peer, port, vpce)
         if reason is not None:
-            return self._refused(reason)
-        caller = Caller(
-            address=peer,
-            port=port,
-            listener_name=listener.name,
-            when_left=lambda: plane.admission.connection_closed(listener, peer),
-        )
-        self._sources.describe(caller, vpce)
+            return self._refused(reason, caller)
+        caller.when_left = lambda: plane.admission.connection_closed(listener, peer)
         return FirstByte(self, caller)  # type: ignore[return-value]
 
-    def _refused(self, reason: str) -> IProtocol | None:
-        self.plane.recording.metrics.refused(reason)
+    def _caller(self, peer: Address, port: int, vpce: str | None) -> Caller:
+        caller = Caller(address=peer, port=port, listener_name=self.listener.name)
+        self._sources.describe(caller, vpce)
+        return caller
+
+    def _refused(self, reason: str, caller: Caller) -> IProtocol | None:
+        plane = self.plane
+        plane.recording.metrics.refused(reason)
         if reason in (NOT_A_CLIENT, DRAINING):
+            plane.refusals.record(caller, _WHY[reason])
             return None
-        return _Refusal(self.plane)  # type: ignore[return-value]
+        plane.refusals.record(caller, _WHY[reason], answered=True, bytes_out=len(_FULL))
+        return _Refusal(plane)  # type: ignore[return-value]
 
 
 def _unmapped(address: Address) -> Address:
@@ -148,7 +169,7 @@ class FirstByte(Protocol):
             self.transport.pauseProducing()
             self._start_tls(data)
         elif listener.type is ListenerType.HTTPS:
-            self._refuse(_SPEAK_TLS)
+            self._refuse(_SPEAK_TLS, ClientSpeaksNoTls("this port speaks TLS, and something else came"), len(data))
         else:
             connection = ClientConnection(self._plane, listener, self._caller)
             self._plane.live.openings.discard(self)
@@ -159,7 +180,7 @@ class FirstByte(Protocol):
         context = self._factory.context
         interception = self._plane.interception
         if context is None and interception is None:
-            self._refuse(_HANDSHAKE_FAILURE)
+            self._refuse(_HANDSHAKE_FAILURE, ClientTlsFailure("this port has no certificate to show"), len(data))
             return
         chosen = maybeDeferred(lambda: context if context is not None else self._own_leaf())
         chosen.addCallback(self._shake_hands, data)
@@ -192,12 +213,19 @@ class FirstByte(Protocol):
 
     def _not_secured(self, failure: Failure) -> None:
         self._plane.live.openings.discard(self)
-        self._plane.recording.metrics.tls_failure("listener", getattr(failure.value, "alert", None) or "handshake")
+        plane = self._plane
+        problem = failure.value
+        plane.recording.metrics.tls_failure("client", getattr(problem, "alert", None) or "handshake")
+        error = ClientTlsFailure("the TLS handshake with the client failed", detail=str(problem))
+        plane.refusals.record(self._caller, error)
         self._caller.leave()
         close(self.transport, self._plane.deadlines, self._plane.configuration.timeouts.abort)
 
-    def _refuse(self, data: bytes) -> None:
-        self._plane.live.openings.discard(self)
+    def _refuse(self, data: bytes, error: NetfwError, received: int) -> None:
+        plane = self._plane
+        plane.live.openings.discard(self)
+        answered = isinstance(error, ClientSpeaksNoTls)
+        plane.refusals.record(self._caller, error, answered=answered, bytes_in=received, bytes_out=len(data))
         self.transport.write(data)
         self._caller.leave()
         linger(self.transport, self._plane.deadlines, abort_timeout=self._plane.configuration.timeouts.abort)

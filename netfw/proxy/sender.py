@@ -13,9 +13,10 @@ from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from netfw.errors import NetfwError
+from netfw.errors import NetfwError, NoProxyHeader
 from netfw.proxy.admission import PROXY_HEADER
 from netfw.proxy.data_plane import DataPlane
+from netfw.proxy.exchange import Caller
 from netfw.transport.closing import close
 from netfw.transport.proxy_header import ProxyHeader, ProxyHeaderError, ProxyHeaderReader
 
@@ -25,8 +26,9 @@ class SenderHeader(Protocol):
 
     transport: Any
 
-    def __init__(self, plane: DataPlane, admit: Callable[[ProxyHeader], IProtocol | None]) -> None:
+    def __init__(self, plane: DataPlane, sender: Caller, admit: Callable[[ProxyHeader], IProtocol | None]) -> None:
         self._plane = plane
+        self._sender = sender
         self._admit = admit
         self._reader = ProxyHeaderReader()
         self._deadline: Any = None
@@ -85,3 +87,5 @@ class SenderHeader(Protocol):
         self._plane.admission.sender_done(refused)
         if refused is not None:
             self._plane.recording.metrics.refused(refused)
+            error = NoProxyHeader("a PROXY header was to come first")
+            self._plane.refusals.record(self._sender, error, bytes_in=len(self._reader))

@@ -118,6 +118,7 @@ class DataPath:
     def end(self) -> None:
         """Close what is kept, and write what waits."""
         self.plane.pool.close()
+        self.plane.refusals.close()
         self.records.close()
         self.plane.deadlines.stop()
 

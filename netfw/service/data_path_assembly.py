@@ -18,6 +18,7 @@ from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.live import LiveConnections
 from netfw.proxy.own_pages import OwnPages
 from netfw.proxy.recording import Recording
+from netfw.proxy.refusals import Refusals
 from netfw.proxy.responses import Explainer
 from netfw.proxy.upstream_pool import UpstreamPool
 from netfw.service.data_path import DataPath
@@ -74,6 +75,9 @@ def build_data_path(
         upstream_tls=UpstreamTls(upstream_context(configuration.upstream.trust)),
         pool=UpstreamPool(capacity=limits.idle_upstream_connections, idle_seconds=min(_UPSTREAM_IDLE, timeouts.idle)),
         recording=Recording(records, metrics, time.time),
+        refusals=Refusals(
+            records, policies=policies, proxy_name=configuration.proxy.name, deadlines=deadlines, now=time.time
+        ),
         live=LiveConnections(),
         own_pages=OwnPages(
             proxy_name=configuration.proxy.name,

@@ -59,6 +59,7 @@ from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.live import LiveConnections
 from netfw.proxy.own_pages import OwnPages
 from netfw.proxy.recording import Recording
+from netfw.proxy.refusals import Refusals
 from netfw.proxy.responses import Explainer
 from netfw.proxy.upstream_pool import UpstreamPool
 from netfw.telemetry.metrics import Metrics
@@ -133,6 +134,13 @@ def data_plane(play: Conversation, configuration: Configuration) -> DataPlane:
             capacity=limits.idle_upstream_connections, idle_seconds=min(60.0, configuration.timeouts.idle)
         ),
         recording=Recording(play.sink, Metrics(), play.now),
+        refusals=Refusals(
+            play.sink,
+            policies=play.policies,
+            proxy_name=configuration.proxy.name,
+            deadlines=deadlines,
+            now=play.now,
+        ),
         live=LiveConnections(),
         own_pages=OwnPages(
             proxy_name=configuration.proxy.name,
@@ -314,6 +322,7 @@ class Conversation:
             for side in self.sides:
                 side.leaves()
             self.settle()
+            self.plane.refusals.close()
             self.ends_by_itself()
             self.check_records()
             if collect:

@@ -474,3 +474,36 @@ def test_abort_deadline(hurried: ProxyProcess) -> None:
         except ConnectionError:
             pass
     hurried.wait_until(lambda: hurried.status()["connections"] == 0)
+
+
+def test_a_flood_of_refused_connections(make_proxy: Any) -> None:
+    """Each kind has one record at once, the others one with their count at the end, and none is lost: over a cap, no
+    TLS on a TLS port, TLS that breaks."""
+    proxy = make_proxy(policy(), intercept=True, limits={"connections_per_client": 1}, timeouts={"drain": HALF})
+    plain, tls = proxy.port(), proxy.port("tls")
+    kinds: list[tuple[int, str, bytes]] = [
+        (plain, "127.0.0.2", b""),  # over the cap: one is inside
+        (tls, "127.0.0.3", b"GET / HTTP/1.1\r\n\r\n"),
+        (tls, "127.0.0.4", b"\x16\x03\x01\x00\x05hello"),
+    ]
+    with socket.create_connection(("127.0.0.1", plain), source_address=("127.0.0.2", 0)):
+        proxy.wait_until(lambda: proxy.status()["connections"] == 1)
+        for _ in range(25):
+            for port, source, data in kinds:
+                with socket.create_connection(("127.0.0.1", port), source_address=(source, 0)) as sock:
+                    sock.settimeout(10)
+                    sock.sendall(data)
+                    try:
+                        while sock.recv(4096):
+                            pass
+                    except ConnectionError:
+                        pass
+                proxy.wait_until(lambda: proxy.status()["connections"] == 1)
+        tokens = ["connection_limit_reached", "http_request_error", "tls_protocol_error"]
+        first = proxy.wait_for_records(lambda record: record["kind"] == "connection", 3)
+        assert sorted(record["error"]["token"] for record in first) == tokens
+        assert not any("count" in record for record in first)
+    proxy.stop()
+    told = [record for record in proxy.records() if "count" in record]
+    assert sorted((record["error"]["token"], record["count"]) for record in told) == [(token, 24) for token in tokens]
+    assert len(proxy.records()) == 6

@@ -12,6 +12,11 @@ GET = b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n"
 HTTPS = {"type": ListenerType.HTTPS}
 
 
+def why(record) -> tuple:
+    """What a record says of a connection without a request."""
+    return record["error"]["token"], record["error"]["fault"], record.get("http_status_code")
+
+
 def is_served(client) -> bool:
     client.says(GET)
     return client.hears_answer()[0].startswith(b"HTTP/1.1 403 ")
@@ -63,7 +68,7 @@ def test_tls_where_there_is_no_certificate():
         client.starts_tls("proxy.test")
         play.until(lambda: client.ended, "an end")
         assert "HANDSHAKE_FAILURE" in client.alert
-        assert play.records == []
+        assert why(play.record(of=1)) == ("tls_protocol_error", "client", None)
 
 
 def test_http_on_an_https_port():
@@ -75,6 +80,10 @@ def test_http_on_an_https_port():
         assert head.startswith(b"HTTP/1.1 400 ")
         assert b"https://" in body
         client.hears_end()
+        record = play.record(of=1)
+        assert why(record) == ("http_request_error", "client", 400)
+        assert (record["kind"], record["listener"], record["final_action"]) == ("connection", "main", "deny")
+        assert record["bytes_in"] > 1000
 
 
 @pytest.mark.parametrize("own_tls", [True, False])
@@ -99,25 +108,41 @@ def test_a_handshake_that_does_not_end():
         assert not client.ended
         play.later(2)
         assert client.ended
+        assert why(play.record(of=1)) == ("tls_protocol_error", "client", None)
+
+
+def test_a_client_that_does_not_trust_us():
+    """It says so by an alert, after the handshake in TLS 1.3; the record says which."""
+    with Conversation(own_tls=True) as play:
+        client = play.client()
+        client.starts_tls("proxy.test", trust=False)
+        play.until(lambda: play.records, "a record")
+        record = play.record(of=1)
+        assert why(record) == ("tls_protocol_error", "client", None)
+        assert "unknown ca" in record["error"]["detail"].replace("_", " ")
 
 
 def test_a_handshake_that_breaks():
-    """An alert and an end."""
+    """An alert, an end, and a record."""
     with Conversation(own_tls=True) as play:
         client = play.client()
         client.says(b"\x16\x03\x01\x00\x05hello")
         play.until(lambda: client.ended, "an end")
         play.later(3)
         assert play.plane.admission.open == 0
+        assert why(play.record(of=1)) == ("tls_protocol_error", "client", None)
 
 
 def test_not_a_client():
-    """Closed without a byte."""
+    """Closed without a byte, and recorded."""
     with Conversation() as play:
         stranger = play.client("8.8.8.8")
         play.until(lambda: stranger.ended, "an end")
         assert stranger.unheard == b""
         assert play.plane.admission.refused == {"not_a_client": 1}
+        record = play.record(of=1)
+        assert why(record) == ("http_request_denied", "policy", None)
+        assert (record["client_src_ip"], record["final_action"]) == ("8.8.8.8", "deny")
 
 
 @pytest.mark.parametrize(
@@ -135,6 +160,9 @@ def test_full(limits, reason):
         assert b"Retry-After: " in head
         second.hears_end()
         assert play.plane.admission.refused == {reason: 1}
+        record = play.record(of=1)
+        assert why(record) == ("connection_limit_reached", "ours", 503)
+        assert record["client_src_port"] == 2
         first.leaves()
         play.until(lambda: play.plane.admission.open == 0, "the end")
         assert is_served(play.client(port=3))
@@ -146,6 +174,7 @@ def test_draining():
         play.plane.admission.draining = True
         client = play.client()
         play.until(lambda: client.ended, "an end")
+        assert why(play.record(of=1)) == ("proxy_internal_error", "ours", None)
 
 
 def test_connections_are_counted_until_they_end():

@@ -93,7 +93,9 @@ def test_no_header(data):
         assert side.unheard == b""
         assert play.plane.admission.refused == {"proxy_header": 1}
         assert play.plane.admission.open == 0
-        assert play.records == []
+        record = play.record(of=1)
+        assert (record["kind"], record["client_src_ip"]) == ("connection", BALANCER)
+        assert record["error"]["token"] == "http_request_error"
 
 
 @pytest.mark.parametrize("start", [b"", b"PROXY TCP4", binary("192.0.2.7")[:20]])
