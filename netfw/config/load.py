@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from netfw.config import sections
+from netfw.config.consistency import read_consistency
 from netfw.config.document import locate, parse_json, parse_yaml, read_text
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.files import check_files
@@ -70,6 +71,7 @@ def _read(document: dict[str, object], file: Path, problems: list[Problem]) -> C
         admin=sections.read_admin(admin_table, directory),
         workers=sections.read_workers(top),
         sources=read_sources(top, listeners),
+        consistency=read_consistency(top.table("consistency")),
     )
     _check_admin(configuration.admin, listeners, admin_table)
     top.close()

@@ -6,6 +6,7 @@ absolute.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
@@ -40,6 +41,26 @@ class DenyOpaque(Enum):
 
     CONNECT = "connect"
     AFTER_200 = "after_200"
+
+
+class NameCheck(Enum):
+    """Two names of one exchange that have to agree.
+
+    CONNECT_SNI: the server name in a tunnel, and the CONNECT's host. SNI_HOST: a Host field inside, and the tunnel's
+    name. MISSING_SNI: a tunnel to a name that is passed through and shows no server name.
+    """
+
+    CONNECT_SNI = "connect_sni"
+    SNI_HOST = "sni_host"
+    MISSING_SNI = "missing_sni"
+
+
+class NameVerdict(Enum):
+    """What becomes of names that disagree: refused, the other name judged by itself, or let through."""
+
+    DENY = "deny"
+    EVALUATE = "evaluate"
+    ALLOW = "allow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +122,25 @@ class TlsInterceptSection:
     ca_private_key: Path | None
     bypass: tuple[BypassEntry, ...]
     ca_password_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencyException:
+    """Other verdicts for tunnels whose CONNECT names `host` (a domain form), for clients in `source` or for all."""
+
+    host: str
+    source: Network | None
+    verdicts: Mapping[NameCheck, NameVerdict]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsistencySection:
+    """What becomes of names that disagree. The first exception that fits and speaks of the check counts."""
+
+    connect_sni: NameVerdict = NameVerdict.DENY
+    sni_host: NameVerdict = NameVerdict.DENY
+    missing_sni: NameVerdict = NameVerdict.DENY
+    exceptions: tuple[ConsistencyException, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,3 +263,4 @@ class Configuration:
     admin: AdminSection
     workers: int
     sources: tuple[SourceEntry, ...] = ()
+    consistency: ConsistencySection = ConsistencySection()

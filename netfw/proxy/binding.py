@@ -1,53 +1,73 @@
-"""One authority, bound on every side: CONNECT authority = SNI = Host = the address dialled.
+"""One authority on every side: CONNECT authority = SNI = Host = the address dialled. Here names are compared.
 
 A tunnel that was allowed for one name must not carry traffic for another ("domain fronting"): RFC 9110 7.4, RFC 6066 3.
-The upstream certificate is the fourth name; `tls.verification` proves it against the CONNECT authority.
+The upstream certificate is the fourth name; `tls.verification` proves it against the name that was asked for. Not here:
+what becomes of names that disagree (`consistency`).
 """
 
 from __future__ import annotations
 
+from netfw.config.model import NameCheck
 from netfw.errors import MisdirectedRequest
 from netfw.http1.heads import RequestHead
 from netfw.names.authority import Authority, AuthorityError, parse_authority
-from netfw.names.host import HostError, parse_host
+from netfw.names.host import Host, HostError, parse_host
 from netfw.tls.client_hello import ClientHello
 
 
-def bind_server_name(authority: Authority, hello: ClientHello, *, intercepted: bool) -> str | None:
-    """The canonical SNI (None: there is none) of a ClientHello inside a tunnel to `authority`.
+def server_name(authority: Authority, hello: ClientHello) -> Host | None:
+    """The canonical server name of a ClientHello inside a tunnel to `authority`, None where there is none.
 
-    Raises `MisdirectedRequest` where it names another host. A missing SNI is harmless where the proxy itself asks the
-    origin for the CONNECT host, or where that host is an address; in a passed-through tunnel to a name nothing would
-    then bind the tunnel to the name that policy allowed, so it is refused.
+    Raises `MisdirectedRequest` for what is no host name.
     """
     if hello.server_name is None:
-        if intercepted or authority.host.is_address:
-            return None
-        raise MisdirectedRequest(f"the tunnel to {authority} carries a ClientHello without a server name")
+        return None
     try:
-        name = parse_host(hello.server_name)
+        return parse_host(hello.server_name)
     except HostError as problem:
         raise MisdirectedRequest(
             f"the tunnel to {authority} carries a server name that is not a host name", detail=str(problem)
         ) from None
-    if name.text != authority.host.text:
-        raise MisdirectedRequest(f"the tunnel to {authority} carries the server name {name.text}")
-    return name.text
 
 
-def bind_host(authority: Authority, default_port: int, head: RequestHead) -> None:
-    """Check the Host field of a request inside a tunnel to `authority`; raises `MisdirectedRequest` (421)."""
+def compare_server_name(authority: Authority, name: Host | None, *, intercepted: bool) -> NameCheck | None:
+    """The check that this server name fails in a tunnel to `authority`, None where they agree.
+
+    A missing one is harmless where the proxy itself asks the origin for the CONNECT host, or where that host is an
+    address; in a passed-through tunnel to a name nothing then binds the tunnel to the name that policy allowed.
+    """
+    if name is None:
+        return None if intercepted or authority.host.is_address else NameCheck.MISSING_SNI
+    return None if name.text == authority.host.text else NameCheck.CONNECT_SNI
+
+
+def misdirected_tunnel(authority: Authority, name: Host | None) -> MisdirectedRequest:
+    """What is said of a server name that disagrees; of a missing one too."""
+    if name is None:
+        return MisdirectedRequest(f"the tunnel to {authority} carries a ClientHello without a server name")
+    return MisdirectedRequest(f"the tunnel to {authority} carries the server name {name.text}")
+
+
+def other_authority(authority: Authority, default_port: int, head: RequestHead) -> Authority | None:
+    """What the Host field of a request inside a tunnel to `authority` names instead, None where they agree.
+
+    Raises `MisdirectedRequest` (421) for what is no host.
+    """
     value = head.fields.single(b"host")
     if value is None:
-        return  # HTTP/1.0: the tunnel's authority is the only name there is
+        return None  # HTTP/1.0: the tunnel's authority is the only name there is
     try:
         named = parse_authority(value, default_port)
     except (AuthorityError, HostError) as problem:
         raise MisdirectedRequest(
             f"the Host field inside the tunnel to {authority} names no host", detail=str(problem)
         ) from None
-    if named != authority and not _is_quirk(authority, named, default_port, value):
-        raise MisdirectedRequest(f"the tunnel to {authority} carries a request for {named}")
+    return None if named == authority or _is_quirk(authority, named, default_port, value) else named
+
+
+def misdirected_request(authority: Authority, named: Authority) -> MisdirectedRequest:
+    """What is said of a Host field that disagrees."""
+    return MisdirectedRequest(f"the tunnel to {authority} carries a request for {named}")
 
 
 def _is_quirk(authority: Authority, named: Authority, default_port: int, value: bytes) -> bool:

@@ -127,14 +127,11 @@ class Tunnelling:
             self._origin,
             self._addresses,
             intercepts=self._intercepts,
+            taken_over=self._no_longer_opening,
         )
-        entered = inside.enter(opening, self._to_show)
-        if self._intercepts and isinstance(entered, Deferred):
-            return entered.addCallback(self._no_longer_opening)
-        self._no_longer_opening(None)
-        return entered
+        return inside.enter(opening, self._to_show)
 
-    def _no_longer_opening(self, _: object) -> None:
+    def _no_longer_opening(self) -> None:
         """Connections inside, or a relay, have taken over."""
         self._plane.live.openings.discard(self)
 

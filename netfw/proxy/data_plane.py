@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from netfw.config.model import Configuration
     from netfw.http1.limits import HeadLimits
     from netfw.proxy.admission import Admission
+    from netfw.proxy.consistency import Consistency
     from netfw.proxy.guard import DestinationGuard
     from netfw.proxy.interception_scope import InterceptionScope
     from netfw.proxy.live import LiveConnections
@@ -44,6 +45,7 @@ class DataPlane:
     guard: DestinationGuard
     admission: Admission
     scope: InterceptionScope
+    consistency: Consistency
     interception: InterceptionContexts | None
     upstream_tls: UpstreamTls
     pool: UpstreamPool

@@ -112,6 +112,10 @@ class Exchange:
     head: RequestHead | None = None
     scheme: str | None = None
     authority: Authority | None = None
+    named: Authority | None = None
+    """What the Host field says where that is not the authority and was let through."""
+    names: dict[str, str | None] | None = None
+    """The names of an exchange that disagreed, and what came of it; see `consistency`."""
     method: bytes | None = None
     path: bytes | None = None
     query: bytes | None = None

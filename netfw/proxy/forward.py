@@ -86,6 +86,7 @@ class Forwarding:
         "_response_printer",
         "_reused",
         "_target",
+        "_tunnel",
         "_tls",
         "_to_origin",
         "_upgrade",
@@ -109,6 +110,9 @@ class Forwarding:
         self._framing = event.framing
         self._target = target
         self._tls = tls
+        # A request for another host than its tunnel's inherits nothing of the tunnel.
+        tunnel = client.tunnel
+        self._tunnel = tunnel if tunnel is not None and exchange.authority is tunnel.authority else None
         self._allowed: Sequence[Address] = ()
         self._upstream: UpstreamConnection | None = None
         self._reused = False
@@ -139,14 +143,14 @@ class Forwarding:
 
     def _pre_dns(self, _: object) -> None:
         check_request(self._plane.configuration.limits, self._framing)
-        tunnel = self._client.tunnel
+        tunnel = self._tunnel
         if tunnel is None:
             phases.pre_dns(self._exchange)
         else:
             tunnel.inherit_pre_dns(self._exchange)
 
     def _resolve(self, _: object) -> Any:
-        tunnel = self._client.tunnel
+        tunnel = self._tunnel
         if tunnel is not None:
             return tunnel.addresses
         found = phases.resolve(self._exchange, self._plane)
@@ -163,7 +167,7 @@ class Forwarding:
 
     def _open_upstream(self, allowed: Sequence[Address]) -> Any:
         exchange = self._exchange
-        tunnel = self._client.tunnel
+        tunnel = self._tunnel
         waiting = tunnel.take_first(allowed) if tunnel is not None else None
         if waiting is None:
             assert exchange.authority is not None
@@ -185,7 +189,7 @@ class Forwarding:
         head = print_forwarded_request(
             self._request,
             self._target,
-            authority=exchange.authority,
+            authority=exchange.named or exchange.authority,
             via=self._plane.via,
             framing=self._framing,
             default_port=443 if self._tls else 80,

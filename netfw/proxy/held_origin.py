@@ -62,7 +62,7 @@ class HeldOrigin:
 
     def for_plain(self) -> UpstreamConnection | None:
         """Give a plain HTTP connection; None where the first inner request has to dial."""
-        self._return_pooled()
+        self.return_pooled()
         stream = self.release_stream()
         return start_plain(self._plane, self._exchange, stream) if stream is not None else None
 
@@ -71,16 +71,18 @@ class HeldOrigin:
         pooled, self._pooled = self._pooled, None
         if pooled is not None:
             return pooled if pooled.is_open else None
-        return secure_origin(self._plane, self._exchange, self.release_stream())
+        stream = self.release_stream()
+        return secure_origin(self._plane, self._exchange, stream) if stream is not None else None
 
     def let_go(self) -> None:
         """Nobody will use it."""
-        self._return_pooled()
+        self.return_pooled()
         stream = self.release_stream()
         if stream is not None:
             stream.abortConnection()
 
-    def _return_pooled(self) -> None:
+    def return_pooled(self) -> None:
+        """It is not for this exchange after all."""
         pooled, self._pooled = self._pooled, None
         if pooled is not None:
             self._plane.pool.put(pooled)

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from netfw.config.model import NameCheck, NameVerdict
 from netfw.errors import LoopDetected, MalformedRequest, NetfwError, NotOffered
 from netfw.http1.errors import FramingError
 from netfw.http1.events import RequestHeadReceived
 from netfw.http1.forwarding import max_forwards, via_contains
 from netfw.http1.target import RequestTarget, TargetForm, parse_target
 from netfw.policy.decision import Decision, Match, RuleRef
-from netfw.policy.facts import ABSENT, Facts
+from netfw.policy.facts import ABSENT
 from netfw.policy.model import Action, Phase
-from netfw.proxy.binding import bind_host
+from netfw.proxy.binding import misdirected_request, other_authority
 from netfw.proxy.connect import Tunnelling
-from netfw.proxy.exchange import Caller, Exchange
+from netfw.proxy.exchange import Exchange
+from netfw.proxy.first_facts import first_facts
 from netfw.proxy.forward import Forwarding
 from netfw.proxy.own_pages import wants_body
 
 if TYPE_CHECKING:
+    from netfw.names.authority import Authority
     from netfw.proxy.client_connection import ClientConnection
+    from netfw.proxy.tunnel import Tunnel
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -55,7 +59,7 @@ def _outer(client: ClientConnection, exchange: Exchange, event: RequestHeadRecei
             exchange.kind = "connect"
             exchange.scheme = "https"
             exchange.authority = target.authority
-            exchange.facts = first_facts(exchange, client.caller, protocol="https")
+            exchange.facts = first_facts(exchange, protocol="https")
             Tunnelling(client, exchange).start()
         case TargetForm.ABSOLUTE:
             if target.scheme != b"http":
@@ -71,7 +75,7 @@ def _outer(client: ClientConnection, exchange: Exchange, event: RequestHeadRecei
             if client.plane.own_pages.is_own(target.authority):
                 _own_page(client, exchange, target)
                 return
-            exchange.facts = first_facts(exchange, client.caller, protocol="http")
+            exchange.facts = first_facts(exchange, protocol="http")
             exchange.facts.sni = ABSENT
             exchange.facts.tls_intercepted = False
             exchange.facts.show_request(event.head, target, target.authority)
@@ -89,12 +93,35 @@ def _inner(client: ClientConnection, exchange: Exchange, event: RequestHeadRecei
         raise tunnel.failure
     if target.form not in (TargetForm.ORIGIN, TargetForm.ASTERISK):
         raise MalformedRequest("inside a tunnel a request has the origin-form")
-    bind_host(tunnel.authority, _DEFAULT_PORTS[tunnel.scheme], event.head)
-    exchange.facts = first_facts(exchange, client.caller, protocol=tunnel.scheme)
+    named = other_authority(tunnel.authority, _DEFAULT_PORTS[tunnel.scheme], event.head)
+    if named is not None:
+        _other_host(client, exchange, tunnel, named)
+    inherits = exchange.authority is tunnel.authority
+    exchange.facts = first_facts(exchange, protocol=tunnel.scheme, authority=tunnel.judged if inherits else None)
     exchange.facts.tls_intercepted = tunnel.scheme == "https"
     exchange.facts.sni = tunnel.sni or ABSENT
-    exchange.facts.show_request(event.head, target, tunnel.authority)
+    exchange.facts.show_request(event.head, target, named or tunnel.authority)
     Forwarding(client, exchange, event, target, tls=tunnel.scheme == "https").start()
+
+
+def _other_host(client: ClientConnection, exchange: Exchange, tunnel: Tunnel, named: Authority) -> None:
+    """A request inside a tunnel is for another host: refused, judged by itself, or let through as it is."""
+    authority = tunnel.authority
+    exchange.origin_certificate = tunnel.exchange.origin_certificate
+    verdict = client.plane.consistency.judge(
+        exchange,
+        NameCheck.SNI_HOST,
+        connect=tunnel.connect.host,
+        sni=tunnel.sni,
+        host=named.host_field(authority.port).decode("ascii"),
+    )
+    if verdict is NameVerdict.EVALUATE:
+        exchange.authority = named
+        exchange.resolution = exchange.origin_certificate = None
+    elif verdict is NameVerdict.ALLOW:
+        exchange.named = named
+    else:
+        raise misdirected_request(authority, named)
 
 
 def _own_page(client: ClientConnection, exchange: Exchange, target: RequestTarget) -> None:
@@ -116,22 +143,3 @@ _OWN_PAGE = Decision(
     matches=(Match(_OWN_PAGE_RULE, Action.ALLOW),),
     reason=None,
 )
-
-
-def first_facts(exchange: Exchange, caller: Caller, *, protocol: str) -> Facts:
-    """What is known of the client, and the destination's name: all that PreDNS may ask for."""
-    authority = exchange.authority
-    assert authority is not None
-    return Facts(
-        source_ip=caller.address,
-        source_port=caller.port,
-        time=exchange.started,
-        protocol=protocol,
-        destination_domain=authority.host.text,
-        destination_port=authority.port,
-        source_account=caller.source_account or ABSENT,
-        source_vpc=caller.source_vpc or ABSENT,
-        source_vpce=caller.source_vpce or ABSENT,
-        listener_name=caller.listener_name,
-        client_identity=caller.identity or ABSENT,
-    )

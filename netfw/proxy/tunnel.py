@@ -24,9 +24,16 @@ from netfw.tls.failures import TlsAlertReceived
 Address = IPv4Address | IPv6Address
 
 
+def _host_field(exchange: Exchange) -> str | None:
+    """What the request's Host field says, as it stands."""
+    values = exchange.head.fields.get_all(b"host") if exchange.head is not None else []
+    return values[0].decode("latin-1") if values else None
+
+
 class Tunnel:
     """`scheme` is what is spoken inside: `https` (intercepted) or `http` (plain). `first` is the connection that was
-    made for the CONNECT itself, waiting for the first inner request.
+    made for the CONNECT itself, waiting for the first inner request. `connect` is what the CONNECT named, and `judged`
+    what rules are asked for, where these are not the exchange's authority: see `consistency`.
     """
 
     def __init__(
@@ -35,11 +42,16 @@ class Tunnel:
         *,
         scheme: str,
         addresses: Sequence[Address],
+        connect: Authority | None = None,
+        judged: Authority | None = None,
         when_unused: Callable[[Exchange], None],
     ) -> None:
         assert exchange.authority is not None
         self.exchange = exchange
         self.authority: Authority = exchange.authority
+        self.connect = connect or exchange.authority
+        self.judged = judged or exchange.authority
+        self.inherited = tuple(exchange.decisions)
         self.scheme = scheme
         self.addresses = tuple(addresses)
         self.sni = exchange.sni
@@ -55,6 +67,8 @@ class Tunnel:
         exchange.parent_id = outer.id
         exchange.scheme = self.scheme
         exchange.authority = self.authority
+        if outer.names is not None:
+            exchange.names = {**outer.names, "host": _host_field(exchange)}
         exchange.intercepted = self.scheme == "https"
         exchange.sni = outer.sni
         exchange.client_tls_version = outer.client_tls_version
@@ -67,9 +81,9 @@ class Tunnel:
             exchange.dest_ip, exchange.dest_port = outer.dest_ip, outer.dest_port
 
     def inherit_pre_dns(self, exchange: Exchange) -> None:
-        """PreDNS of an inner request: the CONNECT's decision, or under a newer policy a new one (without a lookup)."""
+        """PreDNS of an inner request: the CONNECT's decisions, or under a newer policy new ones (without a lookup)."""
         if exchange.policy is self.exchange.policy:
-            exchange.decisions.extend(self.exchange.decisions[:1])
+            exchange.decisions.extend(self.inherited)
         else:
             phases.pre_dns(exchange)
 

@@ -9,7 +9,7 @@ A tunnel that was opened only to show a denial never has an origin: every inner 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +17,18 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
-from netfw.errors import ClientTlsFailure, NetfwError
+from netfw.config.model import NameVerdict
+from netfw.errors import ClientTlsFailure, NetfwError, OriginCertificateInvalid
+from netfw.names.authority import Authority
+from netfw.names.host import Host, host_of_address
 from netfw.policy.facts import ABSENT
 from netfw.policy.model import Phase
 from netfw.proxy import phases
-from netfw.proxy.binding import bind_server_name
+from netfw.proxy.binding import compare_server_name, misdirected_tunnel, server_name
 from netfw.proxy.exchange import Exchange
 from netfw.proxy.held_origin import HeldOrigin
 from netfw.proxy.joining import join
+from netfw.proxy.other_name import judge_other_name
 from netfw.proxy.tunnel import Tunnel
 from netfw.proxy.tunnel_opening import Opening
 from netfw.proxy.upstream_connection import UpstreamConnection
@@ -39,7 +43,10 @@ Address = IPv4Address | IPv6Address
 
 
 class TunnelInside:
-    """The inside of one tunnel of `client`, which has handed `transport` over."""
+    """The inside of one tunnel of `client`, which has handed `transport` over.
+
+    `taken_over` is called when a connection inside, or a relay, has the transport.
+    """
 
     def __init__(
         self,
@@ -50,6 +57,7 @@ class TunnelInside:
         addresses: Sequence[Address],
         *,
         intercepts: bool,
+        taken_over: Callable[[], object],
     ) -> None:
         self._client = client
         self._plane = client.plane
@@ -58,25 +66,85 @@ class TunnelInside:
         self._origin = origin
         self._addresses = addresses
         self._intercepts = intercepts
+        self._taken_over = taken_over
+        assert exchange.authority is not None
+        self._connect: Authority = exchange.authority
+        self._judged: Authority = exchange.authority
+        self._leaf_host = exchange.authority.host
 
     def enter(self, opening: Opening, failure: NetfwError | None) -> Any:
         """Go on with what the tunnel begins with, or only show `failure` in it. A Deferred of nothing, or None.
 
         Raises or fails with what the CONNECT itself is to be closed and recorded with.
         """
-        exchange = self._exchange
+        exchange, connect = self._exchange, self._connect
         if opening.hello is None:
             return self._serve_plain(opening.take(), failure)
-        assert exchange.authority is not None
-        exchange.sni = bind_server_name(exchange.authority, opening.hello, intercepted=self._intercepts)
+        name = server_name(connect, opening.hello)
+        exchange.sni = name.text if name is not None else None
         exchange.facts.sni = exchange.sni or ABSENT
+        check = compare_server_name(connect, name, intercepted=self._intercepts)
+        if check is None:
+            return self._go_on(opening, failure)
+        verdict = self._plane.consistency.judge(exchange, check, connect=connect.host, sni=exchange.sni)
+        if verdict is NameVerdict.DENY:
+            raise misdirected_tunnel(connect, name)
+        if name is not None:
+            self._leaf_host = name
+        if failure is None and verdict is NameVerdict.EVALUATE:
+            return self._evaluate(opening, name)
+        if failure is None and self._intercepts and name is not None:
+            # Judged and dialled for the CONNECT's host, but what is asked for there, and proved, is the server name.
+            self._origin.return_pooled()
+            exchange.authority = Authority(name, connect.port)
+        return self._go_on(opening, failure)
+
+    def _go_on(self, opening: Opening, failure: NetfwError | None) -> Any:
         if self._intercepts:
             return self._intercept(opening, failure)
         return self._pass_through(opening)
 
+    # -- another name -------------------------------------------------------------------------------------------------
+
+    def _evaluate(self, opening: Opening, name: Host | None) -> Deferred[Any]:
+        """Judge the other name as if the CONNECT had named it; where there is none, the address that was dialled."""
+        plane = self._plane
+        if name is None:
+            address = dialled_address(self._origin.stream)
+            name = host_of_address(address)
+        else:
+            self._intercepts = plane.interception is not None and plane.scope.intercepts(
+                name, self._client.caller.address
+            )
+        # What was dialled for the CONNECT's host is not for this one.
+        self._origin.let_go()
+        self._judged = Authority(name, self._connect.port)
+        judged = judge_other_name(plane, self._exchange, self._judged, intercepts=self._intercepts)
+        judged.addCallback(self._dial_other)
+        return judged.addCallbacks(
+            lambda _: self._go_on(opening, None), self._other_refused, errbackArgs=(opening,)
+        )
+
+    def _dial_other(self, addresses: tuple[Address, ...]) -> Deferred[None] | None:
+        self._addresses = addresses
+        if self._intercepts and self._origin.take_pooled(addresses):
+            return None
+        return self._origin.dial(addresses)
+
+    def _other_refused(self, failure: Failure, opening: Opening) -> Any:
+        """Inside is the only place where it can still be said."""
+        if self._intercepts and isinstance(failure.value, NetfwError):
+            return self._go_on(opening, failure.value)
+        return failure
+
     def _tunnel(self, scheme: str, failure: NetfwError | None) -> Tunnel:
         tunnel = Tunnel(
-            self._exchange, scheme=scheme, addresses=self._addresses, when_unused=self._plane.recording.finished
+            self._exchange,
+            scheme=scheme,
+            addresses=self._addresses,
+            connect=self._connect,
+            judged=self._judged,
+            when_unused=self._plane.recording.finished,
         )
         tunnel.failure = failure
         return tunnel
@@ -93,6 +161,7 @@ class TunnelInside:
         tunnel = self._tunnel("http", failure)
         tunnel.first = self._origin.for_plain()
         inner = self._inner_connection(tunnel)
+        self._taken_over()
         self._transport.switch_protocol(inner)
         inner.dataReceived(data)
 
@@ -118,12 +187,16 @@ class TunnelInside:
     def _origin_is_bad(self, failure: Failure, tunnel: Tunnel) -> None:
         if not isinstance(failure.value, NetfwError):
             failure.raiseException()
-        tunnel.failure = failure.value
+        tunnel.failure = problem = failure.value
+        if isinstance(problem, OriginCertificateInvalid) and problem.facts.get("problem") == "wrong_host":
+            self._plane.consistency.note_certificate(
+                self._exchange, connect=self._connect.host, sni=self._exchange.sni
+            )
 
     def _leaf_context(self, _: object) -> Any:
         interception = self._plane.interception
-        assert interception is not None and self._exchange.authority is not None
-        return interception.context_for(self._exchange.authority.host)
+        assert interception is not None
+        return interception.context_for(self._leaf_host)
 
     def _shake_hands(self, context: SSL.Context, opening: Opening) -> Deferred[Any]:
         plane = self._plane
@@ -143,6 +216,7 @@ class TunnelInside:
         exchange = self._exchange
         exchange.client_tls_version = tls.connection.get_protocol_version_name()
         exchange.client_alpn = tls.connection.get_alpn_proto_negotiated().decode("ascii", "replace") or None
+        self._taken_over()
         tls.start(self._inner_connection(tunnel))
 
     def _no_handshake(self, failure: Failure, tunnel: Tunnel) -> None:
@@ -171,4 +245,5 @@ class TunnelInside:
         facts.destination_ip = dialled_address(self._origin.stream)
         phases.take(exchange, phases.certain(phases.judge(exchange, Phase.PRE_REQUEST)))
         data = opening.take()
+        self._taken_over()
         return join(self._client, exchange, self._transport, self._origin.release_stream(), from_client=data)

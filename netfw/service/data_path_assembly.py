@@ -11,6 +11,7 @@ from typing import Any
 from netfw.config.model import Configuration
 from netfw.http1.limits import HeadLimits
 from netfw.proxy.admission import Admission
+from netfw.proxy.consistency import Consistency
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.guard import DestinationGuard
 from netfw.proxy.interception_scope import InterceptionScope
@@ -71,6 +72,10 @@ def build_data_path(
         guard=DestinationGuard(configuration.guard),
         admission=Admission(limits),
         scope=InterceptionScope(configuration.tls_intercept),
+        consistency=Consistency(
+            configuration.consistency,
+            metrics.tally("netfw_name_disagreements", "Names that disagree.", ("check", "verdict")),
+        ),
         interception=InterceptionContexts(issuer, limits.leaf_cache) if issuer is not None else None,
         upstream_tls=UpstreamTls(upstream_context(configuration.upstream.trust)),
         pool=UpstreamPool(capacity=limits.idle_upstream_connections, idle_seconds=min(_UPSTREAM_IDLE, timeouts.idle)),

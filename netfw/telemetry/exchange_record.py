@@ -66,6 +66,7 @@ class RecordedExchange(Protocol):
     origin_tls_version: str | None
     origin_certificate: dict[str, str] | None
     intercepted: bool
+    names: dict[str, str | None] | None
     error: NetfwError | None
     close_reason: str | None
 
@@ -100,6 +101,14 @@ class RecordedExchange(Protocol):
     @property
     def source_account(self) -> str | None:
         """The same."""
+
+
+def _names(exchange: RecordedExchange) -> dict[str, str | None] | None:
+    """All four names where they disagreed, those that are not known as None."""
+    if exchange.names is None:
+        return None
+    members = {**exchange.names, "certificate": (exchange.origin_certificate or {}).get("names")}
+    return {name: _peer_text(value) for name, value in members.items()}
 
 
 def _with_values(**members: Any) -> dict[str, Any]:
@@ -242,6 +251,7 @@ def build_record(exchange: RecordedExchange) -> dict[str, Any]:
         origin_status=exchange.origin_status if exchange.origin_status != exchange.status else None,
         dns=_dns(exchange.resolution),
         tls=_tls(exchange),
+        names=_names(exchange),
         error=_error(exchange.error),
         close_reason=exchange.close_reason,
     )

@@ -61,6 +61,7 @@ class Metrics:
         self._refused = Words()
         self._reload_ok: bool | None = None
         self._reload_ok_at: float | None = None
+        self._tallies: list[tuple[str, str, tuple[str, ...], dict[tuple[str, ...], int]]] = []
         self._gauges: list[tuple[str, str, Callable[[], float | None]]] = []
         self._record_logs: dict[str, Any] = {}
         self._versions: dict[str, str] = {"version": __version__, "python": platform.python_version()}
@@ -170,6 +171,12 @@ class Metrics:
         """Show a gauge that is asked for when somebody looks; None leaves it out."""
         self._gauges.append((name, documentation, value))
 
+    def tally(self, name: str, documentation: str, labels: tuple[str, ...]) -> dict[tuple[str, ...], int]:
+        """A counter that its owner counts in, by the values of these labels; they must come from closed sets."""
+        counts: dict[tuple[str, ...], int] = {}
+        self._tallies.append((name, documentation, labels, counts))
+        return counts
+
     def build_info(self, **versions: str) -> None:
         """Add versions of libraries to `netfw_build_info`."""
         self._versions.update(versions)
@@ -263,6 +270,11 @@ class Metrics:
             dropped.add_metric([sink], record_log.dropped)
             errors.add_metric([sink], record_log.errors)
         yield from (length, written, dropped, errors)
+        for name, documentation, labels, counts in self._tallies:
+            family = CounterMetricFamily(name, documentation, labels=labels)
+            for words, count in counts.items():
+                family.add_metric(words, count)
+            yield family
         for name, documentation, value in self._gauges:
             now = value()
             if now is not None:

@@ -174,6 +174,14 @@ def _tls_member(exchange: RecordedExchange) -> str:
     return f',"tls":{{"intercepted":{"true" if exchange.intercepted else "false"}{members}}}'
 
 
+def _names_member(exchange: RecordedExchange, names: dict[str, str | None]) -> str:
+    """All four, those that are not known as null."""
+    certificate = (exchange.origin_certificate or {}).get("names")
+    members = [*names.items(), ("certificate", certificate)]
+    printed = [f"{quote(name)}:{'null' if value is None else quote(peer_text(value))}" for name, value in members]
+    return f',"names":{{{",".join(printed)}}}'
+
+
 def _error_member(error: NetfwError) -> str:
     detail = f',"detail":{quote(peer_text(error.detail))}' if error.detail else ""
     return f',"error":{{"token":"{error.token}","fault":"{error.fault}","message":{quote(cut(error.message))}{detail}}}'
@@ -232,6 +240,8 @@ def record_line(exchange: RecordedExchange) -> bytes:
     if (resolution := exchange.resolution) is not None:
         last += _dns_member(resolution)
     last += _tls_member(exchange)
+    if (names := exchange.names) is not None:
+        last += _names_member(exchange, names)
     if error is not None:
         last += _error_member(error)
     if (close_reason := exchange.close_reason) is not None:

@@ -52,6 +52,7 @@ from netfw.config.model import (
 )
 from netfw.http1.limits import HeadLimits
 from netfw.proxy.admission import Admission
+from netfw.proxy.consistency import Consistency
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.guard import DestinationGuard
 from netfw.proxy.interception_scope import InterceptionScope
@@ -128,6 +129,7 @@ def data_plane(play: Conversation, configuration: Configuration) -> DataPlane:
         guard=DestinationGuard(configuration.guard),
         admission=Admission(limits),
         scope=InterceptionScope(configuration.tls_intercept),
+        consistency=Consistency(configuration.consistency, {}),
         interception=interception,
         upstream_tls=UpstreamTls(upstream_context(configuration.upstream.trust)),
         pool=UpstreamPool(

@@ -15,7 +15,18 @@ from hypothesis import strategies as st
 from netfw.config import defaults
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.load import load_config
-from netfw.config.model import BypassEntry, Configuration, DenyOpaque, DenyStyle, ListenerType, SourceEntry
+from netfw.config.model import (
+    BypassEntry,
+    Configuration,
+    ConsistencyException,
+    ConsistencySection,
+    DenyOpaque,
+    DenyStyle,
+    ListenerType,
+    NameCheck,
+    NameVerdict,
+    SourceEntry,
+)
 from netfw.workers.plain import from_plain, to_plain
 
 Write = Callable[..., Path]
@@ -47,7 +58,9 @@ def test_the_shipped_configuration_is_accepted(tmp_path: Path) -> None:
 def test_what_the_shipped_configuration_comments_out_is_the_default(tmp_path: Path) -> None:
     """With the comment signs taken from the sections, nothing changes but help_url, resolvers and the host name."""
     text = (ROOT / "etc" / "proxy.yaml").read_text()
-    sections = [name + ":" for name in ("dns", "egress", "guard", "upstream", "limits", "timeouts", "deny", "workers")]
+    sections = [name + ":" for name in (
+        "consistency", "dns", "egress", "guard", "upstream", "limits", "timeouts", "deny", "workers",
+    )]  # fmt: skip
     lines, uncomment = [], False
     for line in text.splitlines():
         stripped = line.removeprefix("# ")
@@ -61,6 +74,7 @@ def test_what_the_shipped_configuration_comments_out_is_the_default(tmp_path: Pa
     silent.write_text(text)
     loud, quiet = load_config(spoken, with_files=False), load_config(silent, with_files=False)
     assert (loud.limits, loud.timeouts) == (quiet.limits, quiet.timeouts) == (defaults.LIMITS, defaults.TIMEOUTS)
+    assert loud.consistency == quiet.consistency == ConsistencySection()
     assert (loud.guard, loud.egress, loud.upstream) == (quiet.guard, quiet.egress, quiet.upstream)
     assert (loud.dns.timeout, loud.dns.hosts_file) == (quiet.dns.timeout, quiet.dns.hosts_file)
     assert (loud.deny.style, loud.deny.opaque) == (quiet.deny.style, quiet.deny.opaque)
@@ -113,6 +127,37 @@ def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
     assert (configuration.deny.style, configuration.deny.opaque) == (DenyStyle.AWS, DenyOpaque.AFTER_200)
     assert configuration.log.path == tmp_path / "records.jsonl"
     assert (configuration.admin.socket, str(configuration.admin.address)) == (tmp_path / "admin.sock", "127.0.0.1")
+
+
+def test_consistency_arrives(write_config: Write) -> None:
+    """Verdicts and exceptions, also by way of the form that travels to workers."""
+    configuration = load_config(
+        write_config(
+            consistency={
+                "connect_sni": "evaluate",
+                "exceptions": [
+                    {"host": ".cdn.example", "allow": "sni_host", "evaluate": ["connect_sni", "missing_sni"]},
+                    {"host": "a.example", "source": "10.0.0.0/8", "deny": "connect_sni"},
+                ],
+            }
+        )
+    )
+    assert configuration.consistency == ConsistencySection(
+        connect_sni=NameVerdict.EVALUATE,
+        exceptions=(
+            ConsistencyException(
+                ".cdn.example",
+                None,
+                {
+                    NameCheck.CONNECT_SNI: NameVerdict.EVALUATE,
+                    NameCheck.MISSING_SNI: NameVerdict.EVALUATE,
+                    NameCheck.SNI_HOST: NameVerdict.ALLOW,
+                },
+            ),
+            ConsistencyException("a.example", ip_network("10.0.0.0/8"), {NameCheck.CONNECT_SNI: NameVerdict.DENY}),
+        ),
+    )
+    assert from_plain(Configuration, json.loads(json.dumps(to_plain(configuration)))) == configuration
 
 
 def test_sources_arrive(write_config: Write) -> None:
@@ -252,6 +297,23 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"tls_intercept": {"bypass": ["a b"]}}, "tls_intercept.bypass[0]", ""),
     ({"tls_intercept": {"bypass": [{"source": "::/0"}]}}, "tls_intercept.bypass[0]", "write a domain"),
+    ({"consistency": {"connect_sni": "maybe"}}, "consistency.connect_sni", "deny or evaluate or allow"),
+    ({"consistency": {"sni": "deny"}}, "consistency.sni", "unknown setting"),
+    ({"consistency": {"cert_name": "allow"}}, "consistency.cert_name", "always checked"),
+    ({"consistency": {"exceptions": [".a.test"]}}, "consistency.exceptions[0]", "write host:"),
+    ({"consistency": {"exceptions": [{"host": "a b", "allow": "sni_host"}]}}, "consistency.exceptions[0]", ""),
+    ({"consistency": {"exceptions": [{"host": "a.test"}]}}, "consistency.exceptions[0]", "excepted from nothing"),
+    (
+        {"consistency": {"exceptions": [{"host": "a.test", "allow": "cert_name"}]}},
+        "consistency.exceptions[0]",
+        "connect_sni or sni_host or missing_sni",
+    ),
+    (
+        {"consistency": {"exceptions": [{"host": "a.test", "allow": "sni_host", "evaluate": ["sni_host"]}]}},
+        "consistency.exceptions[0]",
+        "two verdicts",
+    ),
+    ({"consistency": {"exceptions": [{"host": "a.test", "permit": "x"}]}}, "consistency.exceptions[0]", "not known"),
     ({"policy": None}, "policy", "names no rules"),
     ({"policy": {"store": "sqlite:///x"}}, "policy.store", "not built yet"),
     ({"policy": {"file": "policy.yaml", "directory": "."}}, "policy", "keep one"),
@@ -360,7 +422,7 @@ KNOWN = [
     "proxy", "listeners", "tls_intercept", "policy", "dns", "egress", "guard", "upstream", "limits", "timeouts",
     "deny", "log", "admin", "workers", "name", "type", "address", "port", "clients", "mode", "ca", "bypass", "trust",
     "file", "resolvers", "head", "head_size", "help_url", "path", "stdout", "socket", "proxy_protocol", "from",
-    "sources", "cidr", "listener", "vpce", "vpc", "account", "identity",
+    "sources", "cidr", "listener", "vpce", "vpc", "account", "identity", "consistency", "exceptions", "connect_sni",
 ]  # fmt: skip
 sections = st.recursive(
     values,

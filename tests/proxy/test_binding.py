@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from netfw.config.model import NameCheck
 from netfw.errors import MisdirectedRequest
 from netfw.http1.fields import Fields
 from netfw.http1.heads import RequestHead
-from netfw.names.authority import parse_authority
-from netfw.proxy.binding import bind_host, bind_server_name
+from netfw.names.authority import Authority, parse_authority
+from netfw.proxy.binding import (
+    compare_server_name,
+    misdirected_request,
+    misdirected_tunnel,
+    other_authority,
+    server_name,
+)
 from netfw.tls.client_hello import ClientHello
 
 NAME = parse_authority(b"example.com:443")
@@ -24,11 +31,16 @@ def head(*hosts: bytes) -> RequestHead:
     return RequestHead(b"GET", b"/", (1, 1), Fields([(b"Host", host) for host in hosts]))
 
 
+def check(authority: Authority, name: bytes | None, *, intercepted: bool = True) -> NameCheck | None:
+    return compare_server_name(authority, server_name(authority, hello(name)), intercepted=intercepted)
+
+
 @pytest.mark.parametrize("name", [b"example.com", b"EXAMPLE.com", b"example.com."])
 @pytest.mark.parametrize("intercepted", [True, False])
 def test_the_same_name(name, intercepted):
     """In any spelling of it."""
-    assert bind_server_name(NAME, hello(name), intercepted=intercepted) == "example.com"
+    assert server_name(NAME, hello(name)).text == "example.com"
+    assert check(NAME, name, intercepted=intercepted) is None
 
 
 @pytest.mark.parametrize(
@@ -36,32 +48,33 @@ def test_the_same_name(name, intercepted):
 )
 @pytest.mark.parametrize("intercepted", [True, False])
 def test_another_name(name, intercepted):
-    """Refused, and the message holds canonical names only."""
-    with pytest.raises(MisdirectedRequest) as caught:
-        bind_server_name(NAME, hello(name), intercepted=intercepted)
-    assert caught.value.status == 421
+    """Does not agree, and what is said of it is 421."""
+    assert check(NAME, name, intercepted=intercepted) is NameCheck.CONNECT_SNI
+    said = misdirected_tunnel(NAME, server_name(NAME, hello(name)))
+    assert (said.status, said.message) == (
+        421, f"the tunnel to example.com:443 carries the server name {name.decode()}",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("name", [b"", b"a b", b"\xff\xfe", b"<script>", b"a..b", b"[example.com]", b"example.com:443"])
 def test_what_is_no_name(name):
     """Refused; what the client wrote is not in the message."""
     with pytest.raises(MisdirectedRequest) as caught:
-        bind_server_name(NAME, hello(name), intercepted=True)
+        server_name(NAME, hello(name))
     assert "<" not in caught.value.message
 
 
 def test_no_name():
     """Fine where the proxy asks for the CONNECT's host itself, or where there is no name at all."""
-    assert bind_server_name(NAME, hello(None), intercepted=True) is None
-    assert bind_server_name(ADDRESS, hello(None), intercepted=False) is None
-    with pytest.raises(MisdirectedRequest, match=r"example\.com:443 carries a ClientHello without a server name"):
-        bind_server_name(NAME, hello(None), intercepted=False)
+    assert check(NAME, None, intercepted=True) is None
+    assert check(ADDRESS, None, intercepted=False) is None
+    assert check(NAME, None, intercepted=False) is NameCheck.MISSING_SNI
+    assert "example.com:443 carries a ClientHello without a server name" in misdirected_tunnel(NAME, None).message
 
 
 def test_a_name_towards_an_address():
     """The address was allowed, not the name."""
-    with pytest.raises(MisdirectedRequest):
-        bind_server_name(ADDRESS, hello(b"example.com"), intercepted=False)
+    assert check(ADDRESS, b"example.com", intercepted=False) is NameCheck.CONNECT_SNI
 
 
 @pytest.mark.parametrize(
@@ -75,26 +88,38 @@ def test_a_name_towards_an_address():
 )  # fmt: skip
 def test_hosts_that_agree(authority, host):
     """Also one without a port that is not the scheme's: some clients leave it out, and the name is the tunnel's."""
-    bind_host(authority, 443, head(host))
+    assert other_authority(authority, 443, head(host)) is None
 
 
 @pytest.mark.parametrize(
     ("authority", "host"),
     [
-        (NAME, b"evil.com"), (NAME, b"example.com:80"), (NAME, b"example.com:8443"), (NAME, b"192.0.2.1"), (NAME, b""),
-        (NAME, b"example.com, evil.com"), (NAME, b"a@example.com"), (NAME, b"<b>"), (ADDRESS, b"192.0.2.2"),
-        (parse_authority(b"example.com:8443"), b"example.com:443"), (IPV6, b"[2001:db8::1]:443"),
-        (IPV6, b"[2001:db8::2]"), (IPV6, b"2001:db8::1"),
+        (NAME, b"evil.com"), (NAME, b"example.com:80"), (NAME, b"example.com:8443"), (NAME, b"192.0.2.1"),
+        (ADDRESS, b"192.0.2.2"), (parse_authority(b"example.com:8443"), b"example.com:443"),
+        (IPV6, b"[2001:db8::1]:443"), (IPV6, b"[2001:db8::2]"),
     ],
 )  # fmt: skip
 def test_hosts_that_disagree(authority, host):
+    """The other authority comes back, with the port that is meant, and what is said of it is 421."""
+    named = other_authority(authority, 443, head(host))
+    assert named == parse_authority(host, 443)
+    said = misdirected_request(authority, named)
+    assert (said.status, said.message) == (421, f"the tunnel to {authority} carries a request for {named}")
+
+
+@pytest.mark.parametrize(
+    ("authority", "host"),
+    [(NAME, b""), (NAME, b"example.com, evil.com"), (NAME, b"a@example.com"), (NAME, b"<b>"), (IPV6, b"2001:db8::1")],
+)
+def test_hosts_that_are_none(authority, host):
     """421, and what the client wrote is not in the message."""
     with pytest.raises(MisdirectedRequest) as caught:
-        bind_host(authority, 443, head(host))
+        other_authority(authority, 443, head(host))
+    assert caught.value.status == 421
     assert "<" not in caught.value.message
     assert "@" not in caught.value.message
 
 
 def test_no_host():
     """HTTP/1.0: the tunnel's authority is the only name there is."""
-    bind_host(NAME, 443, head())
+    assert other_authority(NAME, 443, head()) is None

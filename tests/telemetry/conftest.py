@@ -76,6 +76,7 @@ class Recorded:
     origin_tls_version: str | None = None
     origin_certificate: dict[str, str] | None = None
     intercepted: bool = False
+    names: dict[str, str | None] | None = None
     error: Any = None
     close_reason: str | None = None
 

@@ -112,6 +112,7 @@ def exchanges(draw: Any, make: Any) -> Any:
             client_alpn=optional(text),
             origin_tls_version=optional(text),
             origin_certificate=optional(st.dictionaries(text, text, max_size=3)),
+            names=optional(st.dictionaries(text, optional(text), max_size=3)),
             intercepted=st.booleans(),
             error=optional(failures),
             close_reason=optional(text),
