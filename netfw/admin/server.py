@@ -24,6 +24,7 @@ from twisted.logger import Logger
 from twisted.protocols.policies import WrappingFactory
 from twisted.web.server import Request, Site
 
+from netfw.admin.adopted_port import adopt_port
 from netfw.admin.resource import AdminResource
 from netfw.telemetry.event_names import ADMIN_LISTENING
 from netfw.telemetry.log import tell
@@ -179,14 +180,25 @@ def listen_unix(reactor: Any, path: Path, factory: Any) -> IListeningPort:
         raise CannotListenError(None, str(path), error) from error
 
 
-def admin_services(section: AdminSection, site: Site, reactor: Any) -> list[IService]:
-    """The services for what the configuration asks for; none when it asks for nothing."""
+def admin_services(
+    section: AdminSection,
+    site: Site,
+    reactor: Any,
+    *,
+    given_socket: socket.socket | None = None,
+    given_port: socket.socket | None = None,
+) -> list[IService]:
+    """The services for what the configuration asks for, none for nothing; what is given listens already."""
     services: list[IService] = []
     factory = LimitedFactory(site)
-    if section.socket is not None:
+    if given_socket is not None:
+        services.append(AdminPort(lambda: adopt_port(reactor, given_socket, factory)))
+    elif section.socket is not None:
         path = section.socket
         services.append(AdminPort(lambda: listen_unix(reactor, path, factory)))
-    if section.address is not None and section.port is not None:
+    if given_port is not None:
+        services.append(AdminPort(lambda: adopt_port(reactor, given_port, factory)))
+    elif section.address is not None and section.port is not None:
         address, port = section.address, section.port
         if not address.is_loopback:
             raise ValueError(f"admin.address: {address} is not a loopback address")

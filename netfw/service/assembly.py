@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
@@ -24,9 +24,11 @@ from netfw.policy.compile import CompiledPolicy
 from netfw.service.data_path import listener_rows
 from netfw.service.data_path_assembly import build_data_path
 from netfw.service.gathering_site import GatheringResource
+from netfw.service.given_sockets import GivenSockets
 from netfw.service.policy_source import FilePolicySource
 from netfw.service.proxy_service import ProxyService
 from netfw.service.supervisor_service import SupervisorService
+from netfw.service.systemd import Notifier
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.metrics_merge import MergedMetrics
 from netfw.telemetry.record_log import RecordLog
@@ -47,9 +49,19 @@ from netfw.x509.reading import not_after
 WORKER_MODULE = "netfw.service.worker_process"
 
 
-def assemble(configuration: Configuration, reactor: Any) -> IService:
-    """The whole proxy, not yet started. Raises what the configuration's files are refused with."""
-    return _supervisor(configuration, reactor) if configuration.workers else _one_process(configuration, reactor)
+def assemble(
+    configuration: Configuration,
+    reactor: Any,
+    *,
+    notifier: Notifier | None = None,
+    given: GivenSockets | None = None,
+) -> IService:
+    """The whole proxy, not yet started; `given`: what listens already.
+
+    Raises what the configuration's files are refused with.
+    """
+    build = _supervisor if configuration.workers else _one_process
+    return build(configuration, reactor, notifier or Notifier({}, 0), given or GivenSockets([]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +82,7 @@ def _interception(configuration: Configuration) -> _Interception | None:
     return _Interception(authority, pem, not_after(authority.certificate).timestamp())
 
 
-def _one_process(configuration: Configuration, reactor: Any) -> IService:
+def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier, given: GivenSockets) -> IService:
     policies = FilePolicySource(configuration.policy, read_policy(configuration.policy), reactor, time.time)
     status = ProcessStatus(name=configuration.proxy.name, now=time.time)
     interception = _interception(configuration)
@@ -86,7 +98,7 @@ def _one_process(configuration: Configuration, reactor: Any) -> IService:
         ca_certificate=interception.pem if interception is not None else None,
     )
     plane, records = path.plane, path.records
-    service = ProxyService(path=path, policies=policies, status=status)
+    service = ProxyService(path=path, policies=policies, status=status, notifier=notifier, given=given.listeners)
     _describe(status, policies, configuration, interception)
     status.part(
         "listeners",
@@ -105,9 +117,17 @@ def _one_process(configuration: Configuration, reactor: Any) -> IService:
     )
     _watch(plane.recording.metrics, policies, interception)
     site = AdminSite(status, service.reload, plane.recording.metrics, reactor=reactor)
-    for child in admin_services(configuration.admin, site, reactor):
-        child.setServiceParent(service)
+    _serve_admin(configuration, site, reactor, given, service)
     return service
+
+
+def _serve_admin(
+    configuration: Configuration, site: AdminSite, reactor: Any, given: GivenSockets, parent: MultiService
+) -> None:
+    for child in admin_services(
+        configuration.admin, site, reactor, given_socket=given.admin_socket, given_port=given.admin_port
+    ):
+        child.setServiceParent(parent)
 
 
 class _Relayed:
@@ -133,11 +153,11 @@ class _Relayed:
         return self._records.errors
 
 
-def _supervisor(configuration: Configuration, reactor: Any) -> IService:
+def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, given: GivenSockets) -> IService:
     deadlines = Deadlines(reactor)
     status = ProcessStatus(name=configuration.proxy.name, now=time.time)
     interception = _interception(configuration)
-    inheritance = Inheritance(configuration)
+    inheritance = Inheritance(configuration, given.listeners)
     serials = iter(range(1, 1 << 62))
 
     def published(policy: CompiledPolicy) -> Published:
@@ -177,6 +197,7 @@ def _supervisor(configuration: Configuration, reactor: Any) -> IService:
         records=records,
         metrics=metrics,
         status=status,
+        notifier=notifier,
     )
     service.supervisor = supervisor = Supervisor(
         reactor=reactor,
@@ -203,8 +224,7 @@ def _supervisor(configuration: Configuration, reactor: Any) -> IService:
     metrics.watch("netfw_worker_restarts", "Workers that were replaced.", lambda: supervisor.restarts)
     site = AdminSite(status, service.reload, metrics, reactor=reactor)
     site.resource = GatheringResource(site.resource, supervisor.gather)
-    for child in admin_services(configuration.admin, site, reactor):
-        child.setServiceParent(service)
+    _serve_admin(configuration, site, reactor, given, service)
     return service
 
 

@@ -5,9 +5,14 @@ Not here: the options (`service.options`) and the wiring (`service.assembly`).
 
 from __future__ import annotations
 
+import os
+import sys
+
 from twisted.application.service import IService
 
+from netfw.service.given_sockets import GivenSocketsError, assign_given_sockets, take_given_sockets
 from netfw.service.options import Options
+from netfw.service.systemd import Notifier
 
 __all__ = ["Options", "makeService"]
 
@@ -19,5 +24,12 @@ def makeService(options: Options) -> IService:
 
     from netfw.service.assembly import assemble
 
-    service: IService = assemble(options.configuration, reactor)
+    # Now, before twistd goes into the background: both are meant for the process that was started.
+    notifier = Notifier(os.environ, os.getpid())
+    try:
+        given = assign_given_sockets(take_given_sockets(os.environ, os.getpid()), options.configuration)
+    except GivenSocketsError as error:
+        print(f"twistd netfwproxy: {error}", file=sys.stderr)  # noqa: T201 - twistd's log is not there yet
+        raise SystemExit(1) from None
+    service: IService = assemble(options.configuration, reactor, notifier=notifier, given=given)
     return service

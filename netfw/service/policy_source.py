@@ -67,6 +67,14 @@ class FilePolicySource:
         self.current: CompiledPolicy = compile_policy(first, 1, self.loaded_at)
         self._under_way: Deferred[ReloadResult] | None = None
 
+    def summary(self, last: ReloadResult | None = None) -> str:
+        """One line on the policy in force, and on why the last reload changed nothing."""
+        line = f"serving by policy generation {self.current.generation}"
+        if last is not None and not last.ok:
+            more = f" (and {len(last.problems) - 1} more)" if len(last.problems) > 1 else ""
+            line += f"; the new policy is refused: {' '.join(last.problems[:1])}{more}"
+        return line
+
     def reload(self) -> Deferred[ReloadResult]:
         """See `IPolicySource`. A reload that is asked for while one runs waits for a run of its own, so that no change
         is missed.

@@ -9,6 +9,8 @@ the policy is read again. Stop (SIGTERM): no new connections, idle ones closed, 
 from __future__ import annotations
 
 import signal
+import socket
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -19,14 +21,28 @@ from netfw.proxy.data_plane import DataPlane
 from netfw.service.data_path import BoundListener, DataPath, log_listener
 from netfw.service.policy_source import FilePolicySource, ReloadResult
 from netfw.service.signals import Signals
-from netfw.transport.accepting import ListeningSocket, listen
+from netfw.service.systemd import Notifier
+from netfw.transport.accepting import ListeningSocket, adopt, listen
 
 
 class ProxyService(MultiService):
-    """Runs the data path; the admin surface is a child service."""
+    """Runs the data path; the admin surface is a child service.
 
-    def __init__(self, *, path: DataPath, policies: FilePolicySource, status: ProcessStatus) -> None:
+    `given`: for each listener the sockets that listen already.
+    """
+
+    def __init__(
+        self,
+        *,
+        path: DataPath,
+        policies: FilePolicySource,
+        status: ProcessStatus,
+        notifier: Notifier,
+        given: Sequence[Sequence[socket.socket]] = (),
+    ) -> None:
         super().__init__()
+        self._notifier = notifier
+        self._given = given
         self.path = path
         self._policies = policies
         self._status = status
@@ -47,9 +63,13 @@ class ProxyService(MultiService):
         self.path.bind(self._listen)
         super().privilegedStartService()
 
-    def _listen(self, _position: int, bound: BoundListener) -> ListeningSocket:
-        section = bound.section
-        opened = listen(self.plane.reactor, bound.factory, str(section.address), section.port)
+    def _listen(self, position: int, bound: BoundListener) -> ListeningSocket:
+        section, reactor = bound.section, self.plane.reactor
+        given = self._given[position] if self._given else ()
+        if given:
+            opened = adopt(reactor, bound.factory, given[0])
+        else:
+            opened = listen(reactor, bound.factory, str(section.address), section.port)
         log_listener(section, opened.port)
         return opened
 
@@ -61,21 +81,27 @@ class ProxyService(MultiService):
         self._signals.take(signal.SIGHUP, self.reload)
         self._status.state = State.READY
         self.path.settle()
+        # When the reactor runs: until then a service beside this one may still fail to start.
+        self.plane.reactor.callWhenRunning(self._notifier.ready, self._policies.summary())
+        self._notifier.keep_alive(self.plane.deadlines)
 
     def reload(self) -> Deferred[dict[str, Any]]:
         """Reopen the records and read the policy again; a Deferred of the result as a dict."""
         self.path.reopen()
+        self._notifier.reloading()
         return self._policies.reload().addCallback(self._reloaded)
 
     def _reloaded(self, result: ReloadResult) -> dict[str, Any]:
         self.plane.recording.metrics.reload(result.ok, self.plane.now())
         report = result.as_dict()
         self._status.reloaded(report)
+        self._notifier.ready(self._policies.summary(result))
         return report
 
     def stopService(self) -> Deferred[None]:
         """Drain, then end."""
         self._status.state = State.DRAINING
+        self._notifier.stopping(self.plane.configuration.timeouts.drain)
         self._signals.take(signal.SIGTERM, lambda: self.path.hurry(0.0))
         self._signals.take(signal.SIGINT, lambda: self.path.hurry(0.0))
         drained = self.path.drain(self.plane.configuration.timeouts.drain)
@@ -85,5 +111,6 @@ class ProxyService(MultiService):
     def _end(self) -> Any:
         ended = super().stopService()
         self._signals.give_back()
+        self._notifier.close()
         self.path.end()
         return ended

@@ -20,6 +20,7 @@ from netfw.config.model import Configuration
 from netfw.service.data_path import log_listener
 from netfw.service.policy_source import FilePolicySource, ReloadResult
 from netfw.service.signals import Signals
+from netfw.service.systemd import Notifier
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.record_log import RecordLog
 from netfw.transport.deadlines import Deadlines
@@ -45,6 +46,7 @@ class SupervisorService(MultiService):
         records: RecordLog | None,
         metrics: Metrics,
         status: ProcessStatus,
+        notifier: Notifier,
     ) -> None:
         super().__init__()
         self._configuration = configuration
@@ -56,6 +58,7 @@ class SupervisorService(MultiService):
         self._records = records
         self._metrics = metrics
         self._status = status
+        self._notifier = notifier
         self._signals = Signals(reactor)
         self.supervisor: Supervisor
 
@@ -81,12 +84,18 @@ class SupervisorService(MultiService):
         self._signals.take(signal.SIGUSR2, self.supervisor.replace_all)
         # A process that ends is heard of by a signal that the reactor takes when it runs.
         self._reactor.callWhenRunning(self.supervisor.start)
+        self._notifier.keep_alive(self._deadlines)
 
     def changed(self) -> None:
         """A worker began or ceased to serve."""
         if self._status.state is not State.DRAINING:
             ready = self.supervisor.complete and self.supervisor.serving
+            was_ready = self._status.state is State.READY
             self._status.state = State.READY if ready else State.STARTING
+            if ready and not was_ready:
+                self._notifier.ready(self._policies.summary())
+            elif was_ready and not ready:
+                self._notifier.status("no worker serves")
 
     def printed(self, line: bytes) -> None:
         """A worker wrote a line to standard output."""
@@ -96,17 +105,20 @@ class SupervisorService(MultiService):
     def reload(self) -> Deferred[dict[str, Any]]:
         """Reopen the records and read the policy again, everywhere; a Deferred of the result as a dict."""
         self.supervisor.reopen()
+        self._notifier.reloading()
         return self._policies.reload().addCallback(self._reloaded)
 
     def _reloaded(self, result: ReloadResult) -> dict[str, Any]:
         self._metrics.reload(result.ok, self._now())
         report = result.as_dict()
         self._status.reloaded(report)
+        self._notifier.ready(self._policies.summary(result))
         return report
 
     def stopService(self) -> Deferred[None]:
         """Let all drain, then end."""
         self._status.state = State.DRAINING
+        self._notifier.stopping(self._configuration.timeouts.drain)
         self.inheritance.stop_listening()
         self._signals.take(signal.SIGTERM, self.supervisor.abort)
         self._signals.take(signal.SIGINT, self.supervisor.abort)
@@ -117,6 +129,7 @@ class SupervisorService(MultiService):
     def _end(self) -> Any:
         ended = super().stopService()
         self._signals.give_back()
+        self._notifier.close()
         self.inheritance.close()
         if self._records is not None:
             self._records.close()

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ STOP_SECONDS = 20.0
 RECORD_SECONDS = 10.0
 _TROUBLE = re.compile(r"Unhandled|Traceback \(most recent call last\)|Unexpected error|was never retrieved")
 
+RUN_TWISTD = "from twisted.scripts.twistd import run; run()"
 Document = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -152,12 +153,7 @@ class ProxyProcess:
 
     def start(self) -> ProxyProcess:
         """Start it and wait until it is ready; RuntimeError with its log when it ends or is not ready in time."""
-        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
-        with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen(
-                [self.python, "-c", "from twisted.scripts.twistd import run; run()", *self.command[1:]],
-                cwd=self.directory, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+        self.launch([self.python, "-c", RUN_TWISTD, *self.command[1:]])
         deadline = time.monotonic() + START_SECONDS
         while True:
             if self.process.poll() is not None:
@@ -173,6 +169,15 @@ class ProxyProcess:
                 self.kill()
                 raise RuntimeError(f"the server was not ready in time ({error}):\n{self.log}")
             time.sleep(0.02)
+
+    def launch(self, command: list[str], more: Mapping[str, str] | None = None, pass_fds: Iterable[int] = ()) -> None:
+        """Run this, with its output in the log, and wait for nothing."""
+        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", **(more or {})}
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=self.directory, env=environment, pass_fds=tuple(pass_fds),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
 
     def __enter__(self) -> ProxyProcess:
         return self.start()

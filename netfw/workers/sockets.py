@@ -2,9 +2,9 @@
 
 Every place has a socket of its own for each listener, on the same port (SO_REUSEPORT): the kernel spreads connections
 over them evenly, where one shared socket gives most to whoever wakes first. They are bound before privileges are
-dropped and stay open here, so that a queue outlives the worker that it belongs to. Certificates and keys are read at
-the same moment and handed on as sealed files in memory: workers need no right to read them, and no message holds them.
-Not here: accepting (`transport.accepting`).
+dropped and stay open here, so that a queue outlives the worker that it belongs to; sockets that were given to the proxy
+are dealt out in their stead. Certificates and keys are read at the same moment and handed on as sealed files in memory:
+workers need no right to read them, and no message holds them. Not here: accepting (`transport.accepting`).
 """
 
 from __future__ import annotations
@@ -59,6 +59,15 @@ def _bound(address: str, port: int, *, shared: bool) -> socket.socket:
         raise
 
 
+def dealt_out(given: Sequence[socket.socket], count: int) -> list[socket.socket]:
+    """Sockets that listen already, one for each place: where they are fewer, several places accept from the same one.
+
+    More of them on the same port cannot be opened here: the kernel shares a port among sockets of one user, and these
+    are their opener's.
+    """
+    return [given[place] if place < len(given) else given[place % len(given)].dup() for place in range(count)]
+
+
 def close_all(sockets: Sequence[socket.socket]) -> None:
     """Close them."""
     for sock in sockets:
@@ -87,8 +96,9 @@ def path_of_descriptor(descriptor: int) -> Path:
 class Inheritance:
     """Everything that workers are given, and the configuration that tells them so."""
 
-    def __init__(self, configuration: Configuration) -> None:
+    def __init__(self, configuration: Configuration, given: Sequence[Sequence[socket.socket]] = ()) -> None:
         self._configuration = configuration
+        self._given = given
         self._sockets: list[list[socket.socket]] = []
         self._files: list[int] = []
 
@@ -100,8 +110,13 @@ class Inheritance:
         listeners = []
         first_file = FIRST_DESCRIPTOR + len(configuration.listeners)
         try:
-            for section in configuration.listeners:
-                self._sockets.append(listening_sockets(str(section.address), section.port, configuration.workers))
+            for position, section in enumerate(configuration.listeners):
+                given = self._given[position] if self._given else ()
+                if given:
+                    self._sockets.append(dealt_out(given, configuration.workers))
+                else:
+                    opened = listening_sockets(str(section.address), section.port, configuration.workers)
+                    self._sockets.append(opened)
                 if section.certificate is not None and section.private_key is not None:
                     places = []
                     for path in (section.certificate, section.private_key):
