@@ -19,6 +19,8 @@ class NetfwError(Exception):
     status = 500
     token = "proxy_internal_error"
     fault = "ours"
+    retry_after: int | None = None
+    """Seconds after which it is worth trying again, where the client is told."""
 
     def __init__(self, message: str, *, detail: str = "") -> None:
         super().__init__(message)
@@ -54,6 +56,17 @@ class RequestTimeout(ClientError):
 
     status = 408
     token = "connection_read_timeout"
+
+
+class TooManyRequests(ClientError):
+    """This client asks more often than `limits.request_rate` lets it."""
+
+    status = 429
+    token = "http_request_denied"
+
+    def __init__(self, message: str, *, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ClientStalled(ClientError):
@@ -231,6 +244,7 @@ class Overloaded(NetfwError):
     status = 503
     token = "connection_limit_reached"
     fault = "ours"
+    retry_after = 5
 
 
 class NotOffered(NetfwError):

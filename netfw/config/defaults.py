@@ -50,6 +50,11 @@ LIMITS = LimitsSection(
     dns_cache=4_096,  # systemd-resolved: CACHE_MAX 4096; Squid: ipcache_size 1024
     request_body=0,  # none; Squid: request_body_max_size 0
     response_body=0,  # none; Squid: reply_body_max_size none
+    tunnels=10_000,  # as many as connections: whoever opens one has one; HAProxy, Squid: the same count for both
+    connections_per_destination=5_000,  # half of all: a site that hangs leaves the other half; Envoy: 1024 a cluster
+    request_rate=0,  # none; nginx: limit_req none
+    connection_rate=0,  # none; HAProxy: rate-limit sessions none
+    minimum_rate=240,  # Kestrel: MinRequestBodyDataRate and MinResponseDataRate 240 B/s; IIS: MinBytesPerSecond 240
 )
 
 TIMEOUTS = TimeoutsSection(

@@ -185,7 +185,10 @@ class UpstreamSection:
 
 @dataclass(frozen=True, slots=True)
 class LimitsSection:
-    """Caps, enforced while reading. Sizes in bytes; of the bodies' 0 is none."""
+    """Caps, enforced while reading. Sizes in bytes. 0 is none, where there is a default here.
+
+    Rates are a client address's, a second; `minimum_rate` is in bytes a second, averaged over `timeouts.body`.
+    """
 
     head_size: int
     head_fields: int
@@ -200,6 +203,11 @@ class LimitsSection:
     dns_cache: int
     request_body: int = 0
     response_body: int = 0
+    tunnels: int = 10_000
+    connections_per_destination: int = 0
+    request_rate: int = 0
+    connection_rate: int = 0
+    minimum_rate: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -199,6 +199,11 @@ def read_limits(table: Table) -> LimitsSection:
         dns_cache=count("dns_cache", 0, 1_000_000),
         request_body=size("request_body", 0, 1 << 50),
         response_body=size("response_body", 0, 1 << 50),
+        tunnels=count("tunnels", 1, 1_000_000),
+        connections_per_destination=count("connections_per_destination", 0, 1_000_000),
+        request_rate=count("request_rate", 0, 1_000_000),
+        connection_rate=count("connection_rate", 0, 1_000_000),
+        minimum_rate=size("minimum_rate", 0, 1 << 30),
     )
     table.close()
     return section

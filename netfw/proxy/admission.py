@@ -1,8 +1,8 @@
-"""Who may come in, and how many: the client networks of a listener, and the caps on connections.
+"""Who may come in, and how many: the client networks of a listener, and the caps on connections and tunnels.
 
 A connection from outside `clients` is closed without a byte: netfw is never an open proxy by accident. One over a cap
 gets 503 with Retry-After where its first bytes are HTTP; the reasons are a closed set of words, counted in the
-metrics.
+metrics. How often somebody may come is counted in `rates`.
 """
 
 from __future__ import annotations
@@ -15,23 +15,28 @@ from zope.interface import implementer
 from netfw.config.model import LimitsSection, ListenerSection
 from netfw.interfaces import IAdmission
 from netfw.names.address import unwrap
+from netfw.proxy.rates import Rates
 
 NOT_A_CLIENT = "not_a_client"
 TOO_MANY = "too_many_connections"
 TOO_MANY_FROM_CLIENT = "too_many_connections_from_client"
+TOO_FAST = "connection_rate"
+TOO_MANY_TUNNELS = "too_many_tunnels"
 DRAINING = "draining"
 PROXY_HEADER = "proxy_header"
 
 
 @implementer(IAdmission)
 class Admission:
-    """Counts what is open. `draining` refuses everybody new."""
+    """Counts what is open. `draining` refuses everybody new; `rates` are those of new connections, None: no limit."""
 
-    def __init__(self, limits: LimitsSection) -> None:
-        self._limits = limits
+    def __init__(self, limits: LimitsSection, rates: Rates | None = None) -> None:
+        self.limits = limits
+        self.rates = rates
         self._by_client: Counter[IPv4Address | IPv6Address] = Counter()
         self._known: dict[tuple[str, IPv4Address | IPv6Address], bool] = {}
         self.open = 0
+        self.tunnels = 0
         self.draining = False
         self.refused: Counter[str] = Counter()
 
@@ -51,14 +56,16 @@ class Admission:
         reason = self._no_room()
         if reason is not None:
             return reason
-        if self._by_client[peer] >= self._limits.connections_per_client:
+        if self._by_client[peer] >= self.limits.connections_per_client:
             return TOO_MANY_FROM_CLIENT
+        if self.rates is not None and self.rates.of(peer).take():
+            return TOO_FAST
         return None
 
     def _no_room(self) -> str | None:
         if self.draining:
             return DRAINING
-        if self.open >= self._limits.connections:
+        if self.open >= self.limits.connections:
             return TOO_MANY
         return None
 
@@ -76,6 +83,18 @@ class Admission:
         self.open -= 1
         if refused is not None:
             self.refused[refused] += 1
+
+    def admit_tunnel(self) -> str | None:
+        """Return None and count a CONNECT, until `tunnel_closed`; or the reason why it is refused."""
+        if self.tunnels >= self.limits.tunnels:
+            self.refused[TOO_MANY_TUNNELS] += 1
+            return TOO_MANY_TUNNELS
+        self.tunnels += 1
+        return None
+
+    def tunnel_closed(self) -> None:
+        """An admitted one ended."""
+        self.tunnels -= 1
 
     def is_client(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> bool:
         """Whether this address is one of the listener's `clients`."""

@@ -31,6 +31,7 @@ from netfw.transport.closing import close, linger
 
 if TYPE_CHECKING:
     from netfw.proxy.tunnel import Tunnel
+    from netfw.proxy.upstream_connection import UpstreamConnection
 
 _READ_AHEAD = 64 * 1024
 
@@ -43,6 +44,7 @@ class RequestUser(Shape):
     def request_batch_end(self) -> None: ...
     def request_failed(self, error: NetfwError) -> None: ...
     def client_gone(self) -> None: ...
+    def origin_side(self) -> tuple[UpstreamConnection | None, bool]: ...
 
 
 class ClientConnection(Protocol):
@@ -185,6 +187,18 @@ class ClientConnection(Protocol):
             user.request_complete(event.trailers)
             user.request_batch_end()
         return True
+
+    # -- for `pace` --------------------------------------------------------------------------------------------------
+
+    @property
+    def user(self) -> RequestUser | None:
+        """Who serves the exchange under way."""
+        return self._user
+
+    @property
+    def awaits_body(self) -> bool:
+        """Whether only the client's next bytes are waited for."""
+        return self._reads_body and not (self.request_is_complete or self._held or self._refused)
 
     # -- used by the exchange -----------------------------------------------------------------------------------------
 

@@ -24,6 +24,7 @@ from netfw.errors import (
     DestinationProhibited,
     MisdirectedRequest,
     NetfwError,
+    Overloaded,
     ShuttingDown,
     TunnelRefused,
 )
@@ -77,6 +78,12 @@ class Tunnelling:
         facts.tls_intercepted = self._intercepts
         self._steps = Steps(self, _STEPS, self._failed)
         self._steps.run()
+
+    def _admit(self, _: object) -> None:
+        admission = self._plane.admission
+        if admission.admit_tunnel() is not None:
+            raise Overloaded("as many tunnels are open as may be")
+        self._client.caller.also_when_left(admission.tunnel_closed)
 
     def _pre_dns(self, _: object) -> None:
         phases.pre_dns(self._exchange)
@@ -212,12 +219,17 @@ class Tunnelling:
         """The proxy is stopping."""
         self._steps.cancel()
 
+    def origin_side(self) -> tuple[None, bool]:
+        """None that speaks HTTP."""
+        return None, False
+
     def cut(self, error: NetfwError) -> None:
         """The proxy is stopping, and the 200 was sent already."""
         self._steps.cancel()
 
 
 _STEPS = (
+    Tunnelling._admit,
     Tunnelling._pre_dns,
     Tunnelling._resolve,
     Tunnelling._judge,

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from netfw.http1.limits import HeadLimits
     from netfw.proxy.admission import Admission
     from netfw.proxy.consistency import Consistency
+    from netfw.proxy.destinations import Destinations
     from netfw.proxy.guard import DestinationGuard
     from netfw.proxy.interception_scope import InterceptionScope
     from netfw.proxy.live import LiveConnections
     from netfw.proxy.own_pages import OwnPages
+    from netfw.proxy.rates import Rates
     from netfw.proxy.recording import Recording
     from netfw.proxy.refusals import Refusals
     from netfw.proxy.responses import Explainer
@@ -31,7 +33,7 @@ class DataPlane:
     """`now` is the wall clock (seconds since the epoch), `monotonic` the one for durations.
 
     `policies.current`, `resolver` and `dialer` are `IPolicySource`, `IResolver` and `IDialer`; `interception` is None
-    where no interception CA is configured.
+    where no interception CA is configured, `request_rates` where clients may ask as often as they like.
     """
 
     configuration: Configuration
@@ -56,3 +58,5 @@ class DataPlane:
     explainer: Explainer
     head_limits: HeadLimits
     via: bytes
+    destinations: Destinations
+    request_rates: Rates | None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from netfw.policy.compile import CompiledPolicy
     from netfw.policy.decision import Decision
     from netfw.policy.facts import Facts
+    from netfw.proxy.rates import SourceRate
     from netfw.transport.resolution import Resolution
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O or U to misread over the phone
@@ -58,6 +59,7 @@ class Caller:
         "identity",
         "listener_name",
         "port",
+        "request_rate",
         "source_account",
         "source_vpc",
         "source_vpce",
@@ -81,6 +83,19 @@ class Caller:
         self.source_vpc: str | None = None
         self.source_vpce: str | None = None
         self.identity: str | None = None
+        self.request_rate: SourceRate | None = None
+        """How often this address may ask; None: as often as it likes."""
+
+    def also_when_left(self, function: Callable[[], object]) -> None:
+        """Call this too when the connection is over."""
+        former = self.when_left
+
+        def both() -> None:
+            function()
+            if former is not None:
+                former()
+
+        self.when_left = both
 
     def leave(self) -> None:
         """The connection is over; calling it again changes nothing."""

@@ -270,6 +270,11 @@ class Forwarding:
         else:
             self._failed(ClientGone("the client left"))
 
+    def origin_side(self) -> tuple[UpstreamConnection | None, bool]:
+        """The origin's connection, and whether its answer has a length that it owes."""
+        head = self._origin_head
+        return self._upstream, head is not None and head.fields.has(b"content-length")
+
     # -- from the origin: ResponseUser --------------------------------------------------------------------------------
 
     def response_head(self, event: ResponseHeadReceived) -> None:

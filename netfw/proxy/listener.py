@@ -28,7 +28,7 @@ from netfw.errors import (
     ShuttingDown,
 )
 from netfw.names.host import parse_host
-from netfw.proxy.admission import DRAINING, NOT_A_CLIENT, TOO_MANY, TOO_MANY_FROM_CLIENT
+from netfw.proxy.admission import DRAINING, NOT_A_CLIENT, TOO_FAST, TOO_MANY, TOO_MANY_FROM_CLIENT
 from netfw.proxy.client_connection import ClientConnection
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Caller
@@ -56,6 +56,7 @@ _WHY: dict[str, NetfwError] = {
     DRAINING: ShuttingDown("the proxy is stopping"),
     TOO_MANY: Overloaded("limits.connections is reached"),
     TOO_MANY_FROM_CLIENT: Overloaded("limits.connections_per_client is reached"),
+    TOO_FAST: Overloaded("limits.connection_rate is reached"),
 }
 
 
@@ -108,6 +109,8 @@ class ProxyFactory(Factory):
         if reason is not None:
             return self._refused(reason, caller)
         caller.when_left = lambda: plane.admission.connection_closed(listener, peer)
+        if plane.request_rates is not None:
+            caller.request_rate = plane.request_rates.of(peer)
         return FirstByte(self, caller)  # type: ignore[return-value]
 
     def _caller(self, peer: Address, port: int, vpce: str | None) -> Caller:

@@ -16,14 +16,13 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from netfw.config.model import DenyStyle
-from netfw.errors import Denied, DestinationProhibited, NetfwError, Overloaded
+from netfw.errors import Denied, DestinationProhibited, NetfwError
 from netfw.policy.decision import Decision
 from netfw.policy.model import Phase
 from netfw.proxy.exchange import Exchange
 
 _NOT_PHRASE = re.compile(r"[^ -~]")
 _PHRASE_LENGTH = 100
-_RETRY_AFTER_SECONDS = 5
 _JSON_TYPES = (b"application/json", b"application/problem+json")
 
 
@@ -70,8 +69,8 @@ class Explainer:
             ("Proxy-Status", self._proxy_status(exchange, error, decision)),
             ("X-Netfw-Id", exchange.id),
         ]
-        if isinstance(error, Overloaded):
-            fields.append(("Retry-After", str(_RETRY_AFTER_SECONDS)))
+        if error.retry_after is not None:
+            fields.append(("Retry-After", str(error.retry_after)))
         if _wants_json(exchange):
             fields[0] = ("Content-Type", "application/problem+json")
             body = self._problem(exchange, error, decision)
@@ -142,7 +141,7 @@ class Explainer:
             "detail": error.message,
             "error": error.token,
             "id": exchange.id,
-            "retry": not denied and error.status in (502, 503, 504),
+            "retry": not denied and error.status in (429, 502, 503, 504),
         }
         if exchange.authority is not None:
             problem["host"] = exchange.authority.host.text

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from netfw.config.model import NameCheck, NameVerdict
-from netfw.errors import LoopDetected, MalformedRequest, NetfwError, NotOffered
+from netfw.errors import LoopDetected, MalformedRequest, NetfwError, NotOffered, TooManyRequests
 from netfw.http1.errors import FramingError
 from netfw.http1.events import RequestHeadReceived
 from netfw.http1.forwarding import max_forwards, via_contains
@@ -37,6 +37,9 @@ def route(client: ClientConnection, exchange: Exchange, event: RequestHeadReceiv
     if client.tunnel is not None:
         client.tunnel.describe(exchange)
     try:
+        rate = client.caller.request_rate
+        if rate is not None and (wait := rate.take()):
+            raise TooManyRequests("this client asks too often", retry_after=wait)
         target = parse_target(event.head.method, event.head.target)
         if via_contains(event.head.fields, client.plane.via):
             raise LoopDetected("this request has been through this proxy before")

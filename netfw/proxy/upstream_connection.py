@@ -144,6 +144,11 @@ class UpstreamConnection(Protocol):
             self.is_open = False
             close_in_time(self.transport, self._deadlines, self._abort_timeout)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the client takes no more for now."""
+        return self._held
+
     def can_carry_more(self) -> bool:
         """Whether nothing is left over from the exchange that ended."""
         return self.is_open and self._user is None and not self._reader.buffered
@@ -195,10 +200,11 @@ class UpstreamConnection(Protocol):
                     self._user = None
                     user.response_complete(event.trailers)
         except FramingError as problem:
-            self._fail(OriginProtocolError("the origin's answer is not valid HTTP/1.1", detail=str(problem)))
+            self.fail(OriginProtocolError("the origin's answer is not valid HTTP/1.1", detail=str(problem)))
         user.response_batch_end()
 
-    def _fail(self, error: NetfwError) -> None:
+    def fail(self, error: NetfwError) -> None:
+        """End the exchange under way with this error, and the connection."""
         user = self._user
         self.abort()
         if user is not None:
@@ -212,11 +218,11 @@ class UpstreamConnection(Protocol):
             if heard is not None:
                 heard(self)
         elif self._held:
-            self._fail(ClientStalled("the client stopped reading"))
+            self.fail(ClientStalled("the client stopped reading"))
         elif self._head_seen:
-            self._fail(OriginTimeout("the origin stopped in the middle of its answer"))
+            self.fail(OriginTimeout("the origin stopped in the middle of its answer"))
         else:
-            self._fail(OriginTimeout("the origin did not answer in time"))
+            self.fail(OriginTimeout("the origin did not answer in time"))
 
     def _end_idle(self) -> None:
         heard, self.when_closed_idle = self.when_closed_idle, None

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from netfw.errors import NetfwError, OriginCertificateInvalid
@@ -29,18 +29,26 @@ def dialled_address(stream: Any) -> Address:
 
 
 def dial_origin(plane: DataPlane, exchange: Exchange, addresses: Sequence[Address]) -> Deferred[Any]:
-    """A Deferred of a connected stream that nobody reads yet. Cancelling it aborts every attempt."""
+    """A Deferred of a connected stream that nobody reads yet. Cancelling it aborts every attempt. Fails with
+    `Overloaded` where as many are open to this destination as may be.
+    """
     assert exchange.authority is not None
     port = exchange.authority.port
     begun = plane.monotonic()
+    try:
+        leave = plane.destinations.enter(exchange.authority)
+    except NetfwError:
+        return fail(Failure())
 
     def connected(stream: Any) -> Any:
+        stream.when_closed = leave
         exchange.durations["connect"] = plane.monotonic() - begun
         exchange.dest_ip = str(dialled_address(stream))
         exchange.dest_port = port
         return stream
 
     def failed(failure: Any) -> Any:
+        leave()
         exchange.durations["connect"] = plane.monotonic() - begun
         if isinstance(failure.value, NetfwError):
             plane.recording.metrics.upstream_connect_error(failure.value.token)

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from netfw.config.model import ListenerSection, ListenerType
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.listener import ProxyFactory
+from netfw.proxy.pace import Pace
 from netfw.telemetry.metrics_merge import export
 from netfw.telemetry.record_log import RecordLog
 from netfw.transport.accepting import ListeningSocket
@@ -47,6 +48,7 @@ class DataPath:
         self.plane = plane
         self.listeners = [BoundListener(section, factory) for section, factory in listeners]
         self.records = records
+        self._pace = Pace(plane)
         self._bound = False
         self._ends_at = 0.0
 
@@ -65,8 +67,9 @@ class DataPath:
         self.plane.own_pages.add_own(str(section.address), port, tls=section.type is ListenerType.HTTPS)
 
     def start(self) -> None:
-        """Begin to write records. Raises OSError."""
+        """Begin to write records, and to look for peers that are too slow. Raises OSError."""
         self.records.start()
+        self._pace.start()
 
     def settle(self) -> None:
         """What is alive now stays: a full collection over it on a busy proxy is a stall for nothing."""
@@ -117,6 +120,7 @@ class DataPath:
 
     def end(self) -> None:
         """Close what is kept, and write what waits."""
+        self._pace.stop()
         self.plane.pool.close()
         self.plane.refusals.close()
         self.records.close()

@@ -13,11 +13,13 @@ from netfw.http1.limits import HeadLimits
 from netfw.proxy.admission import Admission
 from netfw.proxy.consistency import Consistency
 from netfw.proxy.data_plane import DataPlane
+from netfw.proxy.destinations import Destinations
 from netfw.proxy.guard import DestinationGuard
 from netfw.proxy.interception_scope import InterceptionScope
 from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.live import LiveConnections
 from netfw.proxy.own_pages import OwnPages
+from netfw.proxy.rates import Rates
 from netfw.proxy.recording import Recording
 from netfw.proxy.refusals import Refusals
 from netfw.proxy.responses import Explainer
@@ -70,7 +72,7 @@ def build_data_path(
             source_addresses=configuration.egress.source_addresses,
         ),
         guard=DestinationGuard(configuration.guard),
-        admission=Admission(limits),
+        admission=Admission(limits, Rates(limits.connection_rate, time.monotonic) if limits.connection_rate else None),
         scope=InterceptionScope(configuration.tls_intercept),
         consistency=Consistency(
             configuration.consistency,
@@ -102,6 +104,8 @@ def build_data_path(
             trailer_size=limits.trailer_size,
         ),
         via=configuration.proxy.name.encode("ascii"),
+        destinations=Destinations(limits.connections_per_destination),
+        request_rates=Rates(limits.request_rate, time.monotonic) if limits.request_rate else None,
     )
     listeners = []
     for section in configuration.listeners:

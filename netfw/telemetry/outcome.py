@@ -17,6 +17,7 @@ from netfw.errors import (
     NotOffered,
     Overloaded,
     PolicyFailure,
+    TooManyRequests,
     TunnelRefused,
 )
 from netfw.policy.model import Action
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from netfw.policy.decision import Decision, RuleRef
 
 # Refusals of the proxy's own that may come after a phase allowed: nothing went out for them.
-_REFUSALS = (PolicyFailure, MisdirectedRequest, LoopDetected, NotOffered, Overloaded, TunnelRefused)
+_REFUSALS = (PolicyFailure, MisdirectedRequest, LoopDetected, NotOffered, Overloaded, TooManyRequests, TunnelRefused)
 _ALLOW = Action.ALLOW
 
 

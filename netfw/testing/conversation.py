@@ -54,11 +54,13 @@ from netfw.http1.limits import HeadLimits
 from netfw.proxy.admission import Admission
 from netfw.proxy.consistency import Consistency
 from netfw.proxy.data_plane import DataPlane
+from netfw.proxy.destinations import Destinations
 from netfw.proxy.guard import DestinationGuard
 from netfw.proxy.interception_scope import InterceptionScope
 from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.live import LiveConnections
 from netfw.proxy.own_pages import OwnPages
+from netfw.proxy.rates import Rates
 from netfw.proxy.recording import Recording
 from netfw.proxy.refusals import Refusals
 from netfw.proxy.responses import Explainer
@@ -127,7 +129,7 @@ def data_plane(play: Conversation, configuration: Configuration) -> DataPlane:
         resolver=play.resolver,
         dialer=play.dialer,
         guard=DestinationGuard(configuration.guard),
-        admission=Admission(limits),
+        admission=Admission(limits, Rates(limits.connection_rate, reactor.seconds) if limits.connection_rate else None),
         scope=InterceptionScope(configuration.tls_intercept),
         consistency=Consistency(configuration.consistency, {}),
         interception=interception,
@@ -162,6 +164,8 @@ def data_plane(play: Conversation, configuration: Configuration) -> DataPlane:
             trailer_size=limits.trailer_size,
         ),
         via=configuration.proxy.name.encode("ascii"),
+        destinations=Destinations(limits.connections_per_destination),
+        request_rates=Rates(limits.request_rate, reactor.seconds) if limits.request_rate else None,
     )
 
 

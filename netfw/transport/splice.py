@@ -154,7 +154,7 @@ class SplicedRelay:
         self.reactor = left.reactor
         self.pipes = pipes
         self.life = RelayLife(deadlines, idle=idle, lifetime=lifetime, abort=self.abort)
-        self.ends = (_End(self, LEFT, left.detach()), _End(self, RIGHT, right.detach()))
+        self.ends = (_End(self, LEFT, left), _End(self, RIGHT, right))
 
     def start(self, left_sent: int = 0, right_sent: int = 0) -> Deferred[RelayOutcome]:
         """Begin; the counts are of first bytes that were sent before."""
@@ -189,12 +189,16 @@ class SplicedRelay:
 class _End:
     """One socket: the source of one direction, and the sink of the other."""
 
-    __slots__ = ("relay", "index", "sock", "fd", "other", "pipe", "ended", "shut", "reading", "writing", "__weakref__")
+    __slots__ = (
+        "relay", "index", "sock", "when_closed", "fd", "other", "pipe", "ended", "shut", "reading", "writing",
+        "__weakref__",
+    )  # fmt: skip
 
-    def __init__(self, relay: SplicedRelay, index: int, sock: socket.socket) -> None:
+    def __init__(self, relay: SplicedRelay, index: int, stream: Stream) -> None:
         self.relay = relay
         self.index = index
-        self.sock = sock
+        self.sock = sock = stream.detach()
+        self.when_closed = stream.when_closed
         self.fd = sock.fileno()
         self.other: Any = None
         self.pipe: Pipe | Buffer | None = None  # only while bytes of this end are in flight
@@ -319,6 +323,8 @@ class _End:
             self.relay.reactor.removeWriter(self)
         self.fd = -1
         self.sock.close()
+        if self.when_closed is not None:
+            self.when_closed()
         if self.pipe is not None:
             self.relay.pipes.give_back(self.pipe)
             self.pipe = None

@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -73,9 +73,9 @@ class Stream(SocketFacts):
 
     __slots__ = (
         "reactor", "protocol", "started", "connected", "disconnecting", "read_ended", "bytes_in", "bytes_out",
-        "closing_deadline", "_fd", "_paused", "_registered", "_in_read", "_read_size", "_direct", "_unsent", "_writing",
-        "_write_closing", "_write_ended", "_write_error", "_producer", "_producer_paused", "_outcome", "_aborted",
-        "__weakref__",
+        "closing_deadline", "when_closed", "_fd", "_paused", "_registered", "_in_read", "_read_size", "_direct",
+        "_unsent", "_writing", "_write_closing", "_write_ended", "_write_error", "_producer", "_producer_paused",
+        "_outcome", "_aborted", "__weakref__",
     )  # fmt: skip
 
     _log = Logger()
@@ -93,6 +93,7 @@ class Stream(SocketFacts):
         self.bytes_out = 0
         self.closing_deadline: Deadline | None = None
         """Cancelled when the connection is over. `closing` keeps its abort timer here."""
+        self.when_closed: Callable[[], object] | None = None
         self._sock: Any = sock
         self._fd = sock.fileno()
         self._host = host
@@ -170,9 +171,8 @@ class Stream(SocketFacts):
         return self._direct
 
     def detach(self) -> socket.socket:
-        """Give the socket away, out of the reactor and still open. The protocol hears no more of it.
-
-        Raises RuntimeError unless `may_detach`.
+        """Give the socket away, out of the reactor and still open; the taker calls `when_closed`. The protocol hears no
+        more of it. Raises RuntimeError unless `may_detach`.
         """
         if not self.may_detach:
             raise RuntimeError(f"cannot detach {self!r}")
@@ -459,6 +459,8 @@ class Stream(SocketFacts):
             except OSError:
                 pass  # the socket is beyond resetting
         sock.close()
+        if self.when_closed is not None:
+            self.when_closed()
         self._outcome = outcome
         if tell_now:
             self._report()

@@ -24,10 +24,18 @@ def share(cap: int, workers: int) -> int:
 
 
 def share_of_limits(limits: LimitsSection, workers: int) -> LimitsSection:
-    """The limits of one of so many workers. Caches are not shared out: every worker meets every name."""
+    """The limits of one of so many workers.
+
+    Caches are not shared out: every worker meets every name. `request_rate` is not either, since the requests of one
+    connection all come to one worker: a client with many connections may ask that often in each. 0, which is none,
+    stays none.
+    """
     return replace(
         limits,
         connections=share(limits.connections, workers),
         connections_per_client=share(limits.connections_per_client, workers),
+        tunnels=share(limits.tunnels, workers),
+        connections_per_destination=share(limits.connections_per_destination, workers),
+        connection_rate=share(limits.connection_rate, workers),
         idle_upstream_connections=ceil(limits.idle_upstream_connections / max(workers, 1)),
     )

@@ -33,8 +33,10 @@ from netfw.policy.load import load_policy
 from netfw.policy.model import Phase
 from netfw.policy.problems import PolicyErrors
 from netfw.telemetry.record_values import VALUE_LIMIT, path_text, peer_text, query_text
+from netfw.testing import proxy_headers
 from netfw.tls.client_hello import ClientHello, ClientHelloError, ClientHelloReader, read_client_hello
 from netfw.transport.dns_message import MAX_ADDRESSES, MAX_CHAIN, Question, RecordType, read_answer
+from netfw.transport.proxy_header import LARGEST_HEADER, ProxyHeader, ProxyHeaderError, ProxyHeaderReader
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 LIMITS = HeadLimits(head_size=4096, head_fields=50, chunk_line=64, trailer_size=512)
@@ -230,6 +232,35 @@ def client_hello(data: bytes) -> str:
     return f"hello {whole.server_name is None} {bool(whole.alpn)} {whole.has_ech} {len(whole.versions)}"
 
 
+def proxy_header(data: bytes) -> str:
+    """A PROXY header says the same in one piece and octet by octet, and never waits for more than its limit."""
+
+    def read(pieces: list[bytes]) -> tuple[ProxyHeader, int] | str:
+        reader = ProxyHeaderReader()
+        fed = 0
+        try:
+            for piece in pieces:
+                fed += len(piece)
+                if (found := reader.feed(piece)) is not None:
+                    return found[0], fed - len(found[1])
+        except ProxyHeaderError as error:
+            return str(error)
+        assert len(reader) < LARGEST_HEADER
+        return "more"
+
+    whole, split = read([data]), read([data[at : at + 1] for at in range(len(data))])
+    assert isinstance(whole, str) == isinstance(split, str), (whole, split)
+    if isinstance(whole, str):
+        return whole
+    assert whole == split, (whole, split)
+    header = whole[0]
+    assert (header.source is None) == (header.destination is None)
+    assert header.source is None or header.source.version == header.destination.version  # type: ignore[union-attr]
+    assert 0 <= header.source_port <= 65535
+    assert header.vpce is None or re.fullmatch(r"vpce-[0-9a-f]+", header.vpce)
+    return f"header {header.source is None} {data[:1] == b'P'} {header.vpce is None}"
+
+
 def dns_answer(data: bytes) -> str:
     """Nothing is raised, nothing is without bound, and another identity is never an answer."""
     found = read_answer(data, 7, QUESTION)
@@ -286,9 +317,16 @@ def record_values(data: bytes) -> str:
 TARGETS: dict[str, Callable[[bytes], str]] = {
     function.__name__: function
     for function in (
-        request_reader, response_reader, target, host, authority, client_hello, dns_answer, policy, record_values,
+        request_reader, response_reader, target, host, authority, client_hello, proxy_header, dns_answer, policy,
+        record_values,
     )
 }  # fmt: skip
+try:
+    from oracles import request_oracles, response_oracles
+except ImportError:
+    pass  # Debian 12 has no httptools; the readers' own promises are fuzzed all the same
+else:
+    TARGETS |= {"request_oracles": request_oracles, "response_oracles": response_oracles}
 
 
 def _http(direction: str) -> list[bytes]:
@@ -313,10 +351,14 @@ def _hostile(name: str) -> list[bytes]:
 
 def seeds(name: str) -> list[bytes]:
     """What to begin with."""
-    if name == "request_reader":
+    if name in ("request_reader", "request_oracles"):
         return _http("request") + _hostile("requests")
     if name == "response_reader":
         return [bytes([at % 4]) + data for at, data in enumerate(_http("response") + _hostile("responses"))]
+    if name == "response_oracles":
+        return _http("response") + _hostile("responses")
+    if name == "proxy_header":
+        return _proxy_headers()
     if name == "target":
         return [data.split(b" HTTP/", 1)[0] for data in _hostile("requests")] + [b"OPTIONS *", b"CONNECT [::1]:443"]
     if name in ("host", "authority"):
@@ -334,6 +376,18 @@ def seeds(name: str) -> list[bytes]:
         made = [example.read_bytes()] if example.exists() else []
         return [*made, POLICY]
     return [b"/path;sid=1/x", b"a=1&password=2", b"http://u:p@h/?token=x", b"\xff\x1b[2J" * 3]
+
+
+def _proxy_headers() -> list[bytes]:
+    extensions = proxy_headers.extension(4, b"pad") + proxy_headers.endpoint("vpce-0123456789abcdef0")
+    return [
+        proxy_headers.line("192.0.2.7") + b"GET / HTTP/1.1\r\n",
+        proxy_headers.line("2001:db8::7"),
+        b"PROXY UNKNOWN ffff::1 whatever\r\n",
+        proxy_headers.binary("192.0.2.7", extensions=extensions) + b"GET",
+        proxy_headers.binary("2001:db8::7"),
+        proxy_headers.local(),
+    ]
 
 
 POLICY = b"""
