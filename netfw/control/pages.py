@@ -28,12 +28,12 @@ def read_token(what: str, token: str | None) -> str | None:
         return None
     problem = InvalidRequest(f"NextToken: {shown(token)} is not one of this list; take it from the page before")
     try:
-        kind, colon, last = b64decode(token, validate=True).decode("utf-8").partition(":")
+        text = b64decode(token, validate=True).decode("utf-8")
     except ValueError:
         raise problem from None
-    if not colon or kind != what:
+    if not text.startswith(f"{what}:"):
         raise problem
-    return last
+    return text[len(what) + 1 :]
 
 
 def page(

@@ -14,3 +14,7 @@ ADMIN_LISTENING = "admin.listening"
 ADMIN_RELOAD = "admin.reload"
 ADMIN_REFUSED = "admin.refused"
 ADMIN_FAILED = "admin.failed"
+
+CONTROL_DONE = "control.done"
+CONTROL_REFUSED = "control.refused"
+CONTROL_FAILED = "control.failed"

@@ -1,0 +1,77 @@
+"""One call under way: who asks, what holds at this place, and what has been changed so far.
+
+The operations change resources through `add`, `replace`, `retag` and `remove` only, so that every change has a record
+with what was there before and after. Not here: who may call what (`roles`), and the generation (`performing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from netfw.control.arns import Arns
+from netfw.control.quotas import Quotas
+from netfw.control.roles import Caller
+from netfw.store.resources import StoredConfiguration, StoredGroup, StoredListener, StoredProxy
+
+Resource = TypeVar("Resource", StoredGroup, StoredConfiguration, StoredProxy)
+Input = Mapping[str, Any]
+Output = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What holds where the API is served: this process's proxy.yaml, as far as the API shows it or is bound by it."""
+
+    arns: Arns
+    quotas: Quotas
+    hostname: str | None = None
+    listeners: tuple[StoredListener, ...] = ()
+    tls_mode: str = "DISABLED"
+    ca_arn: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One resource before and after; None where there was none. `policy`: more than tags changed."""
+
+    arn: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    policy: bool = True
+
+
+@dataclass(slots=True)
+class Call:
+    """A call. It is made anew for each try of a transaction."""
+
+    caller: Caller
+    site: Site
+    changes: list[Change] = field(default_factory=list)
+
+    def add(self, collection: Any, resource: Resource) -> Resource:
+        """Keep a new resource; return it with its token."""
+        added: Resource = collection.add(resource)
+        self.changes.append(Change(added.arn, None, _told(added)))
+        return added
+
+    def replace(self, collection: Any, before: Resource, after: Resource, token: str | None) -> Resource:
+        """Keep a resource's new state; return it with its new token."""
+        changed: Resource = collection.replace(after, token)
+        self.changes.append(Change(before.arn, _told(before), _told(changed)))
+        return changed
+
+    def retag(self, collection: Any, before: Resource, tags: Mapping[str, str]) -> None:
+        """Give a resource other tags."""
+        collection.set_tags(before.name, tags)
+        self.changes.append(Change(before.arn, {"Tags": dict(before.tags)}, {"Tags": dict(tags)}, policy=False))
+
+    def remove(self, collection: Any, resource: Resource) -> None:
+        """Forget a resource."""
+        collection.remove(resource.name)
+        self.changes.append(Change(resource.arn, _told(resource), None))
+
+
+def _told(resource: StoredGroup | StoredConfiguration | StoredProxy) -> dict[str, Any]:
+    return {**resource.document(), "Tags": dict(resource.tags)}
