@@ -72,6 +72,7 @@ def _read(document: dict[str, object], file: Path, problems: list[Problem]) -> C
         workers=sections.read_workers(top),
         sources=read_sources(top, listeners),
         consistency=read_consistency(top.table("consistency")),
+        tunnels=sections.read_tunnels(top.table("tunnels")),
     )
     _check_admin(configuration.admin, listeners, admin_table)
     top.close()

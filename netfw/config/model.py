@@ -106,22 +106,35 @@ class SourceEntry:
 
 
 @dataclass(frozen=True, slots=True)
-class BypassEntry:
-    """A destination that is never intercepted: a domain form (`x`, `.x`, `*.x`), for clients in `source` or for all."""
+class DestinationEntry:
+    """Destinations: a domain form (`x`, `.x`, `*.x`), at `port` or at any, for clients in `source` or for all."""
 
     domain: str
     source: Network | None
+    port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class TlsInterceptSection:
-    """`ca_certificate` and `ca_private_key` are set whenever `enabled` is. `ca_password_file`: for an encrypted key."""
+    """`ca_certificate` and `ca_private_key` are set whenever `enabled` is. `ca_password_file`: for an encrypted key.
+
+    `only`: nothing else is intercepted, None for everything. `bypass` is never intercepted, whatever `only` says.
+    """
 
     enabled: bool
     ca_certificate: Path | None
     ca_private_key: Path | None
-    bypass: tuple[BypassEntry, ...]
+    bypass: tuple[DestinationEntry, ...]
     ca_password_file: Path | None = None
+    only: tuple[DestinationEntry, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelsSection:
+    """Where a CONNECT may carry what is neither TLS nor HTTP: everywhere, or to these destinations."""
+
+    opaque: bool = False
+    hosts: tuple[DestinationEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,3 +285,4 @@ class Configuration:
     workers: int
     sources: tuple[SourceEntry, ...] = ()
     consistency: ConsistencySection = ConsistencySection()
+    tunnels: TunnelsSection = TunnelsSection()

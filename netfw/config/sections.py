@@ -15,10 +15,10 @@ from typing import Any
 from netfw.config import defaults, values
 from netfw.config.model import (
     AdminSection,
-    BypassEntry,
     DenyOpaque,
     DenySection,
     DenyStyle,
+    DestinationEntry,
     DnsSection,
     EgressSection,
     GuardSection,
@@ -31,6 +31,7 @@ from netfw.config.model import (
     ProxySection,
     TimeoutsSection,
     TlsInterceptSection,
+    TunnelsSection,
     UpstreamSection,
 )
 from netfw.config.table import Table
@@ -103,7 +104,10 @@ def read_tls_intercept(table: Table, directory: Path) -> TlsInterceptSection:
     for key, value in (("certificate", certificate), ("private_key", private_key)):
         if enabled and value is None and key not in ca:
             ca.complain(key, "is missing; mode ENABLED needs a CA: name its files and make them with `netfw ca init`")
-    bypass = table.take_list("bypass", _bypass_entry)
+    bypass = table.take_list("bypass", destination)
+    only = table.take_list("only", destination, None)  # type: ignore[arg-type]  # nothing is said: everything
+    if table.is_empty_list("only"):
+        table.complain("only", "names nothing, so nothing would be intercepted; write mode: DISABLED or leave it out")
     table.close()
     return TlsInterceptSection(
         enabled=enabled,
@@ -111,7 +115,20 @@ def read_tls_intercept(table: Table, directory: Path) -> TlsInterceptSection:
         ca_private_key=private_key,
         bypass=bypass,
         ca_password_file=password_file,
+        only=only,
     )
+
+
+def read_tunnels(table: Table) -> TunnelsSection:
+    """`tunnels`: where a CONNECT may carry what is neither TLS nor HTTP."""
+    section = TunnelsSection(
+        opaque=table.take("opaque", values.word("deny", "allow"), "deny") == "allow",
+        hosts=table.take_list("hosts", destination),
+    )
+    if section.opaque and section.hosts:
+        table.complain("hosts", "opaque: allow lets every host have them; take hosts out, or write opaque: deny")
+    table.close()
+    return section
 
 
 def read_policy_section(table: Table, directory: Path) -> PolicySection:
@@ -291,15 +308,15 @@ def _hostname(value: object) -> str:
     return str(host_from_text(values.text(value)))
 
 
-def _bypass_entry(value: object) -> BypassEntry:
-    """`example.com`, or `{domain: example.com, source: 10.0.0.0/8}`."""
+def destination(value: object) -> DestinationEntry:
+    """`example.com`, or `{domain: example.com, port: 443, source: 10.0.0.0/8}`."""
     if isinstance(value, dict):
-        unknown = sorted(set(value) - {"domain", "source"})
-        if unknown or "domain" not in value:
-            raise ValueError(f"{value!r}: write a domain, or domain and source")
+        if "domain" not in value or set(value) - {"domain", "port", "source"}:
+            raise ValueError(f"{value!r}: write a domain, or {{domain: ..., port: ..., source: ...}}")
         source = values.network(value["source"]) if value.get("source") is not None else None
-        return BypassEntry(domain=_domain(value["domain"]), source=source)
-    return BypassEntry(domain=_domain(value), source=None)
+        port = values.count(1, 65535)(value["port"]) if value.get("port") is not None else None
+        return DestinationEntry(domain=_domain(value["domain"]), source=source, port=port)
+    return DestinationEntry(domain=_domain(value), source=None)
 
 
 def _domain(value: object) -> str:

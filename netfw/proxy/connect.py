@@ -67,8 +67,9 @@ class Tunnelling:
         assert exchange.authority is not None
         self._authority = exchange.authority
         self._intercepts = self._plane.interception is not None and self._plane.scope.intercepts(
-            exchange.authority.host, client.caller.address
+            exchange.authority, client.caller.address
         )
+        self._opaque = self._plane.opaque.has(exchange.authority, client.caller.address)
 
     def start(self) -> None:
         """Run the steps."""
@@ -103,7 +104,8 @@ class Tunnelling:
         return self._addresses
 
     def _dial(self, addresses: Sequence[Address]) -> Deferred[None] | None:
-        if self._intercepts and self._origin.take_pooled(addresses):
+        # What may carry anything needs a connection that nothing was said on, not one that speaks TLS already.
+        if self._intercepts and not self._opaque and self._origin.take_pooled(addresses):
             return None
         return self._origin.dial(addresses)
 
@@ -115,7 +117,10 @@ class Tunnelling:
         transport, first = client.hand_over()
         self._transport = transport
         opening = TunnelOpening(
-            plane.deadlines, plane.configuration.timeouts.head, plane.configuration.limits.client_hello
+            plane.deadlines,
+            plane.configuration.timeouts.head,
+            plane.configuration.limits.client_hello,
+            origin=self._origin if self._opaque else None,
         )
         opening.when_lost = self.client_gone
         plane.live.openings.add(self)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from netfw.http1.limits import HeadLimits
     from netfw.proxy.admission import Admission
     from netfw.proxy.consistency import Consistency
+    from netfw.proxy.destination_list import DestinationList
     from netfw.proxy.destinations import Destinations
     from netfw.proxy.guard import DestinationGuard
     from netfw.proxy.interception_scope import InterceptionScope
@@ -33,7 +34,8 @@ class DataPlane:
     """`now` is the wall clock (seconds since the epoch), `monotonic` the one for durations.
 
     `policies.current`, `resolver` and `dialer` are `IPolicySource`, `IResolver` and `IDialer`; `interception` is None
-    where no interception CA is configured, `request_rates` where clients may ask as often as they like.
+    where no interception CA is configured, `request_rates` where clients may ask as often as they like. `opaque` is
+    where tunnels may carry what is neither TLS nor HTTP.
     """
 
     configuration: Configuration
@@ -48,6 +50,7 @@ class DataPlane:
     admission: Admission
     scope: InterceptionScope
     consistency: Consistency
+    opaque: DestinationList
     interception: InterceptionContexts | None
     upstream_tls: UpstreamTls
     pool: UpstreamPool

@@ -6,14 +6,16 @@ once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from netfw.errors import OriginClosed, OriginProtocolError
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Exchange
+from netfw.proxy.opaque_origin import OriginListener
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.upstream_opening import dial_origin, secure_origin, start_plain
 
@@ -28,6 +30,7 @@ class HeldOrigin:
         self._exchange = exchange
         self._stream: Any = None
         self._pooled: UpstreamConnection | None = None
+        self._listener: OriginListener | None = None
 
     def take_pooled(self, addresses: Sequence[Address]) -> bool:
         """Whether the pool had a verified TLS connection for this exchange."""
@@ -56,13 +59,31 @@ class HeldOrigin:
         return self._stream
 
     def release_stream(self) -> Any:
-        """Give the dialled stream away."""
+        """Give the dialled stream away. Raises `OriginClosed` where it was listened to and has ended."""
         stream, self._stream = self._stream, None
+        if stream is not None and self._listener is not None and not stream.connected:
+            raise OriginClosed("the origin closed the connection before anything was asked")
         return stream
+
+    def listen(self, spoke: Callable[[], object], left: Callable[[], object]) -> None:
+        """Call `spoke` when the origin speaks before anybody asks, `left` when it goes; until `stop_listening`."""
+        if self._stream is not None:
+            self._listener = OriginListener(spoke, left)
+            self._stream.start(self._listener)
+
+    def stop_listening(self) -> None:
+        """The client has spoken."""
+        if self._listener is not None:
+            self._listener.stop()
+
+    def take_said(self) -> bytes:
+        """What the origin has said by itself, once."""
+        return self._listener.take() if self._listener is not None else b""
 
     def for_plain(self) -> UpstreamConnection | None:
         """Give a plain HTTP connection; None where the first inner request has to dial."""
         self.return_pooled()
+        self._refuse_words()
         stream = self.release_stream()
         return start_plain(self._plane, self._exchange, stream) if stream is not None else None
 
@@ -71,13 +92,20 @@ class HeldOrigin:
         pooled, self._pooled = self._pooled, None
         if pooled is not None:
             return pooled if pooled.is_open else None
+        self._refuse_words()
         stream = self.release_stream()
         return secure_origin(self._plane, self._exchange, stream) if stream is not None else None
+
+    def _refuse_words(self) -> None:
+        if self.take_said():
+            raise OriginProtocolError("the origin spoke before it was asked")
 
     def let_go(self) -> None:
         """Nobody will use it."""
         self.return_pooled()
-        stream = self.release_stream()
+        self.stop_listening()
+        stream, self._stream = self._stream, None
+        self._listener = None
         if stream is not None:
             stream.abortConnection()
 

@@ -2,7 +2,8 @@
 
 * TLS that is intercepted: TLS to the origin is made and verified first, then our leaf is shown to the client, and
 inner requests follow. A bad origin is told inside the tunnel. * Plain HTTP: inner requests follow. * TLS that is
-passed through: PreREQUEST is taken, now that all that will ever be known is known, and bytes are relayed.
+passed through, and what is neither where that is allowed: PreREQUEST is taken, now that all that will ever be known
+is known, and bytes are relayed.
 
 A tunnel that was opened only to show a denial never has an origin: every inner request is answered with it.
 """
@@ -21,8 +22,9 @@ from netfw.config.model import NameVerdict
 from netfw.errors import ClientTlsFailure, NetfwError, OriginCertificateInvalid
 from netfw.names.authority import Authority
 from netfw.names.host import Host, host_of_address
+from netfw.policy.decision import Decision, Match, RuleRef
 from netfw.policy.facts import ABSENT
-from netfw.policy.model import Phase
+from netfw.policy.model import Action, Phase
 from netfw.proxy import phases
 from netfw.proxy.binding import compare_server_name, misdirected_tunnel, server_name
 from netfw.proxy.exchange import Exchange
@@ -78,6 +80,12 @@ class TunnelInside:
         Raises or fails with what the CONNECT itself is to be closed and recorded with.
         """
         exchange, connect = self._exchange, self._connect
+        if opening.is_opaque:
+            if failure is not None:
+                raise failure
+            exchange.decisions.append(_OPAQUE)
+            exchange.facts.sni = ABSENT
+            return self._pass_through(opening)
         if opening.hello is None:
             return self._serve_plain(opening.take(), failure)
         name = server_name(connect, opening.hello)
@@ -114,7 +122,7 @@ class TunnelInside:
             name = host_of_address(address)
         else:
             self._intercepts = plane.interception is not None and plane.scope.intercepts(
-                name, self._client.caller.address
+                Authority(name, self._connect.port), self._client.caller.address
             )
         # What was dialled for the CONNECT's host is not for this one.
         self._origin.let_go()
@@ -246,4 +254,17 @@ class TunnelInside:
         phases.take(exchange, phases.certain(phases.judge(exchange, Phase.PRE_REQUEST)))
         data = opening.take()
         self._taken_over()
-        return join(self._client, exchange, self._transport, self._origin.release_stream(), from_client=data)
+        said = self._origin.take_said()
+        stream = self._origin.release_stream()
+        return join(self._client, exchange, self._transport, stream, from_client=data, from_origin=said)
+
+
+# Where configuration lets a tunnel carry anything, records name that beside the rules.
+_OPAQUE_RULE = RuleRef("tunnels", "opaque", Phase.PRE_REQUEST)
+_OPAQUE = Decision(
+    phase=Phase.PRE_REQUEST,
+    action=Action.ALLOW,
+    rule=_OPAQUE_RULE,
+    matches=(Match(_OPAQUE_RULE, Action.ALLOW),),
+    reason=None,
+)

@@ -1,7 +1,8 @@
 """The first bytes inside a tunnel, before anything of them goes anywhere: TLS, plain HTTP, or neither.
 
 They are held until they are understood (security rules 11 and 12): a whole ClientHello, however it is split, or the
-start of an HTTP request. What is neither is refused, and so is a client that says nothing in time.
+start of an HTTP request. What is neither is refused unless configuration lets this tunnel carry anything, and so is a
+client that says nothing in time.
 """
 
 from __future__ import annotations
@@ -9,17 +10,22 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from netfw.errors import ClientGone, RequestTimeout, TunnelRefused
+from netfw.errors import ClientGone, OriginClosed, RequestTimeout, TunnelRefused
+from netfw.http1.first_line import may_be_http
 from netfw.tls.client_hello import ClientHello, ClientHelloError, ClientHelloReader
 from netfw.transport.deadlines import Deadlines
 
+if TYPE_CHECKING:
+    from netfw.proxy.held_origin import HeldOrigin
+
 _TLS_HANDSHAKE = 0x16
+_TLS_MAJOR = 3
 # What may begin a method: the reader judges the rest and answers it.
 _METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
@@ -29,12 +35,13 @@ _READ_AHEAD = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What a tunnel begins with. `hello` None: plain HTTP. `take()` gives every byte read so far, once, and lets the
-    transport read on for whoever comes next.
+    """What a tunnel begins with. `hello` None: plain HTTP, or what is neither (`is_opaque`). `take()` gives every byte
+    read so far, once, and lets the transport read on for whoever comes next.
     """
 
     hello: ClientHello | None
     take: Callable[[], bytes]
+    is_opaque: bool = False
 
 
 class _NotUnderstood(Exception):
@@ -45,12 +52,15 @@ class TunnelOpening(Protocol):
     """Reads from a transport that was handed over until `opened` fires with an `Opening`.
 
     Fails with `TunnelRefused` (neither TLS nor HTTP), `RequestTimeout` or `ClientGone`. The transport stays open:
-    who waits decides how it ends.
+    who waits decides how it ends. `origin` is given where the tunnel may carry anything: then what is neither is an
+    opening too, and so are first words of the origin's.
     """
 
     transport: Any
 
-    def __init__(self, deadlines: Deadlines, timeout: float, limit: int) -> None:
+    def __init__(
+        self, deadlines: Deadlines, timeout: float, limit: int, *, origin: HeldOrigin | None = None
+    ) -> None:
         self.opened: Deferred[Opening] = Deferred(self._cancelled)
         self.when_lost: Callable[[], object] | None = None
         """Called when the client leaves after `opened` has fired and before its bytes were taken."""
@@ -59,6 +69,9 @@ class TunnelOpening(Protocol):
         self._size = 0
         self._hello: ClientHelloReader | None = None
         self._deadline: Any = deadlines.start(timeout, self._timed_out)
+        self._origin = origin
+        if origin is not None:
+            origin.listen(self._origin_spoke, self._origin_left)
 
     def dataReceived(self, data: bytes) -> None:
         """Look at the bytes so far."""
@@ -80,7 +93,16 @@ class TunnelOpening(Protocol):
 
     def _look(self, data: bytes) -> Opening | None:
         if self._hello is None:
-            if data[0] != _TLS_HANDSHAKE:
+            if self._origin is not None:
+                said = b"".join(self._parts)
+                if said[0] != _TLS_HANDSHAKE:
+                    return self._look_at_anything(said)
+                if len(said) == 1:
+                    return None
+                if said[1] != _TLS_MAJOR:
+                    return Opening(None, self._take, is_opaque=True)
+                data = said
+            elif data[0] != _TLS_HANDSHAKE:
                 if _METHOD_START.match(data):
                     return Opening(None, self._take)
                 raise _NotUnderstood("the first byte is neither a TLS handshake nor a method")
@@ -92,6 +114,19 @@ class TunnelOpening(Protocol):
             raise _NotUnderstood(f"the ClientHello is longer than {self._limit} bytes")
         return None
 
+    def _look_at_anything(self, said: bytes) -> Opening | None:
+        is_http = may_be_http(said)
+        return None if is_http is None else Opening(None, self._take, is_opaque=not is_http)
+
+    def _origin_spoke(self) -> None:
+        """Before the client has said anything that is understood: no server of TLS or HTTP does that."""
+        if self._deadline is not None and self._hello is None:
+            self._settle().callback(Opening(None, self._take, is_opaque=True))
+
+    def _origin_left(self) -> None:
+        if self._deadline is not None:
+            self._settle().errback(Failure(OriginClosed("the origin closed the connection before it was used")))
+
     def _take(self) -> bytes:
         data = b"".join(self._parts)
         self._parts = []
@@ -102,6 +137,8 @@ class TunnelOpening(Protocol):
     def _settle(self) -> Deferred[Opening]:
         self._deadline.cancel()
         self._deadline = None
+        if self._origin is not None:
+            self._origin.stop_listening()
         return self.opened
 
     def _timed_out(self) -> None:

@@ -19,6 +19,7 @@ from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Exchange
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.tls.verification import certificate_facts
+from netfw.transport.relay import hand_over
 
 Address = IPv4Address | IPv6Address
 
@@ -76,7 +77,8 @@ def start_plain(plane: DataPlane, exchange: Exchange, stream: Any) -> UpstreamCo
     """Speak plain HTTP on a dialled stream."""
     assert exchange.authority is not None
     connection = new_connection(plane, exchange.authority, dialled_address(stream), tls=False)
-    stream.start(connection)
+    hand_over(stream, connection)
+    stream.resumeProducing()
     return connection
 
 

@@ -13,6 +13,7 @@ from netfw.http1.limits import HeadLimits
 from netfw.proxy.admission import Admission
 from netfw.proxy.consistency import Consistency
 from netfw.proxy.data_plane import DataPlane
+from netfw.proxy.destination_list import DestinationList
 from netfw.proxy.destinations import Destinations
 from netfw.proxy.guard import DestinationGuard
 from netfw.proxy.interception_scope import InterceptionScope
@@ -78,6 +79,7 @@ def build_data_path(
             configuration.consistency,
             metrics.tally("netfw_name_disagreements", "Names that disagree.", ("check", "verdict")),
         ),
+        opaque=DestinationList(configuration.tunnels.hosts, everything=configuration.tunnels.opaque),
         interception=InterceptionContexts(issuer, limits.leaf_cache) if issuer is not None else None,
         upstream_tls=UpstreamTls(upstream_context(configuration.upstream.trust)),
         pool=UpstreamPool(capacity=limits.idle_upstream_connections, idle_seconds=min(_UPSTREAM_IDLE, timeouts.idle)),

@@ -54,6 +54,7 @@ from netfw.http1.limits import HeadLimits
 from netfw.proxy.admission import Admission
 from netfw.proxy.consistency import Consistency
 from netfw.proxy.data_plane import DataPlane
+from netfw.proxy.destination_list import DestinationList
 from netfw.proxy.destinations import Destinations
 from netfw.proxy.guard import DestinationGuard
 from netfw.proxy.interception_scope import InterceptionScope
@@ -132,6 +133,7 @@ def data_plane(play: Conversation, configuration: Configuration) -> DataPlane:
         admission=Admission(limits, Rates(limits.connection_rate, reactor.seconds) if limits.connection_rate else None),
         scope=InterceptionScope(configuration.tls_intercept),
         consistency=Consistency(configuration.consistency, {}),
+        opaque=DestinationList(configuration.tunnels.hosts, everything=configuration.tunnels.opaque),
         interception=interception,
         upstream_tls=UpstreamTls(upstream_context(configuration.upstream.trust)),
         pool=UpstreamPool(

@@ -16,16 +16,17 @@ from netfw.config import defaults
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.load import load_config
 from netfw.config.model import (
-    BypassEntry,
     Configuration,
     ConsistencyException,
     ConsistencySection,
     DenyOpaque,
     DenyStyle,
+    DestinationEntry,
     ListenerType,
     NameCheck,
     NameVerdict,
     SourceEntry,
+    TunnelsSection,
 )
 from netfw.workers.plain import from_plain, to_plain
 
@@ -59,7 +60,7 @@ def test_what_the_shipped_configuration_comments_out_is_the_default(tmp_path: Pa
     """With the comment signs taken from the sections, nothing changes but help_url, resolvers and the host name."""
     text = (ROOT / "etc" / "proxy.yaml").read_text()
     sections = [name + ":" for name in (
-        "consistency", "dns", "egress", "guard", "upstream", "limits", "timeouts", "deny", "workers",
+        "consistency", "tunnels", "dns", "egress", "guard", "upstream", "limits", "timeouts", "deny", "workers",
     )]  # fmt: skip
     lines, uncomment = [], False
     for line in text.splitlines():
@@ -74,6 +75,7 @@ def test_what_the_shipped_configuration_comments_out_is_the_default(tmp_path: Pa
     silent.write_text(text)
     loud, quiet = load_config(spoken, with_files=False), load_config(silent, with_files=False)
     assert (loud.limits, loud.timeouts) == (quiet.limits, quiet.timeouts) == (defaults.LIMITS, defaults.TIMEOUTS)
+    assert loud.tunnels == quiet.tunnels == TunnelsSection()
     assert loud.consistency == quiet.consistency == ConsistencySection()
     assert (loud.guard, loud.egress, loud.upstream) == (quiet.guard, quiet.egress, quiet.upstream)
     assert (loud.dns.timeout, loud.dns.hosts_file) == (quiet.dns.timeout, quiet.dns.hosts_file)
@@ -94,7 +96,9 @@ def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
             "mode": "ENABLED",
             "ca": CA,
             "bypass": [".example.com", {"domain": "*.example.org", "source": "10.1.0.0/16"}],
+            "only": [".example.net", {"domain": "example.com", "port": 8443}],
         },
+        tunnels={"hosts": ["ssh.example.com", {"domain": "db.example.com", "port": 5432, "source": "10.1.0.0/16"}]},
         dns={"resolvers": ["192.0.2.53", "[2001:db8::53]:5353"], "timeout": "500ms"},
         egress={"source_addresses": ["192.0.2.1"]},
         guard={"allow": ["10.20.0.0/16"], "private": "allow", "allow_ports": [22, 25]},
@@ -114,8 +118,19 @@ def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
     assert second.clients == defaults.CLIENTS
     assert (second.certificate, second.private_key) == (tmp_path / "ca.pem", tmp_path / "ca.key")
     assert configuration.tls_intercept.bypass == (
-        BypassEntry(".example.com", None),
-        BypassEntry("*.example.org", ip_network("10.1.0.0/16")),
+        DestinationEntry(".example.com", None),
+        DestinationEntry("*.example.org", ip_network("10.1.0.0/16")),
+    )
+    assert configuration.tls_intercept.only == (
+        DestinationEntry(".example.net", None),
+        DestinationEntry("example.com", None, 8443),
+    )
+    assert configuration.tunnels == TunnelsSection(
+        False,
+        (
+            DestinationEntry("ssh.example.com", None),
+            DestinationEntry("db.example.com", ip_network("10.1.0.0/16"), 5432),
+        ),
     )
     assert configuration.dns.resolvers == ((ip_address("192.0.2.53"), 53), (ip_address("2001:db8::53"), 5353))
     assert configuration.dns.timeout == 0.5
@@ -297,6 +312,12 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"tls_intercept": {"bypass": ["a b"]}}, "tls_intercept.bypass[0]", ""),
     ({"tls_intercept": {"bypass": [{"source": "::/0"}]}}, "tls_intercept.bypass[0]", "write a domain"),
+    ({"tls_intercept": {"only": []}}, "tls_intercept.only", "mode: DISABLED"),
+    ({"tls_intercept": {"only": [{"domain": "a.test", "port": 0}]}}, "tls_intercept.only[0]", "1 to 65535"),
+    ({"tls_intercept": {"only": [{"domain": "a.test", "ports": 1}]}}, "tls_intercept.only[0]", "write a domain"),
+    ({"tunnels": {"opaque": True}}, "tunnels.opaque", "deny or allow"),
+    ({"tunnels": {"opaque": "allow", "hosts": ["a.test"]}}, "tunnels.hosts", "every host"),
+    ({"tunnels": {"hosts": ["a b"]}}, "tunnels.hosts[0]", ""),
     ({"consistency": {"connect_sni": "maybe"}}, "consistency.connect_sni", "deny or evaluate or allow"),
     ({"consistency": {"sni": "deny"}}, "consistency.sni", "unknown setting"),
     ({"consistency": {"cert_name": "allow"}}, "consistency.cert_name", "always checked"),
@@ -423,6 +444,7 @@ KNOWN = [
     "deny", "log", "admin", "workers", "name", "type", "address", "port", "clients", "mode", "ca", "bypass", "trust",
     "file", "resolvers", "head", "head_size", "help_url", "path", "stdout", "socket", "proxy_protocol", "from",
     "sources", "cidr", "listener", "vpce", "vpc", "account", "identity", "consistency", "exceptions", "connect_sni",
+    "tunnels", "opaque", "hosts", "only",
 ]  # fmt: skip
 sections = st.recursive(
     values,

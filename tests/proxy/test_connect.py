@@ -6,7 +6,7 @@ import ssl
 
 import pytest
 
-from netfw.config.model import BypassEntry, DenyOpaque, DenyStyle
+from netfw.config.model import DenyOpaque, DenyStyle, DestinationEntry
 from netfw.errors import NameNotFound, OriginRefused
 from netfw.testing.conversation import Conversation
 from netfw.testing.proxy_process import condition, policy, rule
@@ -476,7 +476,7 @@ def test_a_client_that_does_not_trust_us():
 
 def test_bypassed_hosts_are_passed_through():
     """The bypass list is asked per client and host."""
-    bypass = {"bypass": (BypassEntry("origin.test", None),)}
+    bypass = {"bypass": (DestinationEntry("origin.test", None),)}
     with Conversation(intercept=True, tls_intercept=bypass) as play:
         client = opened(play)
         hello = client_hello()

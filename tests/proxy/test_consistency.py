@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from netfw.config.model import BypassEntry, ConsistencyException, ConsistencySection, NameCheck, NameVerdict
+from netfw.config.model import ConsistencyException, ConsistencySection, DestinationEntry, NameCheck, NameVerdict
 from netfw.names.host import host_from_text
 from netfw.policy.model import Action
 from netfw.proxy.consistency import Consistency
@@ -260,7 +260,7 @@ def test_another_sni_evaluated_denied_and_shown_inside():
 @pytest.mark.parametrize(("bypassed", "opaque"), [("origin.test", False), ("other.test", True)])
 def test_the_other_name_says_whether_it_is_intercepted(bypassed, opaque):
     """By a bypassed CONNECT nobody gets an intercepted name passed through, nor the other way round."""
-    bypass = {"tls_intercept": {"bypass": (BypassEntry(bypassed, None),)}}
+    bypass = {"tls_intercept": {"bypass": (DestinationEntry(bypassed, None),)}}
     with Conversation(intercept=True, consistency={"connect_sni": EVALUATE}, **bypass) as play:
         client = opened(play)
         first = play.origin()
