@@ -43,9 +43,17 @@ def check_files(configuration: Configuration) -> list[Problem]:
     hosts_file = configuration.dns.hosts_file
     if hosts_file is not None and hosts_file != HOSTS_FILE:
         check("dns.hosts_file", unreadable(hosts_file))
-    for position, trusted in enumerate(configuration.upstream.trust or ()):
-        index = "" if len(configuration.upstream.trust or ()) == 1 else f"[{position}]"
-        check(f"upstream.trust{index}", unreadable(trusted))
+    upstream = configuration.upstream
+    for key, paths in (("trust", upstream.trust or ()), ("crl_files", upstream.crl_files)):
+        for position, file in enumerate(paths):
+            check(f"upstream.{key}" + ("" if len(paths) == 1 else f"[{position}]"), unreadable(file))
+    for position, origin in enumerate(upstream.hosts):
+        for number, root in enumerate(origin.roots):
+            index = "" if len(origin.roots) == 1 else f"[{number}]"
+            check(f"upstream.hosts[{position}].roots{index}", unreadable(root))
+    for position, shown in enumerate(upstream.client_certificates):
+        check(f"upstream.client_certificates[{position}].certificate", unreadable(shown.certificate))
+        check(f"upstream.client_certificates[{position}].private_key", exposed(shown.private_key))
     if configuration.log.path is not None:
         check("log.path", _unwritable(configuration.log.path))
     if configuration.admin.socket is not None:

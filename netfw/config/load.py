@@ -18,6 +18,7 @@ from netfw.config.files import check_files
 from netfw.config.model import AdminSection, Configuration, ListenerSection
 from netfw.config.sources import read_sources
 from netfw.config.table import Table
+from netfw.config.upstream import read_upstream
 
 
 def load_config(path: Path | str, *, with_files: bool = True) -> Configuration:
@@ -63,7 +64,7 @@ def _read(document: dict[str, object], file: Path, problems: list[Problem]) -> C
         dns=sections.read_dns(top.table("dns"), directory),
         egress=sections.read_egress(top.table("egress")),
         guard=sections.read_guard(top.table("guard")),
-        upstream=sections.read_upstream(top.table("upstream"), directory),
+        upstream=read_upstream(top.table("upstream"), directory),
         limits=sections.read_limits(top.table("limits")),
         timeouts=sections.read_timeouts(top.table("timeouts")),
         deny=sections.read_deny(top.table("deny")),

@@ -190,10 +190,39 @@ class GuardSection:
 
 
 @dataclass(frozen=True, slots=True)
+class OriginEntry:
+    """What else is trusted for a domain form (`x`, `.x`, `*.x`): more roots, or the keys themselves.
+
+    `pins`: SHA-256 of SubjectPublicKeyInfo in hexadecimal; where there are any, the key must be one of these.
+    """
+
+    domain: str
+    roots: tuple[Path, ...]
+    pins: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientCertificateEntry:
+    """A certificate (with its chain) and its key, shown to the origins of a domain form that ask for one."""
+
+    domain: str
+    certificate: Path
+    private_key: Path
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSection:
-    """Certificates that origins are verified with: the system's (None) or these files' (PEM)."""
+    """Certificates that origins are verified with: the system's (None) or these files' (PEM).
+
+    `minimum_tls`: "1.2" or "1.3". `crl_files`: an origin whose issuer has a list in one must not be on it.
+    """
 
     trust: tuple[Path, ...] | None
+    minimum_tls: str = "1.2"
+    strict: bool = False
+    crl_files: tuple[Path, ...] = ()
+    hosts: tuple[OriginEntry, ...] = ()
+    client_certificates: tuple[ClientCertificateEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,6 @@ from netfw.config.model import (
     TimeoutsSection,
     TlsInterceptSection,
     TunnelsSection,
-    UpstreamSection,
 )
 from netfw.config.table import Table
 from netfw.config.units import parse_duration, parse_size
@@ -178,19 +177,6 @@ def read_guard(table: Table) -> GuardSection:
     )
     table.close()
     return section
-
-
-def read_upstream(table: Table, directory: Path) -> UpstreamSection:
-    """`upstream`: whom origins' certificates must come from. `trust: system`, a file, or a list of files."""
-    single = table.take("trust", values.anything, "system")
-    if single == "system":
-        trust = None
-    else:
-        trust = table.take_list("trust", values.path(directory), single=True)
-        if table.is_empty_list("trust"):
-            table.complain("trust", "trusts nobody; write system, a PEM file or a list of them")
-    table.close()
-    return UpstreamSection(trust=trust)
 
 
 def read_limits(table: Table) -> LimitsSection:

@@ -16,7 +16,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 
 from netfw.config.model import DenyStyle
-from netfw.errors import Denied, DestinationProhibited, NetfwError
+from netfw.errors import Denied, DestinationProhibited, NetfwError, OriginCertificateInvalid
 from netfw.policy.decision import Decision
 from netfw.policy.model import Phase
 from netfw.proxy.exchange import Exchange
@@ -123,7 +123,7 @@ class Explainer:
                 lines.append(f"why     {decision.reason}")
         elif denied:
             lines.append(f"why     {error.message}")
-        lines += [f"error   {error.token}", f"id      {exchange.id}", ""]
+        lines += [f"error   {error.token}", f"id      {exchange.id}", *_certificate_lines(error), ""]
         if denied:
             lines.append("This was blocked on purpose: trying again does not help.")
             lines.append("Whoever runs this proxy finds the reason by the id above.")
@@ -146,6 +146,8 @@ class Explainer:
         if exchange.authority is not None:
             problem["host"] = exchange.authority.host.text
             problem["port"] = exchange.authority.port
+        if isinstance(error, OriginCertificateInvalid):
+            problem["certificate"] = dict(error.facts)
         if decision is not None:
             problem["phase"] = decision.phase.value
             problem["rule"] = str(decision.rule)
@@ -157,6 +159,22 @@ class Explainer:
         phrase = _standard_phrase(error.status)
         fields = (("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
         return Answer(error.status, phrase, fields, phrase.encode() + b"\n")
+
+
+def _certificate_lines(error: NetfwError) -> list[str]:
+    """What is wrong with the origin's certificate, so that its owner can be told: dates, fingerprint, host names."""
+    if not isinstance(error, OriginCertificateInvalid):
+        return []
+    facts = error.facts
+    whose = " (of an issuer's)" if facts.get("depth", "0") != "0" else ""
+    lines = ["", f"problem {facts.get('problem', 'invalid')}{whose}"]
+    if "not_before" in facts:
+        lines.append(f"valid   {facts['not_before']} to {facts['not_after']}")
+    if "names" in facts:
+        lines.append(f"names   {facts['names']}")
+    if "sha256" in facts:
+        lines.append(f"sha256  {facts['sha256']}")
+    return [*lines, "", "Nothing was sent to the host. Whoever runs it has to mend this."]
 
 
 def _print_vendor(answer: Answer, now: float, with_body: bool) -> bytes:

@@ -28,8 +28,9 @@ from netfw.proxy.upstream_pool import UpstreamPool
 from netfw.service.data_path import DataPath
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.record_log import RecordLog
-from netfw.tls.contexts import listener_context, upstream_context
+from netfw.tls.contexts import listener_context
 from netfw.tls.interception import InterceptionContexts
+from netfw.tls.origin_profiles import OriginProfiles
 from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.dialer import Dialer
@@ -81,7 +82,7 @@ def build_data_path(
         ),
         opaque=DestinationList(configuration.tunnels.hosts, everything=configuration.tunnels.opaque),
         interception=InterceptionContexts(issuer, limits.leaf_cache) if issuer is not None else None,
-        upstream_tls=UpstreamTls(upstream_context(configuration.upstream.trust)),
+        upstream_tls=UpstreamTls(OriginProfiles(configuration.upstream)),
         pool=UpstreamPool(capacity=limits.idle_upstream_connections, idle_seconds=min(_UPSTREAM_IDLE, timeouts.idle)),
         recording=Recording(records, metrics, time.time),
         refusals=Refusals(

@@ -72,9 +72,10 @@ from netfw.testing.proxy_process import Document, policy
 from netfw.testing.scripted import EPOCH, PolicyInForce, RecordList, ScriptedDialer, ScriptedResolver
 from netfw.testing.side import PATIENCE, Side, world
 from netfw.testing.streams import Peer, tcp_pair
-from netfw.tls.contexts import listener_context, upstream_context
+from netfw.tls.contexts import listener_context
 from netfw.tls.interception import InterceptionContexts
 from netfw.tls.issuer import LocalIssuer
+from netfw.tls.origin_profiles import OriginProfiles
 from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.stream import Stream
@@ -135,7 +136,7 @@ def data_plane(play: Conversation, configuration: Configuration) -> DataPlane:
         consistency=Consistency(configuration.consistency, {}),
         opaque=DestinationList(configuration.tunnels.hosts, everything=configuration.tunnels.opaque),
         interception=interception,
-        upstream_tls=UpstreamTls(upstream_context(configuration.upstream.trust)),
+        upstream_tls=UpstreamTls(OriginProfiles(configuration.upstream)),
         pool=UpstreamPool(
             capacity=limits.idle_upstream_connections, idle_seconds=min(60.0, configuration.timeouts.idle)
         ),

@@ -138,12 +138,13 @@ class TestAuthority:
         other_names: tuple[x509.GeneralName, ...] = (),
         with_chain: bool = True,
         self_signed: bool = False,
+        must_staple: bool = False,
     ) -> tuple[bytes, bytes]:
         """A server certificate for these names and addresses: (certificate and chain, private key), both PEM.
 
         Without names there is no subjectAltName, whatever `common_name` says. `with_chain` False leaves the
         intermediate certificates out. `self_signed` has the certificate's own key sign it. `sha1` needs an authority
-        with an RSA key.
+        with an RSA key. `must_staple`: it is to be believed with an OCSP response only.
         """
         leaf_key = make_key(key)
         public_key = leaf_key.public_key()
@@ -168,6 +169,8 @@ class TestAuthority:
         )
         if alternative:
             builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=not subject)
+        if must_staple:
+            builder = builder.add_extension(x509.TLSFeature([x509.TLSFeatureType.status_request]), critical=False)
         if purpose is not None:
             builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         certificate = builder.sign(signer, _digest(signer))

@@ -10,8 +10,7 @@ A pyOpenSSL context is frozen once a connection was made with it: everything is 
 from __future__ import annotations
 
 import hashlib
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL, crypto
 
-from netfw.tls.failures import VERIFIED, CertificateProblem, NoApplicationProtocol
+from netfw.tls.context_files import ContextProblem, certificates_of, load_crls, load_roots, use_files
+from netfw.tls.failures import CertificateProblem, NoApplicationProtocol, OriginVerdict
 from netfw.x509.leaf import Leaf
 
 HTTP_1_1 = b"http/1.1"
@@ -39,37 +39,32 @@ OPTIONS = (
 )
 # Longer chains are an attack on whoever verifies them; OpenSSL's own bound is 100.
 VERIFY_DEPTH = 10
+MOST_AUTHORITIES_NAMED = 32
 
 
-class ContextProblem(ValueError):
-    """A file that a context is made of cannot be used; the message names it."""
+def listener_context(
+    cert_file: Path, key_file: Path, *, client_ca: Path | None = None, client_crls: Sequence[Path] = (),
+    client_required: bool = True,
+) -> SSL.Context:
+    """For a listener that clients reach over TLS: PEM files, the listener's own certificate first, then its chain.
 
-
-def listener_context(cert_file: Path, key_file: Path) -> SSL.Context:
-    """For a listener that clients reach over TLS: PEM files, the listener's own certificate first, then its chain."""
+    With `client_ca` clients are asked for a certificate of one of these authorities, and without one they are refused
+    where it is `client_required`. Such a listener resumes no session: a certificate is judged each time.
+    """
     context = _server_context()
-    pem = _contents(cert_file)
-    if b"-----BEGIN CERTIFICATE-----" not in pem:
-        raise ContextProblem(f"{cert_file}: there is no PEM certificate in it")
-    try:
-        context.use_certificate_chain_file(str(cert_file))
-    except SSL.Error as error:
-        raise ContextProblem(f"{cert_file}: cannot be used as a certificate chain: {_reasons(error)}") from None
-    if b"PRIVATE KEY-----" not in _contents(key_file):
-        raise ContextProblem(f"{key_file}: there is no PEM private key in it")
-    # Without this OpenSSL would ask for a password on the terminal.
-    context.set_passwd_cb(lambda *_arguments: b"")
-    try:
-        context.use_privatekey_file(str(key_file))
-    except SSL.Error as error:
-        if "mismatch" in _reasons(error):
-            raise ContextProblem(f"{key_file}: does not belong to the certificate in {cert_file}") from None
-        raise ContextProblem(f"{key_file}: cannot be used as a private key: {_reasons(error)}") from None
-    try:
-        context.check_privatekey()
-    except SSL.Error:
-        raise ContextProblem(f"{key_file}: does not belong to the certificate in {cert_file}") from None
+    pem = use_files(context, cert_file, key_file)
     context.set_session_id(hashlib.sha256(pem).digest())
+    if client_ca is not None:
+        authorities = certificates_of(client_ca)
+        load_roots(context, client_ca)
+        # Named to clients, so that they choose the certificate that is wanted.
+        for certificate in authorities[:MOST_AUTHORITIES_NAMED]:
+            _add_client_authority(context, certificate)
+        load_crls(context, client_crls)
+        mode = SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if client_required else 0)
+        context.set_verify(mode, verdict_on(bool(client_crls)))
+        context.set_verify_depth(VERIFY_DEPTH)
+        context.set_options(SSL.OP_NO_TICKET)
     return context
 
 
@@ -87,28 +82,43 @@ def leaf_context(leaf: Leaf) -> SSL.Context:
     return context
 
 
-def upstream_context(trust: Sequence[Path] | None, *, strict: bool = False) -> SSL.Context:
+def upstream_context(
+    trust: Sequence[Path] | None,
+    *,
+    roots: Sequence[Path] = (),
+    crls: Sequence[Path] = (),
+    strict: bool = False,
+    minimum: int = SSL.TLS1_2_VERSION,
+    pinned: bool = False,
+    client_certificate: tuple[Path, Path] | None = None,
+) -> SSL.Context:
     """For connections to origins: verified by the system's roots (None), or by those in these PEM files and no others.
 
-    `strict` adds OpenSSL's X509_STRICT, which some public roots and many private ones do not pass.
+    Args:
+        roots: more of them, in PEM files.
+        crls: files of revocation lists. A certificate whose issuer has a list here must not be on it.
+        strict: OpenSSL's X509_STRICT, which some public roots and many private ones do not pass.
+        minimum: the lowest version of TLS.
+        pinned: whether the chain need not lead to a root. Who asks for this compares the key: see `verification`.
+        client_certificate: certificate and key to show to origins that ask, PEM files.
     """
     context = _context(SSL.TLS_CLIENT_METHOD, UPSTREAM_CIPHERS)
+    context.set_min_proto_version(minimum)
     if trust is None:
         context.set_default_verify_paths()
     elif not trust:
         raise ContextProblem("the trust store is empty: no origin could be verified")
-    for path in trust or ():
-        if b"-----BEGIN CERTIFICATE-----" not in _contents(path):
-            raise ContextProblem(f"{path}: there is no PEM certificate in it")
-        try:
-            context.load_verify_locations(str(path))
-        except SSL.Error as error:
-            raise ContextProblem(f"{path}: cannot be used as a trust store: {_reasons(error)}") from None
+    for path in (*(trust or ()), *roots):
+        load_roots(context, path)
     if strict:
         context.get_cert_store().set_flags(crypto.X509StoreFlags.X509_STRICT)
-    context.set_verify(SSL.VERIFY_PEER, _note_verdict)
+    load_crls(context, crls)
+    if client_certificate is not None:
+        use_files(context, *client_certificate)
+    context.set_verify(SSL.VERIFY_PEER, verdict_on(bool(crls), pinned=pinned))
     context.set_verify_depth(VERIFY_DEPTH)
     context.set_alpn_protos([HTTP_1_1])
+    context.set_ocsp_client_callback(_note_staple)
     # Sessions are kept by `upstream`, under everything that authorised them.
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     return context
@@ -139,23 +149,45 @@ def _select_protocol(_connection: SSL.Connection, offered: Sequence[bytes]) -> b
     raise NoApplicationProtocol(offered)
 
 
-def _note_verdict(connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int) -> bool:
-    """OpenSSL's verdict stands. What it was stays with the connection, as its application data.
+# X509_V_ERR_*: an issuer without a list here, and the ways in which a chain ends at no root that is trusted.
+_NO_CRL = 3
+_NO_ROOT = frozenset({2, 18, 19, 20, 21})
+Verdict = Callable[[SSL.Connection, crypto.X509, int, int, int], bool]
 
-    VERIFIED: a chain was judged and found good, so this is no resumed session. A CertificateProblem: the first that was
-    found, for `verification` to explain.
+
+def verdict_on(has_crls: bool, *, pinned: bool = False) -> Verdict:
+    """What OpenSSL asks of each certificate. Its verdict stands, but for these two.
+
+    An issuer without a list is none whose certificates are revoked: lists are given for some issuers, not for all. And
+    a key that is pinned needs no root. What was found stays with the connection: see `failures.OriginVerdict`.
     """
-    if ok:
-        if depth == 0:
-            connection.set_app_data(VERIFIED)
-        return True
-    if not isinstance(connection.get_app_data(), CertificateProblem):
-        try:
-            readable = certificate.to_cryptography()
-        except ValueError:
-            readable = None
-        connection.set_app_data(CertificateProblem(code, depth, readable))
-    return False
+    excused = (_NO_ROOT if pinned else frozenset()) | ({_NO_CRL} if has_crls else frozenset())
+
+    def note(connection: SSL.Connection, certificate: crypto.X509, code: int, depth: int, ok: int) -> bool:
+        verdict = connection.get_app_data()
+        if ok:
+            if depth == 0 and isinstance(verdict, OriginVerdict):
+                verdict.verified = True
+            return True
+        if code in excused:
+            return True
+        if isinstance(verdict, OriginVerdict) and verdict.problem is None:
+            try:
+                readable = certificate.to_cryptography()
+            except ValueError:
+                readable = None
+            verdict.problem = CertificateProblem(code, depth, readable)
+        return False
+
+    return note
+
+
+def _note_staple(connection: SSL.Connection, staple: bytes, _data: object) -> bool:
+    """Keep it for `verification`: by then the chain is known."""
+    verdict = connection.get_app_data()
+    if isinstance(verdict, OriginVerdict):
+        verdict.staple = staple
+    return True
 
 
 def _use_certificate(context: Any, certificate: x509.Certificate) -> None:
@@ -163,6 +195,13 @@ def _use_certificate(context: Any, certificate: x509.Certificate) -> None:
         context.use_certificate(certificate)
     except TypeError:  # pyOpenSSL before 24.3 takes its own class only
         context.use_certificate(crypto.X509.from_cryptography(certificate))
+
+
+def _add_client_authority(context: Any, certificate: x509.Certificate) -> None:
+    try:
+        context.add_client_ca(certificate)
+    except TypeError:  # pyOpenSSL before 24.3 takes its own class only
+        context.add_client_ca(crypto.X509.from_cryptography(certificate))
 
 
 def _add_chain_certificate(context: Any, certificate: x509.Certificate) -> None:
@@ -183,16 +222,3 @@ def _use_private_key(context: Any, key: ec.EllipticCurvePrivateKey) -> None:
 def _as_pkey(key: Any) -> crypto.PKey:
     # OpenSSL 3.0 takes 0.2 ms to decode a key, and all leaves of a process have the same.
     return crypto.PKey.from_cryptography_key(key)
-
-
-def _contents(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ContextProblem(f"{path}: cannot be read: {error.strerror}") from None
-
-
-def _reasons(error: SSL.Error) -> str:
-    queue = error.args[0] if error.args and isinstance(error.args[0], (list, tuple)) else ()
-    texts = [str(entry[-1]) for entry in queue if re.search(r"\w", str(entry[-1]))]
-    return ", ".join(dict.fromkeys(texts)) or "OpenSSL gives no reason"

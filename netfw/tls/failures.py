@@ -27,19 +27,25 @@ PEER_ALERTS_WITHOUT_THE_WORD = {
 
 # X509_V_ERR_* of OpenSSL's x509_vfy.h: the reasons that are told apart, as a closed set of words.
 CERTIFICATE_REASONS = {
-    2: "unknown_issuer",
+    2: "untrusted_root",
     7: "bad_signature",
+    8: "crl_unusable",
     9: "not_yet_valid",
     10: "expired",
+    11: "crl_unusable",
+    12: "crl_expired",
     18: "self_signed",
     19: "untrusted_root",
-    20: "unknown_issuer",
-    21: "unknown_issuer",
+    23: "revoked",
     24: "invalid_authority",
     25: "invalid_authority",
     26: "wrong_purpose",
     28: "rejected",
     32: "invalid_authority",
+    33: "crl_unusable",
+    35: "crl_unusable",
+    36: "crl_unusable",
+    44: "crl_unusable",
     47: "name_not_permitted",
     48: "name_not_permitted",
     66: "weak_key",
@@ -47,9 +53,8 @@ CERTIFICATE_REASONS = {
     68: "weak_signature",
     79: "invalid_authority",
 }
-
-VERIFIED = "verified"
-"""A connection's application data when its handshake verified a chain, as that of a resumed session does not."""
+# No issuer is known: of the peer's own certificate, or further up, where only a root can be missing.
+_NO_ISSUER = frozenset({20, 21})
 
 
 class NoApplicationProtocol(Exception):
@@ -116,7 +121,22 @@ class CertificateProblem:
     @property
     def reason(self) -> str:
         """A word of a closed set."""
+        if self.code in _NO_ISSUER:
+            return "untrusted_root" if self.depth else "missing_intermediate"
         return CERTIFICATE_REASONS.get(self.code, "invalid")
+
+
+@dataclass(slots=True)
+class OriginVerdict:
+    """What a handshake with an origin found out; the connection's application data.
+
+    `verified`: a chain was judged and found good, so it is no resumed session. `problem`: the first that was found,
+    when it was not. `staple`: the OCSP response that came, b"" for none.
+    """
+
+    verified: bool = False
+    problem: CertificateProblem | None = None
+    staple: bytes = b""
 
 
 def text_of(error: SSL.Error) -> str:
@@ -143,8 +163,8 @@ def peer_alert(error: SSL.Error) -> str | None:
     return None
 
 
-def handshake_error(error: Exception, problem: object) -> TlsHandshakeError:
-    """What a failed `do_handshake` means; `problem` is the connection's application data."""
+def handshake_error(error: Exception, verdict: object) -> TlsHandshakeError:
+    """What a failed `do_handshake` means; `verdict` is the connection's application data."""
     if isinstance(error, NoApplicationProtocol):
         return TlsHandshakeError("the client offers no application protocol that we speak", "no_application_protocol")
     if not isinstance(error, SSL.Error):
@@ -154,5 +174,6 @@ def handshake_error(error: Exception, problem: object) -> TlsHandshakeError:
         return TlsHandshakeError(f"the peer sent the alert {alert}", alert, from_peer=True)
     if isinstance(error, SSL.ZeroReturnError):
         return TlsHandshakeError("the peer closed during the handshake", "close_notify", from_peer=True, closed=True)
-    reason = problem.reason if isinstance(problem, CertificateProblem) else None
+    problem = verdict.problem if isinstance(verdict, OriginVerdict) else None
+    reason = problem.reason if problem is not None else None
     return TlsHandshakeError(text_of(error), certificate_problem=reason)

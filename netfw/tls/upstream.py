@@ -1,8 +1,9 @@
 """TLS towards origins: connections that name their host, and sessions that are resumed only where they were earned.
 
 In here: SSL connections for origins, the whole way from a connected transport to a verified one, and the last session
-of each origin. Not in here: what a context allows (`contexts`), the check of the name (`verification`), which
-connections are kept open (`proxy.upstream_pool`). RFC 6066, section 3: no server name for addresses.
+of each origin. Not in here: what a context allows (`contexts`), which one is whose (`origin_profiles`), the check of
+name and revocation (`verification`), which connections are kept open (`proxy.upstream_pool`). RFC 6066, section 3: no
+server name for addresses.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from netfw.names.host import Host
-from netfw.tls.failures import VERIFIED, TlsHandshakeError
+from netfw.tls.failures import OriginVerdict, TlsHandshakeError
+from netfw.tls.origin_profiles import OriginProfile, OriginProfiles
 from netfw.tls.stream import TlsStream, start_tls
 from netfw.tls.verification import origin_error, verify_origin
 from netfw.transport.deadlines import Deadlines
@@ -27,36 +29,53 @@ SESSION_LIFETIME = 3600.0
 
 
 class UpstreamTls:
-    """Makes the client's side of TLS to origins, with one context: one set of roots, one set of rules.
+    """Makes the client's side of TLS to origins.
 
-    A session resumes for the same host and port under the same context only, since that is what was verified when it
-    was earned (CVE-2022-21654 is what happens otherwise).
+    A session resumes for the same host and port under the same profile only (roots, lists, pins, version, client
+    certificate), since that is what was verified when it was earned (CVE-2022-21654 is what happens otherwise).
     """
 
     def __init__(
-        self, context: SSL.Context, *, sessions: int = 1024, seconds: Callable[[], float] = time.monotonic
+        self,
+        profiles: OriginProfiles,
+        *,
+        sessions: int = 1024,
+        seconds: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
-        self._context = context
+        self.profiles = profiles
         self._most_sessions = sessions
         self._seconds = seconds
-        # (host, port) -> (session, when its chain was verified)
-        self._sessions: OrderedDict[tuple[str, int], tuple[Any, float]] = OrderedDict()
+        self._now = now
+        # (host, port, profile) -> (session, when its chain was verified)
+        self._sessions: OrderedDict[tuple[str, int, OriginProfile], tuple[Any, float]] = OrderedDict()
+
+    def renew(self, profiles: OriginProfiles) -> None:
+        """From now on by these. Nothing that was verified by the former ones is resumed."""
+        self.profiles = profiles
+        self._sessions.clear()
 
     def connection_for(self, host: Host, port: int = 443) -> SSL.Connection:
         """A new connection object on the client's side.
 
         It offers the last session of this host and port, if there is one.
         """
-        connection = SSL.Connection(self._context, None)
+        return self._connection(self.profiles.of(host), host, port)
+
+    def _connection(self, profile: OriginProfile, host: Host, port: int) -> SSL.Connection:
+        connection = SSL.Connection(profile.context, None)
+        connection.set_app_data(OriginVerdict())
+        connection.request_ocsp()
         if host.address is None:
             connection.set_tlsext_host_name(host.text.encode("ascii"))
-        kept = self._sessions.get((host.text, port))
+        key = (host.text, port, profile)
+        kept = self._sessions.get(key)
         if kept is not None:
             session, verified_at = kept
             if self._seconds() - verified_at < SESSION_LIFETIME:
                 connection.set_session(session)
             else:
-                self.forget_session(host, port)
+                self._sessions.pop(key, None)
         connection.set_connect_state()
         return connection
 
@@ -77,16 +96,17 @@ class UpstreamTls:
             `OriginTlsFailure`, `OriginClosed` or `OriginConnectTimeout`; the transport is closed then. Cancelling it
             aborts the transport.
         """
-        connection = self.connection_for(host, port)
+        profile = self.profiles.of(host)
+        connection = self._connection(profile, host, port)
 
         def verify(tls: TlsStream) -> TlsStream:
             try:
-                verify_origin(connection, host)
+                verify_origin(connection, host, pins=profile.pins, now=self._now())
             except Exception:
-                self.forget_session(host, port)
+                self._sessions.pop((host.text, port, profile), None)
                 tls.loseConnection()
                 raise
-            tls.call_after_first_data(lambda: self.keep_session(connection, host, port))
+            tls.call_after_first_data(lambda: self._keep_session(connection, host, port, profile))
             return tls
 
         def explain(failure: Failure) -> Failure:
@@ -94,23 +114,24 @@ class UpstreamTls:
             if not isinstance(error, TlsHandshakeError):
                 return failure
             # A session that the origin cannot take must not fail the next handshake too.
-            self.forget_session(host, port)
+            self._sessions.pop((host.text, port, profile), None)
             return Failure(origin_error(error, host, connection))
 
         return start_tls(
             stream, connection, deadlines=deadlines, handshake_timeout=handshake_timeout, abort_timeout=abort_timeout
         ).addCallbacks(verify, explain)
 
-    def keep_session(self, connection: SSL.Connection, host: Host, port: int) -> None:
-        """Keep the session of a connection whose certificate was verified for this host. `secure` does it by itself.
+    def _keep_session(self, connection: SSL.Connection, host: Host, port: int, profile: OriginProfile) -> None:
+        """Keep the session of a connection whose certificate was verified for this host.
 
         With TLS 1.3 the ticket comes after the handshake, so this is of use only when data from the origin have come.
         """
         session = connection.get_session()
-        if session is None:
+        # A connection may outlive what it was verified by.
+        if session is None or self.profiles.of(host) is not profile:
             return
-        key = (host.text, port)
-        if connection.get_app_data() is VERIFIED:
+        key = (host.text, port, profile)
+        if connection.get_app_data().verified:
             verified_at = self._seconds()
         elif key in self._sessions:  # resumed: its age is that of the session it came from
             verified_at = self._sessions[key][1]
@@ -120,7 +141,3 @@ class UpstreamTls:
         self._sessions.move_to_end(key)
         while len(self._sessions) > self._most_sessions:
             self._sessions.popitem(last=False)
-
-    def forget_session(self, host: Host, port: int) -> None:
-        """Do not resume the last session of this host and port."""
-        self._sessions.pop((host.text, port), None)

@@ -1,9 +1,8 @@
 """Whether an origin's certificate proves its name, and what is said when it does not.
 
-In here: the check of the name after the handshake and before the first byte (OpenSSL has judged the chain by then),
-and the map from TLS failures to the error tree. Not in here: the chain's verdict itself (`contexts` sets it up),
-connections (`upstream`). RFC 9525 rules the name: subjectAltName only, no common name, a wildcard is a whole
-left-most label.
+In here: the checks of name, pin and staple after the handshake and before the first byte (OpenSSL has judged the chain
+by then), and the map from TLS failures to the error tree. Not in here: the chain's verdict itself (`contexts` sets it
+up), connections (`upstream`), how names are compared (`x509.reference_identity`) and staples read (`x509.staple`).
 
 Facts are canonical: dates, a fingerprint and names in our own spelling. Text that an origin chose goes into `detail`
 only.
@@ -11,12 +10,12 @@ only.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
 from OpenSSL import SSL
-from service_identity import VerificationError
-from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
 from netfw.errors import (
     NetfwError,
@@ -27,10 +26,12 @@ from netfw.errors import (
     OriginTlsFailure,
 )
 from netfw.names.host import Host, HostError, parse_host
-from netfw.tls.failures import CertificateProblem, TlsHandshakeError
-from netfw.x509.reading import fingerprint, not_after, not_before
+from netfw.tls.failures import OriginVerdict, TlsHandshakeError
+from netfw.x509.reading import fingerprint, key_digest, not_after, not_before
+from netfw.x509.reference_identity import is_certified
+from netfw.x509.staple import StapleProblem, judge_staple, must_staple
 
-# service-identity 18.1 takes milliseconds for a hundred names, and a certificate of 100 KiB holds thousands.
+# A certificate of 100 KiB holds thousands; whoever needs more than this has several certificates.
 MOST_NAMES = 1000
 MOST_NAMES_SHOWN = 10
 
@@ -39,7 +40,14 @@ SENTENCES = {
     "not_yet_valid": "is not valid yet",
     "self_signed": "is self-signed",
     "untrusted_root": "leads to a root that is not trusted",
-    "unknown_issuer": "has an unknown issuer: an intermediate certificate is missing, or its root is not trusted",
+    "missing_intermediate": "came without that of its issuer: an intermediate is missing, or its root is not trusted",
+    "pin_mismatch": "has another key than those that are pinned for this host",
+    "revoked": "is revoked",
+    "crl_expired": "cannot be checked: its issuer's revocation list is out of date",
+    "crl_unusable": "cannot be checked: its issuer's revocation list cannot be used",
+    "bad_staple": "came with a statement on its revocation (OCSP) that cannot be believed",
+    "stale_staple": "came with a statement on its revocation (OCSP) that is not of now",
+    "missing_staple": "came without the statement on its revocation (OCSP) that it promises",
     "wrong_host": "is not for this host",
     "no_names": "has no subject alternative name",
     "unreadable": "cannot be read",
@@ -55,10 +63,11 @@ SENTENCES = {
 }
 
 
-def verify_origin(connection: SSL.Connection, host: Host) -> None:
-    """Check, right after the handshake, that the peer's certificate is for this host.
+def verify_origin(connection: SSL.Connection, host: Host, *, pins: Collection[bytes], now: float) -> None:
+    """Check, right after the handshake, that the peer's certificate is for this host, and not revoked.
 
-    Raises `errors.OriginCertificateInvalid`, also for whatever cannot be read.
+    `pins`: digests of the keys of which it must have one, empty for any; `now`: seconds since the epoch. Raises
+    `errors.OriginCertificateInvalid`, also for whatever cannot be read.
     """
     peer = connection.get_peer_certificate()
     if peer is None:
@@ -66,22 +75,36 @@ def verify_origin(connection: SSL.Connection, host: Host) -> None:
     try:
         certificate = peer.to_cryptography()
         names, addresses = _alternative_names(certificate)
+        if pins and key_digest(certificate) not in pins:
+            raise _refusal(host, "pin_mismatch", certificate)
     except ValueError as error:
         raise _refusal(host, "unreadable", None, detail=str(error)) from None
-    # Asked first: service-identity 18.1 would go on to the common name.
-    if not (names if host.address is None else addresses):
-        raise _refusal(host, "wrong_host" if names or addresses else "no_names", certificate)
     if len(names) + len(addresses) > MOST_NAMES:
         raise _refusal(host, "unreadable", certificate, detail=f"{len(names) + len(addresses)} alternative names")
-    try:
-        if host.address is None:
-            verify_hostname(connection, host.text)
-        else:
-            verify_ip_address(connection, host.text)
-    except VerificationError:
-        raise _refusal(host, "wrong_host", certificate) from None
-    except Exception as error:  # CertificateError, and what service-identity trips over in odd names
-        raise _refusal(host, "unreadable", certificate, detail=repr(error)) from None
+    if not is_certified(host, names, addresses):
+        raise _refusal(host, "wrong_host" if names or addresses else "no_names", certificate)
+    _check_staple(connection, certificate, host, now)
+
+
+def _check_staple(connection: SSL.Connection, certificate: x509.Certificate, host: Host, now: float) -> None:
+    """What the origin stapled. In a resumed session nothing is: its certificate was checked when it was earned."""
+    verdict = connection.get_app_data()
+    if not isinstance(verdict, OriginVerdict) or not verdict.verified:
+        return
+    is_good = False
+    if verdict.staple:
+        try:
+            chain = connection.get_verified_chain() or ()
+            # Without an issuer nobody can speak for it: it is a root itself, or pinned.
+            if len(chain) > 1:
+                when = datetime.fromtimestamp(now, UTC)
+                is_good = judge_staple(verdict.staple, certificate, chain[1].to_cryptography(), when)
+        except StapleProblem as problem:
+            raise _refusal(host, problem.reason, certificate, detail=problem.detail) from None
+        except ValueError as error:
+            raise _refusal(host, "unreadable", certificate, detail=str(error)) from None
+    if not is_good and must_staple(certificate):
+        raise _refusal(host, "missing_staple", certificate)
 
 
 def origin_error(error: TlsHandshakeError, host: Host, connection: SSL.Connection | None = None) -> NetfwError:
@@ -89,11 +112,12 @@ def origin_error(error: TlsHandshakeError, host: Host, connection: SSL.Connectio
 
     `connection` may know the certificate's problem.
     """
-    problem = connection.get_app_data() if connection is not None else None
+    verdict = connection.get_app_data() if connection is not None else None
     if error.certificate_problem is not None:
-        certificate = problem.certificate if isinstance(problem, CertificateProblem) else None
+        problem = verdict.problem if isinstance(verdict, OriginVerdict) else None
+        certificate = problem.certificate if problem is not None else None
         refusal = _refusal(host, error.certificate_problem, certificate, detail=error.reason)
-        if isinstance(problem, CertificateProblem):
+        if problem is not None:
             refusal.facts["depth"] = str(problem.depth)
         return refusal
     if error.timed_out:
@@ -116,11 +140,13 @@ def certificate_facts(certificate: x509.Certificate) -> dict[str, str]:
         names, addresses = _alternative_names(certificate)
     except ValueError:
         return facts
-    shown = [text for text in map(_canonical, names[:MOST_NAMES]) if text is not None]
-    shown += [str(address) for address in addresses[:MOST_NAMES]]
+    # Only so many are looked at: this is done for every connection.
+    looked_at = 2 * MOST_NAMES_SHOWN
+    shown = [text for text in map(_canonical, names[:looked_at]) if text is not None]
+    shown += [str(address) for address in addresses[:looked_at]]
     if shown:
-        more = f", and {len(shown) - MOST_NAMES_SHOWN} more" if len(shown) > MOST_NAMES_SHOWN else ""
-        facts["names"] = ", ".join(shown[:MOST_NAMES_SHOWN]) + more
+        more = len(shown) - MOST_NAMES_SHOWN + max(len(names) - looked_at, 0) + max(len(addresses) - looked_at, 0)
+        facts["names"] = ", ".join(shown[:MOST_NAMES_SHOWN]) + (f", and {more} more" if more > 0 else "")
     return facts
 
 

@@ -7,13 +7,15 @@ RFC 5280 rules the contents, RFC 7468 the PEM text.
 
 from __future__ import annotations
 
+import hashlib
 import re
 import warnings
 from datetime import UTC, datetime
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
 from cryptography.x509.oid import NameOID
@@ -129,9 +131,16 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     """
     if certificate.issuer != issuer.subject:
         return False
-    key = issuer.public_key()
-    algorithm = certificate.signature_hash_algorithm
-    signed, signature = certificate.tbs_certificate_bytes, certificate.signature
+    return signature_holds(
+        issuer.public_key(),
+        certificate.signature,
+        certificate.tbs_certificate_bytes,
+        certificate.signature_hash_algorithm,
+    )
+
+
+def signature_holds(key: Any, signature: bytes, signed: bytes, algorithm: hashes.HashAlgorithm | None) -> bool:
+    """Whether this public key made the signature over these bytes; False as well for a key that we cannot check."""
     try:
         if isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)):
             key.verify(signature, signed)
@@ -144,3 +153,11 @@ def is_signed_by(certificate: x509.Certificate, issuer: x509.Certificate) -> boo
     except (InvalidSignature, UnsupportedAlgorithm):
         return False
     return True
+
+
+def key_digest(certificate: x509.Certificate) -> bytes:
+    """SHA-256 over its public key (SubjectPublicKeyInfo): what pins are compared with (RFC 7469, section 2.4)."""
+    spki = certificate.public_key().public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    return hashlib.sha256(spki).digest()

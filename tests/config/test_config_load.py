@@ -16,6 +16,7 @@ from netfw.config import defaults
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.load import load_config
 from netfw.config.model import (
+    ClientCertificateEntry,
     Configuration,
     ConsistencyException,
     ConsistencySection,
@@ -25,6 +26,7 @@ from netfw.config.model import (
     ListenerType,
     NameCheck,
     NameVerdict,
+    OriginEntry,
     SourceEntry,
     TunnelsSection,
 )
@@ -102,7 +104,12 @@ def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
         dns={"resolvers": ["192.0.2.53", "[2001:db8::53]:5353"], "timeout": "500ms"},
         egress={"source_addresses": ["192.0.2.1"]},
         guard={"allow": ["10.20.0.0/16"], "private": "allow", "allow_ports": [22, 25]},
-        upstream={"trust": "ca.pem"},
+        upstream={
+            "trust": "ca.pem",
+            "minimum_tls": 1.3,
+            "hosts": [{"domain": "*.Example.com", "pins": "sha256//" + "A" * 43 + "="}],
+            "client_certificates": [{"domain": "a.example", "certificate": "ca.pem", "private_key": "ca.key"}],
+        },
         limits={"head_size": "32KiB", "connections": 5},
         timeouts={"idle": "1h", "lifetime": "12h"},
         deny={"style": "aws", "opaque": "after_200", "help_url": "https://help.example/{id}"},
@@ -136,7 +143,12 @@ def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
     assert configuration.dns.timeout == 0.5
     assert configuration.guard.allow_private
     assert configuration.guard.allow_ports == {22, 25}
-    assert configuration.upstream.trust == (tmp_path / "ca.pem",)
+    upstream = configuration.upstream
+    assert upstream.trust == (tmp_path / "ca.pem",) and upstream.minimum_tls == "1.3" and not upstream.strict
+    assert upstream.hosts == (OriginEntry("*.example.com", (), ("00" * 32,)),)
+    assert upstream.client_certificates == (
+        ClientCertificateEntry("a.example", tmp_path / "ca.pem", tmp_path / "ca.key"),
+    )
     assert (configuration.limits.head_size, configuration.limits.connections) == (32768, 5)
     assert (configuration.timeouts.idle, configuration.timeouts.lifetime) == (3600, 43200)
     assert (configuration.deny.style, configuration.deny.opaque) == (DenyStyle.AWS, DenyOpaque.AFTER_200)
@@ -351,6 +363,29 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"upstream": {"trust": []}}, "upstream.trust", "trusts nobody"),
     ({"upstream": {"trust": "no.pem"}}, "upstream.trust", "does not exist"),
     ({"upstream": {"trust": ["ca.pem", "no.pem"]}}, "upstream.trust[1]", "does not exist"),
+    ({"upstream": {"minimum_tls": 1.1}}, "upstream.minimum_tls", "not secure"),
+    ({"upstream": {"crl_files": "no.crl"}}, "upstream.crl_files", "does not exist"),
+    ({"upstream": {"hosts": [{"domain": "a.example"}]}}, "upstream.hosts[0]", "neither roots nor pins"),
+    ({"upstream": {"hosts": [{"domain": "a.example", "pins": []}]}}, "upstream.hosts[0]", "neither roots nor pins"),
+    ({"upstream": {"hosts": [{"domain": "a.example", "insecure": True}]}}, "upstream.hosts[0].insecure", "unknown"),
+    ({"upstream": {"hosts": [{"domain": "*", "roots": "ca.pem"}]}}, "upstream.hosts[0].domain", "not a domain"),
+    ({"upstream": {"hosts": [{"domain": "a.example", "pins": ["sha256/AA"]}]}}, "upstream.hosts[0].pins[0]", "openssl"),
+    ({"upstream": {"hosts": [{"domain": "a.example", "roots": "no.pem"}]}}, "upstream.hosts[0].roots", "not exist"),
+    (
+        {"upstream": {"hosts": [{"domain": name, "roots": "ca.pem"} for name in ("a.example", "A.example.")]}},
+        "upstream.hosts[1].domain",
+        "has an entry already",
+    ),
+    (
+        {"upstream": {"client_certificates": [{"domain": "a.example", "certificate": "ca.pem"}]}},
+        "upstream.client_certificates[0].private_key",
+        "is missing",
+    ),
+    (
+        {"upstream": {"client_certificates": [{"domain": "x", "certificate": "ca.pem", "private_key": "ca.pem"}]}},
+        "upstream.client_certificates[0].private_key",
+        "its owner's alone",
+    ),
     ({"limits": {"head_size": "64KB"}}, "limits.head_size", "64KiB"),
     ({"limits": {"head_size": 5}}, "limits.head_size", "out of bounds"),
     ({"limits": {"connections": 0}}, "limits.connections", "whole number"),

@@ -18,10 +18,11 @@ from OpenSSL import SSL
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 
+from netfw.config.model import UpstreamSection
 from netfw.names.host import host_from_text
 from netfw.testing.fd_reactor import FdReactor
 from netfw.testing.pki import TestAuthority
-from netfw.tls.contexts import upstream_context
+from netfw.tls.origin_profiles import OriginProfiles
 from netfw.tls.stream import TlsStream, start_tls
 from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
@@ -211,7 +212,8 @@ class Bed:
 
     def upstream(self, *trust: Path, **how: Any) -> UpstreamTls:
         """Trusts this bed's root, or the files given."""
-        return UpstreamTls(upstream_context(trust or (self.root_file,)), **how)
+        section = UpstreamSection(trust or (self.root_file,), **how.pop("section", {}))
+        return UpstreamTls(OriginProfiles(section), **how)
 
     def turn(self) -> None:
         self.reactor.turn()

@@ -10,7 +10,9 @@ import pytest
 from OpenSSL import SSL
 
 from netfw.testing.pki import TestAuthority, key_pem_of
-from netfw.tls.contexts import ContextProblem, leaf_context, listener_context, upstream_context
+from netfw.tls.context_files import ContextProblem
+from netfw.tls.contexts import leaf_context, listener_context, upstream_context
+from netfw.tls.failures import OriginVerdict
 
 NAME = "proxy.example.com"
 
@@ -221,6 +223,7 @@ def test_strictness_is_a_choice(bed: Any) -> None:
         stream, sock = bed.pair()
         bed.peer(sock, bed.server_context(pem=root.issue("o.example")), server=True)
         connection = SSL.Connection(upstream_context([trust], strict=strict), None)
+        connection.set_app_data(OriginVerdict())
         connection.set_connect_state()
         result = bed.start(stream, connection)
         if strict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from OpenSSL import SSL
 
-from netfw.tls.failures import CertificateProblem, handshake_error, peer_alert, text_of
+from netfw.tls.failures import CertificateProblem, OriginVerdict, handshake_error, peer_alert, text_of
 
 
 def error(*reasons: str) -> SSL.Error:
@@ -44,10 +44,10 @@ def test_every_kind_of_error_has_a_text() -> None:
 
 def test_a_certificates_problem_comes_with_our_own_refusal_only() -> None:
     """An alert of the peer's is its business, whatever we thought of its certificate."""
-    problem = CertificateProblem(10, 0, None)
-    assert handshake_error(error("certificate verify failed"), problem).certificate_problem == "expired"
-    assert handshake_error(error("tlsv1 alert unknown ca"), problem).certificate_problem is None
-    unknown = CertificateProblem(999, 0, None)
+    verdict = OriginVerdict(problem=CertificateProblem(10, 0, None))
+    assert handshake_error(error("certificate verify failed"), verdict).certificate_problem == "expired"
+    assert handshake_error(error("tlsv1 alert unknown ca"), verdict).certificate_problem is None
+    unknown = OriginVerdict(problem=CertificateProblem(999, 0, None))
     assert handshake_error(error("certificate verify failed"), unknown).certificate_problem == "invalid"
 
 
