@@ -2,7 +2,8 @@
 
 Who may ask: whoever can open the Unix socket (its mode is the credential), and on loopback TCP anybody of this machine,
 for reading only. A browser may not: a Host that is not loopback is DNS rebinding (RFC 9110, 7.2), an Origin or a
-cross-site Sec-Fetch-Site is another page's script. Not here: sockets (`server`) and what the status says (`status`).
+cross-site Sec-Fetch-Site is another page's script. Not here: sockets (`server`), what the status says (`status`), and
+the control API, which is handed in and asks everybody for a signature.
 """
 
 from __future__ import annotations
@@ -73,12 +74,17 @@ class AdminResource(Resource):
     isLeaf = True
 
     def __init__(
-        self, status_source: StatusSource, reload: Callable[[], Deferred[dict[str, Any]]], metrics: Metrics
+        self,
+        status_source: StatusSource,
+        reload: Callable[[], Deferred[dict[str, Any]]],
+        metrics: Metrics,
+        control: Any = None,
     ) -> None:
         super().__init__()
         self._status_source = status_source
         self._reload = reload
         self._metrics = metrics
+        self._control = control
         self._reloading = False
         self._log = Logger()
         self._paths: dict[bytes, tuple[tuple[bytes, ...], Callable[[Request], Answer | None]]] = {
@@ -92,6 +98,10 @@ class AdminResource(Resource):
 
     def render(self, request: Request) -> bytes | int:
         """Answer, or say why not."""
+        if self._control is not None and (request.path == b"/" or request.path.startswith(b"/service/")):
+            # The control API proves who asks by itself, from wherever it is.
+            called: bytes | int = self._control.render(request)
+            return called
         refusal = self._refusal(request)
         if refusal is not None:
             tell(self._log, ADMIN_REFUSED, level=LogLevel.warn, path=request.path, reason=refusal[2].strip())
@@ -113,9 +123,11 @@ class AdminResource(Resource):
         return self._finish(request, answer)
 
     def _refusal(self, request: Request) -> Answer | None:
+        over_socket = isinstance(request.getHost(), UNIXAddress)
+        if not over_socket and not ip_address(request.getClientAddress().host).is_loopback:
+            return _text(403, "only the control API is served to other machines")
         fields = request.requestHeaders
         hosts = fields.getRawHeaders(b"host") or []
-        over_socket = isinstance(request.getHost(), UNIXAddress)
         if len(hosts) > 1 or (not hosts and not over_socket):
             return _text(400, "one Host field is needed")
         if hosts and not is_local_host(hosts[0].strip(b" \t")):

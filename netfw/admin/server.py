@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, Service
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort
@@ -28,6 +29,7 @@ from netfw.admin.adopted_port import adopt_port
 from netfw.admin.resource import AdminResource
 from netfw.telemetry.event_names import ADMIN_LISTENING
 from netfw.telemetry.log import tell
+from netfw.tls.serving import tls_factory
 
 if TYPE_CHECKING:
     from netfw.admin.status import StatusSource
@@ -42,21 +44,24 @@ _log = Logger()
 
 
 class AdminRequest(Request):
-    """A request whose content has a cap; none of ours needs any."""
+    """A request whose content has a cap: none of ours needs any, but calls of the control API do."""
 
     _received = 0
     _refused = False
+    _limit = CONTENT_LIMIT
 
     def gotLength(self, length: int | None) -> None:
         """Make room for what may come, not for what is announced: twisted.web opens a temporary file for more."""
-        super().gotLength(CONTENT_LIMIT if length is None else min(length, CONTENT_LIMIT))
+        channel: Any = self.channel  # this object's own `site` is set when the content is there
+        self._limit = channel.site.content_limit(self)
+        super().gotLength(self._limit if length is None else min(length, self._limit))
 
     def handleContentChunk(self, data: bytes) -> None:
         """Take some content, or end the connection."""
         if self._refused:
             return
         self._received += len(data)
-        if self._received <= CONTENT_LIMIT:
+        if self._received <= self._limit:
             super().handleContentChunk(data)
             return
         # twisted.web asks a resource only when all of the content is there: too late.
@@ -71,7 +76,7 @@ class AdminRequest(Request):
 
 
 class AdminSite(Site):
-    """The site over an `AdminResource`."""
+    """The site over an `AdminResource`. `control` answers at `/`, where there is one."""
 
     displayTracebacks = False
 
@@ -82,13 +87,22 @@ class AdminSite(Site):
         metrics: Metrics,
         *,
         reactor: Any,
+        control: Any = None,
     ) -> None:
+        self._control = control
         super().__init__(
-            AdminResource(status_source, reload, metrics),
+            AdminResource(status_source, reload, metrics, control),
             requestFactory=AdminRequest,
             timeout=IDLE_TIMEOUT,
             reactor=reactor,
         )
+
+    def content_limit(self, request: Request) -> int:
+        """The most octets of content that this request may have."""
+        if self._control is None or not request.requestHeaders.hasHeader(b"x-amz-target"):
+            return CONTENT_LIMIT
+        local = isinstance(request.getHost(), UNIXAddress)
+        return int(self._control.content_limit(request.requestHeaders, local))
 
     def startFactory(self) -> None:
         """Nothing: there is no access log, so no clock for its lines has to tick every second."""
@@ -191,16 +205,19 @@ def admin_services(
     """The services for what the configuration asks for, none for nothing; what is given listens already."""
     services: list[IService] = []
     factory = LimitedFactory(site)
+    over_tls: Any = factory
+    if section.certificate is not None and section.private_key is not None:
+        over_tls = tls_factory(factory, section.certificate, section.private_key)
     if given_socket is not None:
         services.append(AdminPort(lambda: adopt_port(reactor, given_socket, factory)))
     elif section.socket is not None:
         path = section.socket
         services.append(AdminPort(lambda: listen_unix(reactor, path, factory)))
     if given_port is not None:
-        services.append(AdminPort(lambda: adopt_port(reactor, given_port, factory)))
+        services.append(AdminPort(lambda: adopt_port(reactor, given_port, over_tls)))
     elif section.address is not None and section.port is not None:
         address, port = section.address, section.port
-        if not address.is_loopback:
+        if not address.is_loopback and section.certificate is None:
             raise ValueError(f"admin.address: {address} is not a loopback address")
-        services.append(AdminPort(lambda: reactor.listenTCP(port, factory, interface=str(address))))
+        services.append(AdminPort(lambda: reactor.listenTCP(port, over_tls, interface=str(address))))
     return services

@@ -6,10 +6,11 @@ destinations closed, interception is off until a CA is named.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
-from netfw.config.model import LimitsSection, TimeoutsSection
+from netfw.config.model import LimitsSection, Quotas, TimeoutsSection
 
 # Loopback, RFC 1918 and RFC 4193: a proxy that answers the world is an open proxy.
 CLIENTS = (
@@ -69,3 +70,26 @@ TIMEOUTS = TimeoutsSection(
     drain=30.0,  # Squid: shutdown_lifetime 30 s
     abort=5.0,  # nginx: lingering_timeout 5 s
 )
+
+# The vendor's numbers, but as many proxies as there are.
+QUOTAS = Quotas(
+    proxies=None,
+    configurations=50,
+    rule_groups=500,
+    proxies_per_configuration=None,
+    groups_per_configuration=10,
+    rules_per_group=1000,
+    value_size=1024,
+    rule_size=30 * 1024,
+    group_size=30 * 1024 * 1024,
+    tags_per_resource=50,
+)
+VENDOR_QUOTAS = replace(QUOTAS, proxies=1, proxies_per_configuration=5)
+
+# The region in which the preview was, and an account that is nobody's.
+REGION = "us-east-2"
+ACCOUNT = "000000000000"
+
+# Of one caller. The vendor's numbers are not published; its clients wait and try again when they meet them.
+CONTROL_RATE = 50.0
+CONTROL_BURST = 200

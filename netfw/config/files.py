@@ -56,6 +56,15 @@ def check_files(configuration: Configuration) -> list[Problem]:
         check(f"upstream.client_certificates[{position}].private_key", exposed(shown.private_key))
     if configuration.log.path is not None:
         check("log.path", _unwritable(configuration.log.path))
+    if configuration.admin.certificate is not None:
+        check("admin.certificate", unreadable(configuration.admin.certificate))
+    if configuration.admin.private_key is not None:
+        check("admin.private_key", exposed(configuration.admin.private_key))
+    control = configuration.control
+    if control is not None and control.keys is not None and control.keys.exists():
+        check("control.keys", exposed(control.keys, what="a file of access keys"))
+    if control is not None and control.audit is not None:
+        check("control.audit", _unwritable(control.audit))
     if configuration.admin.socket is not None:
         check("admin.socket", _no_directory(configuration.admin.socket.parent, writable=True))
     return problems

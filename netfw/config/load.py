@@ -12,6 +12,7 @@ from pathlib import Path
 
 from netfw.config import sections
 from netfw.config.consistency import read_consistency
+from netfw.config.control_section import read_control
 from netfw.config.document import locate, parse_json, parse_yaml, read_text
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.files import check_files
@@ -72,6 +73,7 @@ def _read(document: dict[str, object], file: Path, problems: list[Problem]) -> C
         admin=sections.read_admin(admin_table, directory),
         workers=sections.read_workers(top),
         sources=read_sources(top, listeners),
+        control=read_control(top.table("control"), directory),
         consistency=read_consistency(top.table("consistency")),
         tunnels=sections.read_tunnels(top.table("tunnels")),
     )

@@ -286,11 +286,52 @@ class LogSection:
 
 @dataclass(frozen=True, slots=True)
 class AdminSection:
-    """The admin surface: a Unix socket, a loopback address and port, either or both."""
+    """The admin surface: a Unix socket, an address and port, either or both.
+
+    `certificate` and `private_key` are set together, and always where the address is not loopback.
+    """
 
     socket: Path | None
     address: Address | None
     port: int | None
+    certificate: Path | None = None
+    private_key: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """How many resources there may be and how large; None: no limit.
+
+    Sizes in bytes of UTF-8, a rule's and a group's being those of keys and values.
+    """
+
+    proxies: int | None
+    configurations: int | None
+    rule_groups: int | None
+    proxies_per_configuration: int | None
+    groups_per_configuration: int | None
+    rules_per_group: int | None
+    value_size: int | None
+    rule_size: int | None
+    group_size: int | None
+    tags_per_resource: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSection:
+    """The control API. `keys`: the file of access keys, None: nobody signs, only the Unix socket is open.
+
+    `rate`: requests a second of one caller, 0: any; `burst` at once. `audit`: the file of audit records, None: the
+    program's own log.
+    """
+
+    keys: Path | None
+    region: str
+    account: str
+    quotas: Quotas
+    rate: float
+    burst: int
+    audit: Path | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,3 +356,4 @@ class Configuration:
     sources: tuple[SourceEntry, ...] = ()
     consistency: ConsistencySection = ConsistencySection()
     tunnels: TunnelsSection = TunnelsSection()
+    control: ControlSection | None = None

@@ -39,21 +39,26 @@ def preflight(path: Path | str, now: float) -> Preflight:
         compile_policy(policy, 0, now)
     except ConfigErrors as errors:
         problems += errors.problems
-    problems += _listener_problems(configuration)
+    problems += _certificate_problems(configuration)
     problems += _authority_problems(configuration, now)
     if problems or policy is None:
         raise ConfigErrors(problems)
     return Preflight(configuration, policy)
 
 
-def _listener_problems(configuration: Configuration) -> list[Problem]:
+def _certificate_problems(configuration: Configuration) -> list[Problem]:
+    pairs = {
+        f"listeners[{position}]": (listener.certificate, listener.private_key)
+        for position, listener in enumerate(configuration.listeners)
+    }
+    pairs["admin"] = (configuration.admin.certificate, configuration.admin.private_key)
     problems = []
-    for position, listener in enumerate(configuration.listeners):
-        if listener.certificate is None or listener.private_key is None:
+    for place, (certificate, private_key) in pairs.items():
+        if certificate is None or private_key is None:
             continue
-        message = pair_problem(listener.certificate, listener.private_key)
+        message = pair_problem(certificate, private_key)
         if message is not None:
-            problems.append(Problem(f"listeners[{position}].certificate", message, source=str(configuration.path)))
+            problems.append(Problem(f"{place}.certificate", message, source=str(configuration.path)))
     return problems
 
 

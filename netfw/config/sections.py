@@ -8,6 +8,7 @@ named exist (`config.files`), and what holds between sections (`config.load`).
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -258,23 +259,32 @@ def read_log(table: Table, directory: Path) -> LogSection:
 
 
 def read_admin(table: Table, directory: Path) -> AdminSection:
-    """`admin`: a Unix socket, a loopback address and port, or both; neither: no admin surface."""
+    """`admin`: a Unix socket, an address and port, or both; neither: no admin surface."""
     section = AdminSection(
         socket=table.take("socket", values.path(directory), None),
         address=table.take("address", values.address, None),
         port=table.take("port", values.port, None),
+        certificate=table.take("certificate", values.path(directory), None),
+        private_key=table.take("private_key", values.path(directory), None),
     )
     if section.socket is not None and len(str(section.socket).encode()) > SOCKET_PATH_LIMIT:
         table.complain("socket", f"{section.socket} is longer than {SOCKET_PATH_LIMIT} bytes, the kernel's limit")
+    for key, other in (("certificate", "private_key"), ("private_key", "certificate")):
+        if key in table and other not in table:
+            table.complain(other, f"is missing; {key} alone cannot serve TLS")
     address, port = section.address, section.port
-    if address is not None and not address.is_loopback:
-        table.complain("address", f"{address} is not a loopback address; write 127.0.0.1 or ::1")
+    if address is not None and not address.is_loopback and section.certificate is None:
+        table.complain(
+            "address", f"{address} is not a loopback address; write 127.0.0.1, or name certificate and private_key"
+        )
     if address is None and port is not None and "address" not in table:
         address = ip_address("127.0.0.1")
+    if address is None and "certificate" in table:
+        table.complain("certificate", "is for an address and port; write them, or leave it out")
     if address is not None and port is None:
         port = defaults.ADMIN_PORT
     table.close()
-    return AdminSection(socket=section.socket, address=address, port=port)
+    return replace(section, address=address, port=port)
 
 
 def read_workers(table: Table) -> int:

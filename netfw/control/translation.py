@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from netfw.config.model import Quotas
 from netfw.control.arns import Arns
-from netfw.control.quotas import Quotas, check_quota
+from netfw.control.quotas import check_quota, policy_limits
 from netfw.control.refusals import InvalidRequest
 from netfw.control.service_model import Resource
 from netfw.policy.groups import GroupReader
@@ -32,7 +33,7 @@ def read_rules(
 
     Raises `InvalidRequest` with everything that is wrong, in the vendor's words.
     """
-    report = Report("", quotas.policy_limits())
+    report = Report("", policy_limits(quotas))
     seen = dict.fromkeys(taken, "a rule of the group")
     rules = GroupReader(report, None).read_rules([_document(rule) for rule in given], phase, phase.value, seen)
     if report.problems:

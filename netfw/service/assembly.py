@@ -21,6 +21,7 @@ from netfw.config.model import Configuration
 from netfw.config.policy_files import read_policy
 from netfw.config.preflight import read_authority
 from netfw.policy.compile import CompiledPolicy
+from netfw.service.control_assembly import ControlSurface
 from netfw.service.data_path import listener_rows
 from netfw.service.data_path_assembly import build_data_path
 from netfw.service.gathering_site import GatheringResource
@@ -116,14 +117,29 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         lambda: {"written": records.written, "dropped": records.dropped, "errors": records.errors},
     )
     _watch(plane.recording.metrics, policies, interception)
-    site = AdminSite(status, service.reload, plane.recording.metrics, reactor=reactor)
-    _serve_admin(configuration, site, reactor, given, service)
+    control = ControlSurface(
+        configuration,
+        reactor,
+        policies=policies,
+        store=None,
+        ca_certificate=interception.pem if interception is not None else None,
+        ports=lambda: [bound.socket.port if bound.socket is not None else None for bound in path.listeners],
+    )
+    site = AdminSite(status, service.reload, plane.recording.metrics, reactor=reactor, control=control.resource)
+    _serve_admin(configuration, site, control, reactor, given, service)
     return service
 
 
 def _serve_admin(
-    configuration: Configuration, site: AdminSite, reactor: Any, given: GivenSockets, parent: MultiService
+    configuration: Configuration,
+    site: AdminSite,
+    control: ControlSurface,
+    reactor: Any,
+    given: GivenSockets,
+    parent: MultiService,
 ) -> None:
+    for part in control.services:
+        part.setServiceParent(parent)
     for child in admin_services(
         configuration.admin, site, reactor, given_socket=given.admin_socket, given_port=given.admin_port
     ):
@@ -222,9 +238,17 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     _watch(metrics, policies, interception)
     metrics.watch("netfw_workers", "Worker processes that serve.", lambda: supervisor.serving)
     metrics.watch("netfw_worker_restarts", "Workers that were replaced.", lambda: supervisor.restarts)
-    site = AdminSite(status, service.reload, metrics, reactor=reactor)
+    control = ControlSurface(
+        configuration,
+        reactor,
+        policies=policies,
+        store=None,
+        ca_certificate=interception.pem if interception is not None else None,
+        ports=lambda: inheritance.ports,
+    )
+    site = AdminSite(status, service.reload, metrics, reactor=reactor, control=control.resource)
     site.resource = GatheringResource(site.resource, supervisor.gather)
-    _serve_admin(configuration, site, reactor, given, service)
+    _serve_admin(configuration, site, control, reactor, given, service)
     return service
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from netfw.config.defaults import QUOTAS
 from netfw.control.arns import Arns
 from netfw.control.json_protocol import operation_of, print_output, read_input
 from netfw.control.operations.call import Change, Site
 from netfw.control.performing import perform
-from netfw.control.quotas import DEFAULT
 from netfw.control.refusals import Refusal
 from netfw.control.roles import Caller, Role
 from netfw.store.database import Database
@@ -22,7 +22,7 @@ from netfw.store.resources import StoredListener
 OWNER = Caller("ann", frozenset({Role.OWNER}))
 SITE = Site(
     Arns("us-east-2", "123456789012"),
-    DEFAULT,
+    QUOTAS,
     hostname="proxy.test",
     listeners=(StoredListener(3128, "HTTP"), StoredListener(8443, "HTTPS")),
     tls_mode="ENABLED",

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from netfw.config.model import Quotas
 from netfw.control.arns import Arns
-from netfw.control.quotas import Quotas
 from netfw.control.roles import Caller
 from netfw.store.resources import StoredConfiguration, StoredGroup, StoredListener, StoredProxy
 

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from netfw.config.model import Quotas
 from netfw.control.arns import named
 from netfw.control.operations.call import Call, Input, Output
 from netfw.control.positions import insert, move
-from netfw.control.quotas import Quotas, check_quota
+from netfw.control.quotas import check_quota
 from netfw.control.refusals import InvalidRequest, ResourceNotFound
 from netfw.control.service_model import Resource
 from netfw.control.shapes import shown

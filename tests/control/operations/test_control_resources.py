@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from netfw.control.quotas import DEFAULT, VENDOR
+from netfw.config.defaults import QUOTAS, VENDOR_QUOTAS
 from netfw.control.roles import Caller, Role
 from tests.control.conftest import DEFAULTS, SITE, Api, rule
 
@@ -198,7 +198,7 @@ def test_groups_by_name_and_by_arn_come_in_that_order(made: Api) -> None:
 
 def test_the_quotas_hold_at_their_last_number(made: Api) -> None:
     """One that fits, one that does not."""
-    made.site = replace(SITE, quotas=replace(DEFAULT, rule_groups=4, configurations=2, groups_per_configuration=2))
+    made.site = replace(SITE, quotas=replace(QUOTAS, rule_groups=4, configurations=2, groups_per_configuration=2))
     made("CreateProxyRuleGroup", ProxyRuleGroupName="d")
     assert made.refusal("CreateProxyRuleGroup", ProxyRuleGroupName="e").startswith("LimitExceededException")
     made("CreateProxyConfiguration", ProxyConfigurationName="two", DefaultRulePhaseActions=DEFAULTS)
@@ -272,7 +272,7 @@ def test_a_proxy_is_updated_within_what_proxy_yaml_permits(made: Api) -> None:
 def test_the_vendors_profile_has_one_proxy(made: Api) -> None:
     """Ours has as many as there are names."""
     create_proxy(made)
-    made.site = replace(SITE, quotas=VENDOR)
+    made.site = replace(SITE, quotas=VENDOR_QUOTAS)
     refusal = made.refusal(
         "CreateProxy",
         ProxyName="q",

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from netfw.control.quotas import DEFAULT
+from netfw.config.defaults import QUOTAS
 from tests.control.conftest import SITE, Api, on_domains, rule
 
 STALE = "6a0b7c1e-5d0e-4b55-9a5a-0c3f5e5b7a11"
@@ -189,7 +189,7 @@ def test_rules_have_an_end_an_owner_and_a_ticket(group: Api) -> None:
 
 def test_a_group_has_at_most_as_many_rules_as_the_quota(group: Api) -> None:
     """The last one that fits, and one more."""
-    group.site = replace(SITE, quotas=replace(DEFAULT, rules_per_group=4))
+    group.site = replace(SITE, quotas=replace(QUOTAS, rules_per_group=4))
     create(group, rule("c"))
     refusal = group.refusal("CreateProxyRules", ProxyRuleGroupName="g", Rules={"PreDNS": [rule("d")]})
     assert refusal.startswith("LimitExceededException: 5 rules in g")

@@ -1,0 +1,129 @@
+"""The wiring of the control API: from the configuration to the resource at `/` of the admin surface.
+
+Not here: the rest of the proxy (`assembly`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from netfw.config import defaults
+from netfw.config.model import Configuration, ControlSection
+from netfw.control.arns import Arns
+from netfw.control.file_policies import FilePolicies
+from netfw.control.identity import Identity
+from netfw.control.key_file import KeyFile
+from netfw.control.operations.call import Site
+from netfw.control.resource import ControlResource
+from netfw.control.throttle import Throttle
+from netfw.interfaces import IRecordSink, IStore
+from netfw.store.resources import StoredListener
+from netfw.telemetry.record_log import RecordLog
+
+NO_CONTROL = ControlSection(
+    keys=None,
+    region=defaults.REGION,
+    account=defaults.ACCOUNT,
+    quotas=defaults.QUOTAS,
+    rate=defaults.CONTROL_RATE,
+    burst=defaults.CONTROL_BURST,
+    audit=None,
+)
+
+
+@implementer(IRecordSink)
+class _AuditInLog:
+    """Audit records in the program's own log, where no file is configured for them."""
+
+    def __init__(self) -> None:
+        self._log = Logger()
+
+    def write(self, record: bytes) -> None:
+        """See `IRecordSink`."""
+        self._log.info("{record}", record=record.decode("ascii").rstrip())
+
+
+class AuditFile(Service):
+    """The file of audit records, open while the proxy runs."""
+
+    def __init__(self, log: RecordLog) -> None:
+        self._record_log = log
+
+    def startService(self) -> None:
+        """Raises OSError when the file cannot be opened."""
+        super().startService()
+        self._record_log.start()
+
+    def stopService(self) -> None:
+        """Write what waits."""
+        super().stopService()
+        self._record_log.close()
+
+
+class ControlSurface:
+    """The resource, and the services that run with it."""
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        reactor: Any,
+        *,
+        policies: Any,
+        store: IStore | None,
+        ca_certificate: bytes | None,
+        ports: Callable[[], Sequence[int | None]],
+    ) -> None:
+        section = configuration.control or NO_CONTROL
+        self._configuration = configuration
+        self._section = section
+        self._ports = ports
+        self._arns = Arns(section.region, section.account)
+        self._ca_arn = None if ca_certificate is None else ca_arn(section, ca_certificate)
+        self.services: list[Service] = []
+        audit: Any = _AuditInLog()
+        if section.audit is not None:
+            audit = RecordLog(section.audit)
+            self.services.append(AuditFile(audit))
+        place = configuration.policy.file or configuration.policy.directory
+        self.resource = ControlResource(
+            reactor=reactor,
+            now=time.time,
+            store=store or FilePolicies(policies, configuration.proxy.name, str(place), self.site),
+            site=self.site,
+            identity=Identity(
+                KeyFile(section.keys) if section.keys is not None else None,
+                Throttle(section.rate, float(section.burst)),
+                time.time,
+            ),
+            audit=audit,
+        )
+
+    def site(self) -> Site:
+        """What holds here now."""
+        configuration = self._configuration
+        listeners = tuple(
+            StoredListener(port or section.port, section.type.value)
+            for section, port in zip(configuration.listeners, self._ports(), strict=True)
+        )
+        return Site(
+            arns=self._arns,
+            quotas=self._section.quotas,
+            hostname=configuration.proxy.hostname,
+            listeners=listeners,
+            tls_mode="ENABLED" if configuration.tls_intercept.enabled else "DISABLED",
+            ca_arn=self._ca_arn,
+        )
+
+
+def ca_arn(section: ControlSection, certificate: bytes) -> str:
+    """What the API calls a CA: an ARN in the form of the vendor's, made of the certificate's fingerprint."""
+    name = uuid.UUID(bytes=hashlib.sha256(certificate).digest()[:16])
+    return f"arn:aws:acm-pca:{section.region}:{section.account}:certificate-authority/{name}"
