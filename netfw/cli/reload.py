@@ -1,4 +1,4 @@
-"""`netfw reload`: make the running proxy read its rules again."""
+"""`netfw reload`: make the running proxy read its configuration and rules again."""
 
 from __future__ import annotations
 
@@ -18,16 +18,18 @@ from netfw.cli.status import flatten
 @config_option
 @json_option
 def reload_command(config: Path | None, as_json: bool) -> None:
-    """Make the running proxy read its rules again.
+    """Make the running proxy read its configuration and its rules again.
 
-    The new rules are checked first: when something is wrong with them the old ones stay in force, and this says what.
-    Exchanges that are under way end by the rules they began with. Exit status 1 when the old rules stayed.
+    Both are checked first: when something is wrong the old ones stay in force, and this says what. Exchanges that are
+    under way end by what they began with. Sockets, names, keys and the number of processes are read at the start only:
+    what of them has changed is listed, and waits for a restart. Exit status 1 when the old ones stayed.
     """
     answer = ask(config, "POST", "/reload")
     worked = answer.status == HTTPStatus.OK and isinstance(answer.document, dict) and answer.document.get("ok") is True
     if as_json:
         print_json(answer.document)
     else:
-        print_facts("reloaded" if worked else "not reloaded: the old rules stay in force", flatten(answer.document))
+        heading = "reloaded" if worked else "not reloaded: the old rules stay in force, and the old settings"
+        print_facts(heading, flatten(answer.document))
     if not worked:
         sys.exit(1)

@@ -108,6 +108,10 @@ class Admission:
             self._known[key] = known
         return known
 
+    def forget_clients(self) -> None:
+        """The listeners' `clients` may be others now."""
+        self._known.clear()
+
     def connection_closed(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> None:
         """An admitted connection ended."""
         self.open -= 1

@@ -28,6 +28,7 @@ from netfw.proxy.exchange import Caller, Exchange
 from netfw.proxy.routing import route
 from netfw.tls.failures import TlsAlertReceived
 from netfw.transport.closing import close, linger
+from netfw.transport.socket_facts import carrier
 
 if TYPE_CHECKING:
     from netfw.proxy.tunnel import Tunnel
@@ -187,6 +188,11 @@ class ClientConnection(Protocol):
             user.request_complete(event.trailers)
             user.request_batch_end()
         return True
+
+    @property
+    def served(self) -> int:
+        """How many requests have begun."""
+        return self._served
 
     # -- for `pace` --------------------------------------------------------------------------------------------------
 
@@ -373,8 +379,9 @@ class ClientConnection(Protocol):
             linger(self.transport, self.plane.deadlines, abort_timeout=abort_timeout)
 
     def close_if_idle(self) -> None:
-        """Close when no exchange is under way; for draining."""
-        if self.is_open and self.exchange is None and not self._handed_over:
+        """Close when no exchange is under way, and none waits in the kernel; for draining."""
+        carrier(self.transport).read_now()
+        if self.is_open and self.exchange is None and not (self._handed_over or self._reader.buffered):
             self._close(everything_read=True)
 
     def _timed_out(self) -> None:

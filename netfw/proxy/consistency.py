@@ -54,6 +54,10 @@ class Consistency:
         ]
         self._counts = counts
 
+    def under(self, section: ConsistencySection) -> Consistency:
+        """Other settings, the same counts."""
+        return Consistency(section, self._counts)
+
     def verdict(self, check: NameCheck, host: Host, source: IPv4Address | IPv6Address) -> NameVerdict:
         """What becomes of it in a tunnel of this client whose CONNECT names `host`."""
         for form, network, verdicts in self._exceptions:

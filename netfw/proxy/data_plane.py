@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from netfw.transport.deadlines import Deadlines
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DataPlane:
-    """`now` is the wall clock (seconds since the epoch), `monotonic` the one for durations.
+    """Only `service.reconfiguration` replaces members, between two turns of the reactor.
+
+    `now` is the wall clock (seconds since the epoch), `monotonic` the one for durations.
 
     `policies.current`, `resolver` and `dialer` are `IPolicySource`, `IResolver` and `IDialer`; `interception` is None
     where no interception CA is configured, `request_rates` where clients may ask as often as they like. `opaque` is

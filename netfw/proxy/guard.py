@@ -35,6 +35,11 @@ class DestinationGuard:
             self.add_own(own, port)
         self._verdicts: dict[Address, str | None] = {}
 
+    @property
+    def own(self) -> frozenset[tuple[Address, int]]:
+        """The proxy's own addresses and ports."""
+        return frozenset(self._own)
+
     def add_own(self, address: Address, port: int) -> None:
         """Keep this listening address of the proxy itself closed; nothing opens it."""
         self._own.add((address, port))

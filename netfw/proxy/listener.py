@@ -71,6 +71,12 @@ class ProxyFactory(Factory):
         self.context = context
         self._sources = Sources(plane.configuration.sources, listener.name)
 
+    def reconfigure(self, listener: ListenerSection, context: SSL.Context | None) -> None:
+        """New connections meet these; `plane.configuration` has been replaced already."""
+        self.listener = listener
+        self.context = context
+        self._sources = Sources(self.plane.configuration.sources, listener.name)
+
     def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
         """Admit the connection, or refuse it: with 503 over a cap, without a byte for a stranger.
 

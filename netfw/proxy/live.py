@@ -24,6 +24,7 @@ class LiveConnections:
     """`relays` are the Deferreds of tunnels and upgrades; cancelling one aborts both its sides."""
 
     def __init__(self) -> None:
+        self._idle_before: dict[ClientConnection, int] = {}
         self.connections: set[ClientConnection] = set()
         self.openings: set[Opening] = set()
         self.relays: set[Deferred[Any]] = set()
@@ -32,9 +33,15 @@ class LiveConnections:
         return len(self.connections) + len(self.openings) + len(self.relays)
 
     def close_idle(self) -> None:
-        """Close every connection that no exchange uses."""
+        """Close every connection that no exchange has used since the last call."""
+        former, self._idle_before = self._idle_before, {}
         for connection in list(self.connections):
-            connection.close_if_idle()
+            if connection.exchange is not None:
+                continue
+            if former.get(connection) == connection.served:
+                connection.close_if_idle()
+            else:
+                self._idle_before[connection] = connection.served
 
     def abort_all(self) -> None:
         """The time to finish is over."""

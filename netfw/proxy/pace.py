@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 from netfw.errors import ClientStalled, OriginTimeout, RequestTimeout
 from netfw.proxy.client_connection import ClientConnection
 from netfw.proxy.data_plane import DataPlane
+from netfw.transport.socket_facts import carrier
 
 SWEEPS = 4
 """In each `timeouts.body`."""
@@ -80,9 +81,9 @@ class Pace:
 def _legs(connection: ClientConnection) -> Iterator[_Leg]:
     """What is owed to this connection's exchange right now."""
     transport = connection.transport
-    if transport.unsent:
+    if transport.unsent:  # what the kernel has taken is counted: TLS counts what it was given
         error = ClientStalled("the client reads too slowly")
-        yield _Leg("client reads", _sent(transport), lambda: connection.cut(error))
+        yield _Leg("client reads", carrier(transport).bytes_out, lambda: connection.cut(error))
     user = connection.user
     if user is None:
         return
@@ -94,14 +95,7 @@ def _legs(connection: ClientConnection) -> Iterator[_Leg]:
         return
     if origin.transport.unsent:
         stalled = OriginTimeout("the origin takes the request too slowly")
-        yield _Leg("origin reads", _sent(origin.transport), lambda: origin.fail(stalled))
+        yield _Leg("origin reads", carrier(origin.transport).bytes_out, lambda: origin.fail(stalled))
     elif has_length and not origin.is_held:
         trickles = OriginTimeout("the origin sends its answer too slowly")
         yield _Leg("origin sends", origin.transport.bytes_in, lambda: origin.fail(trickles))
-
-
-def _sent(transport: Any) -> int:
-    """How many bytes the kernel has taken; TLS counts what it was given."""
-    while (below := getattr(transport, "stream", None)) is not None:
-        transport = below
-    return int(transport.bytes_out)

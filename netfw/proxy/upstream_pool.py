@@ -72,9 +72,18 @@ class UpstreamPool:
         if not waiting:
             del self._waiting[key]
 
-    def close(self) -> None:
-        """Close all that wait and keep none from now on."""
-        self._closed = True
+    def resize(self, *, capacity: int, idle_seconds: float) -> None:
+        """From now on; those that are too many are closed when the next one comes."""
+        self._capacity = capacity
+        self._idle_seconds = idle_seconds
+
+    def clear(self) -> None:
+        """Close all that wait: what they were verified with holds no more."""
         for connection in list(self._in_order):
             self._forget(connection)
             connection.close()
+
+    def close(self) -> None:
+        """Close all that wait and keep none from now on."""
+        self._closed = True
+        self.clear()

@@ -99,7 +99,14 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         ca_certificate=interception.pem if interception is not None else None,
     )
     plane, records = path.plane, path.records
-    service = ProxyService(path=path, policies=policies, status=status, notifier=notifier, given=given.listeners)
+    service = ProxyService(
+        configuration=configuration,
+        path=path,
+        policies=policies,
+        status=status,
+        notifier=notifier,
+        given=given.listeners,
+    )
     _describe(status, policies, configuration, interception)
     status.part(
         "listeners",

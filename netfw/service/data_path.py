@@ -85,8 +85,15 @@ class DataPath:
         self.records.reopen()
 
     def drain(self, seconds: float) -> Deferred[None]:
-        """Accept nothing more; fires when nothing is under way, or when so many seconds are over."""
+        """Accept nothing more; fires when nothing is under way, or when so many seconds are over.
+
+        Whoever the kernel has let in already is served, and a kept connection has `_DRAIN_LOOK` seconds for a request
+        that is on its way: closing it at once would lose that.
+        """
         plane = self.plane
+        for bound in self.listeners:
+            if bound.socket is not None:
+                bound.socket.accept_waiting()
         plane.admission.draining = True
         for bound in self.listeners:
             if bound.socket is not None:

@@ -30,7 +30,7 @@ Try it in the foreground, and stop it with Ctrl-C:
 In the background, with a pid file and a log:
   twistd --pidfile /run/netfw/netfw.pid --logfile /var/log/netfw/twistd.log netfwproxy --config /etc/netfw/proxy.yaml
 
-Read the rules again without dropping a connection: netfw reload, or kill -HUP PID.
+Read configuration and rules again without dropping a connection: netfw reload, or kill -HUP PID.
 Stop, with some time for what is running to end (timeouts: drain): kill PID.
 
 Everything about the configuration is checked before the start; `netfw check FILE` does only that.

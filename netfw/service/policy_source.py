@@ -8,7 +8,7 @@ the new generation, those under way keep theirs. Where workers serve, a policy i
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -32,10 +32,21 @@ class ReloadResult:
     ok: bool
     generation: int
     problems: tuple[str, ...] = field(default=())
+    settings: tuple[str, ...] = field(default=())
+    waiting: tuple[str, ...] = field(default=())
+
+    def with_settings(self, taken: tuple[str, ...], waiting: tuple[str, ...]) -> ReloadResult:
+        """The same, with the settings that were taken over and those that wait for a restart."""
+        return replace(self, settings=taken, waiting=waiting)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {"ok": self.ok, "generation": self.generation, "problems": list(self.problems)}
+        members: dict[str, Any] = {"ok": self.ok, "generation": self.generation, "problems": list(self.problems)}
+        if self.settings:
+            members["settings_taken"] = list(self.settings)
+        if self.waiting:
+            members["settings_waiting_for_restart"] = list(self.waiting)
+        return members
 
 
 class _RefusedByWorkers(Exception):
@@ -75,10 +86,12 @@ class FilePolicySource:
             line += f"; the new policy is refused: {' '.join(last.problems[:1])}{more}"
         return line
 
-    def reload(self) -> Deferred[ReloadResult]:
-        """See `IPolicySource`. A reload that is asked for while one runs waits for a run of its own, so that no change
-        is missed.
+    def reload(self, section: PolicySection | None = None) -> Deferred[ReloadResult]:
+        """See `IPolicySource`; from now on what `section` names, if that is given. A reload that is asked for while one
+        runs waits for a run of its own, so that no change is missed.
         """
+        if section is not None:
+            self._section = section
         if self._under_way is not None:
             again: Deferred[ReloadResult] = Deferred()
             self._under_way.addBoth(lambda result: (self.reload().chainDeferred(again), result)[1])

@@ -1,9 +1,9 @@
 """The proxy as one Twisted service in one process: what is bound when, what a signal does, and how it ends.
 
-Start: sockets are bound (before privileges are dropped), then everything that runs. SIGHUP: records are reopened and
-the policy is read again. Stop (SIGTERM): no new connections, idle ones closed, those under way may finish for
-`timeouts.drain` seconds, then they are aborted. A second SIGTERM aborts them at once. With worker processes it is
-`supervisor_service` that runs instead.
+Start: sockets are bound (before privileges are dropped), then everything that runs. SIGHUP: records are reopened,
+configuration and policy are read again. Stop (SIGTERM): no new connections, idle ones closed, those under way may
+finish for `timeouts.drain` seconds, then they are aborted. A second SIGTERM aborts them at once. With worker processes
+it is `supervisor_service` that runs instead.
 """
 
 from __future__ import annotations
@@ -17,9 +17,12 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
 
 from netfw.admin.status import ProcessStatus, State
+from netfw.config.model import Configuration
 from netfw.proxy.data_plane import DataPlane
 from netfw.service.data_path import BoundListener, DataPath, log_listener
 from netfw.service.policy_source import FilePolicySource, ReloadResult
+from netfw.service.reconfiguration import prepare
+from netfw.service.reloading import Reloading
 from netfw.service.signals import Signals
 from netfw.service.systemd import Notifier
 from netfw.transport.accepting import ListeningSocket, adopt, listen
@@ -34,6 +37,7 @@ class ProxyService(MultiService):
     def __init__(
         self,
         *,
+        configuration: Configuration,
         path: DataPath,
         policies: FilePolicySource,
         status: ProcessStatus,
@@ -47,6 +51,7 @@ class ProxyService(MultiService):
         self._policies = policies
         self._status = status
         self._signals = Signals(path.plane.reactor)
+        self._reloading = Reloading(configuration, policies, lambda new: prepare(path, new))
 
     @property
     def plane(self) -> DataPlane:
@@ -86,10 +91,10 @@ class ProxyService(MultiService):
         self._notifier.keep_alive(self.plane.deadlines)
 
     def reload(self) -> Deferred[dict[str, Any]]:
-        """Reopen the records and read the policy again; a Deferred of the result as a dict."""
+        """Reopen the records, and read configuration and policy again; a Deferred of the result as a dict."""
         self.path.reopen()
         self._notifier.reloading()
-        return self._policies.reload().addCallback(self._reloaded)
+        return self._reloading.reload().addCallback(self._reloaded)
 
     def _reloaded(self, result: ReloadResult) -> dict[str, Any]:
         self.plane.recording.metrics.reload(result.ok, self.plane.now())

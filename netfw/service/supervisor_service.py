@@ -1,9 +1,9 @@
 """The proxy with worker processes as one Twisted service: what `twistd` runs is the supervisor.
 
 Start: sockets are bound and keys are read (before privileges are dropped), and workers are started once the reactor
-runs, as whom twistd has become. SIGHUP: records are reopened everywhere and the policy is read again. SIGUSR2: the
-workers are replaced one after the other. Stop (SIGTERM): all drain for at most `timeouts.drain` seconds; a second
-SIGTERM cuts what is under way. Not here: the pool (`workers.supervisor`), and one process (`proxy_service`).
+runs, as whom twistd has become. SIGHUP: records are reopened everywhere, configuration and policy are read again.
+SIGUSR2: the workers are replaced one after the other. Stop (SIGTERM): all drain for at most `timeouts.drain` seconds; a
+second SIGTERM cuts what is under way. Not here: the pool (`workers.supervisor`), and one process (`proxy_service`).
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from netfw.admin.status import ProcessStatus, State
 from netfw.config.model import Configuration
 from netfw.service.data_path import log_listener
 from netfw.service.policy_source import FilePolicySource, ReloadResult
+from netfw.service.reloading import Reloading
 from netfw.service.signals import Signals
 from netfw.service.systemd import Notifier
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.record_log import RecordLog
 from netfw.transport.deadlines import Deadlines
+from netfw.workers.plain import to_plain
 from netfw.workers.sockets import Inheritance
 from netfw.workers.supervisor import Supervisor
 
@@ -60,6 +62,7 @@ class SupervisorService(MultiService):
         self._status = status
         self._notifier = notifier
         self._signals = Signals(reactor)
+        self._reloading = Reloading(configuration, policies, self._prepare)
         self.supervisor: Supervisor
 
     def privilegedStartService(self) -> None:
@@ -103,10 +106,22 @@ class SupervisorService(MultiService):
             self._records.write(line)
 
     def reload(self) -> Deferred[dict[str, Any]]:
-        """Reopen the records and read the policy again, everywhere; a Deferred of the result as a dict."""
+        """Reopen the records, and read configuration and policy again, everywhere; a Deferred of the result as a
+        dict.
+        """
         self.supervisor.reopen()
         self._notifier.reloading()
-        return self._policies.reload().addCallback(self._reloaded)
+        return self._reloading.reload().addCallback(self._reloaded)
+
+    def _prepare(self, new: Configuration) -> Callable[[], None]:
+        """Workers build what they need themselves; what they cannot use they log, and keep what they have."""
+
+        def commit() -> None:
+            self._configuration = new
+            self.inheritance.reconfigure(new)
+            self.supervisor.reconfigure(to_plain(self.inheritance.configuration), new.timeouts.drain)
+
+        return commit
 
     def _reloaded(self, result: ReloadResult) -> dict[str, Any]:
         self._metrics.reload(result.ok, self._now())

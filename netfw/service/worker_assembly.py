@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from netfw.config.model import Configuration
 from netfw.service.data_path import BoundListener, DataPath
 from netfw.service.data_path_assembly import build_data_path
+from netfw.service.reconfiguration import prepare
 from netfw.transport.accepting import ListeningSocket, adopt
 from netfw.transport.deadlines import Deadlines
 from netfw.workers.messages import FromWorker, Start
@@ -40,6 +41,10 @@ class AdoptedPath:
         self._path.start()
         self._path.bind(self._adopt)
         self._path.settle()
+
+    def reconfigure(self, configuration: Any) -> None:
+        """Go on with these settings. Raises what is wrong with them."""
+        prepare(self._path, from_plain(Configuration, configuration))()
 
     def _adopt(self, position: int, bound: BoundListener) -> ListeningSocket:
         sock = socket.socket(fileno=self._descriptors[position])

@@ -21,8 +21,8 @@ from typing import Any
 
 import yaml
 
-START_SECONDS = 20.0
-STOP_SECONDS = 20.0
+START_SECONDS = 60.0
+STOP_SECONDS = 40.0
 RECORD_SECONDS = 10.0
 _TROUBLE = re.compile(r"Unhandled|Traceback \(most recent call last\)|Unexpected error|was never retrieved")
 

@@ -106,7 +106,14 @@ class ListeningSocket:
 
     def doRead(self) -> None:
         """Clients are waiting."""
-        for _ in range(BATCH):
+        self._accept(BATCH)
+
+    def accept_waiting(self, most: int = 4096) -> None:
+        """Accept what the kernel has queued: these clients believe that they are in."""
+        self._accept(most)
+
+    def _accept(self, most: int) -> None:
+        for _ in range(most):
             if not self._registered:  # paused or stopped by what came in
                 return
             try:

@@ -63,3 +63,10 @@ class SocketFacts:
 
     def setTcpKeepAlive(self, enabled: bool) -> None:
         self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, int(enabled))
+
+
+def carrier(transport: Any) -> Any:
+    """The Stream at the bottom of layers of TLS."""
+    while (below := getattr(transport, "stream", None)) is not None:
+        transport = below
+    return transport

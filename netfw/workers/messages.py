@@ -103,6 +103,13 @@ class Reopen:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconfigure:
+    """Go on with these settings, in the form that `Start` has them."""
+
+    configuration: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Are you there?"""
 
@@ -165,7 +172,7 @@ class Pong:
     serial: int
 
 
-ToWorker = Union[Start, Snapshot, Swap, Forget, LeafIssued, LeafRefused, Status, Drain, Reopen, Ping]
+ToWorker = Union[Start, Snapshot, Swap, Forget, LeafIssued, LeafRefused, Status, Drain, Reopen, Reconfigure, Ping]
 FromWorker = Union[SnapshotAccepted, SnapshotRefused, Swapped, IssueLeaf, StatusReply, Leaving, Pong]
 Message = Union[ToWorker, FromWorker]
 

@@ -133,6 +133,17 @@ class Inheritance:
             limits=share_of_limits(configuration.limits, configuration.workers),
         )
 
+    def reconfigure(self, configuration: Configuration) -> None:
+        """Other settings for the workers there are and those to come; sockets and certificates stay."""
+        inherited = [(section.certificate, section.private_key) for section in self._configuration.listeners]
+        listeners = tuple(
+            replace(section, certificate=certificate, private_key=key)
+            for section, (certificate, key) in zip(configuration.listeners, inherited, strict=True)
+        )
+        self._configuration = replace(
+            configuration, listeners=listeners, limits=share_of_limits(configuration.limits, configuration.workers)
+        )
+
     @property
     def configuration(self) -> Configuration:
         """A worker's own: its share of the limits, certificates where its descriptors are."""

@@ -325,6 +325,12 @@ class Supervisor:
         for child in list(self.children):
             child.send(messages.Reopen())
 
+    def reconfigure(self, configuration: Any, drain_seconds: float) -> None:
+        """Let every worker go on with these settings (in plain form)."""
+        self._drain_seconds = drain_seconds
+        for child in list(self.children):
+            child.send(messages.Reconfigure(configuration))
+
     # replacing and ending
 
     def replace_all(self) -> Deferred[bool]:

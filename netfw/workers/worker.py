@@ -36,6 +36,9 @@ class DataPath(Protocol):
     def reopen(self) -> None:
         """Open the record file again."""
 
+    def reconfigure(self, configuration: Any) -> None:
+        """Go on with these settings, in plain form. Raises what is wrong with them."""
+
     def drain(self, seconds: float) -> Deferred[None]:
         """Accept nothing more; fires when nothing is under way, or after so many seconds. Asked once."""
 
@@ -92,6 +95,7 @@ class Worker:
             messages.Status: self._status,
             messages.Drain: lambda message: self.drain(message.seconds),
             messages.Reopen: self._reopen,
+            messages.Reconfigure: self._reconfigure,
             messages.Ping: lambda message: self._send(messages.Pong(message.serial)),
         }
 
@@ -206,6 +210,14 @@ class Worker:
     def _status(self, message: messages.Status) -> None:
         if self._parts is not None:
             self._send(messages.StatusReply(serial=message.serial, **self._parts.path.figures()))
+
+    def _reconfigure(self, message: messages.Reconfigure) -> None:
+        if self._parts is None:
+            return
+        try:
+            self._parts.path.reconfigure(message.configuration)
+        except Exception:
+            _log.failure("the worker cannot use the new settings and keeps the old ones")
 
     def _reopen(self, _message: messages.Reopen) -> None:
         if self._parts is not None and self._begun:

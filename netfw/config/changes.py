@@ -1,0 +1,85 @@
+"""Two configurations compared: what a running proxy can take over, and what waits for its next start.
+
+In this room: which settings are which, and the configuration that is in force afterwards. Not here: reading the file
+(`config.load`), and taking settings over (`service.reconfiguration`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from netfw.config.model import Configuration, ListenerSection
+
+# Whole sections, and members of others. What is in neither is read at the start only: sockets, names, keys, processes.
+_SECTIONS = frozenset(
+    {"policy", "dns", "egress", "guard", "upstream", "limits", "timeouts", "deny", "sources", "consistency", "tunnels"}
+)
+_MEMBERS = frozenset(
+    {"tls_intercept.bypass", "tls_intercept.only", "listeners.clients", "listeners.proxy_protocol_from"}
+)
+_CERTIFICATES = frozenset({"listeners.certificate", "listeners.private_key"})
+_NOT_TAKEN = frozenset({"limits.leaf_cache"})
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """`taken` and `waiting` name the settings that differ; `in_force` is what holds once the first are taken over."""
+
+    taken: tuple[str, ...]
+    waiting: tuple[str, ...]
+    in_force: Configuration
+
+
+class _Comparison:
+    """One walk over both."""
+
+    def __init__(self, *, certificates: bool) -> None:
+        self.taken: list[str] = []
+        self.waiting: list[str] = []
+        self._members = _MEMBERS | _CERTIFICATES if certificates else _MEMBERS
+
+    def choose(self, kind: str, shown: str, old: Any, new: Any) -> Any:
+        """The value that holds for one setting; `kind` is its name without which of several it is."""
+        if old == new:
+            return old
+        is_taken = (kind.split(".")[0] in _SECTIONS or kind in self._members) and kind not in _NOT_TAKEN
+        (self.taken if is_taken else self.waiting).append(shown)
+        return new if is_taken else old
+
+    def merge(self, kind: str, shown: str, old: Any, new: Any) -> Any:
+        """The same for each member of a section."""
+        members = {
+            field.name: self.choose(
+                f"{kind}.{field.name}", f"{shown}.{field.name}", getattr(old, field.name), getattr(new, field.name)
+            )
+            for field in fields(old)
+        }
+        return replace(old, **members)
+
+    def listeners(
+        self, old: tuple[ListenerSection, ...], new: tuple[ListenerSection, ...]
+    ) -> tuple[ListenerSection, ...]:
+        """Sockets stay: only where the same listeners are named is anything of them taken."""
+        if [listener.name for listener in old] != [listener.name for listener in new]:
+            self.waiting.append("listeners")
+            return old
+        return tuple(
+            self.merge("listeners", f"listeners[{one.name}]", one, other) for one, other in zip(old, new, strict=True)
+        )
+
+
+def compare(old: Configuration, new: Configuration) -> Changes:
+    """What is different in `new`. Workers hold listeners' certificates from their start on, one process reads them."""
+    comparison = _Comparison(certificates=old.workers == 0)
+    members: dict[str, Any] = {}
+    for field in fields(old):
+        name = field.name
+        one, other = getattr(old, name), getattr(new, name)
+        if name == "listeners":
+            members[name] = comparison.listeners(one, other)
+        elif hasattr(one, "__dataclass_fields__"):
+            members[name] = comparison.merge(name, name, one, other)
+        else:
+            members[name] = comparison.choose(name, name, one, other)
+    return Changes(tuple(comparison.taken), tuple(comparison.waiting), replace(old, **members))

@@ -1,0 +1,98 @@
+"""Other settings for a data path that serves: what differs is built first, and then put in its place at once.
+
+Connections and exchanges that are under way keep the deadlines and readers that they began with; what they ask for
+next is decided by the new settings. A client that may not come in any more stays until it leaves.
+
+Not here: which settings can be taken over at all (`config.changes`), and when that happens (`reloading`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.logger import Logger
+
+from netfw.config.model import Configuration, ListenerSection
+from netfw.proxy.destination_list import DestinationList
+from netfw.proxy.guard import DestinationGuard
+from netfw.service import replaceable
+from netfw.service.data_path import DataPath
+from netfw.service.descriptors import fitted
+from netfw.tls.contexts import listener_context
+
+_log = Logger()
+
+
+def prepare(path: DataPath, wanted: Configuration) -> Callable[[], None]:
+    """Build what these settings need. The function that is returned puts them in force, and cannot fail.
+
+    Raises what a file is refused with.
+    """
+    plane = path.plane
+    old, new = plane.configuration, fitted(wanted)
+    parts = _parts(path, old, new)
+    contexts = [
+        _context(section, bound.factory.context) for bound, section in zip(path.listeners, new.listeners, strict=True)
+    ]
+
+    def commit() -> None:
+        for name, part in parts.items():
+            setattr(plane, name, part)
+        admission, limits = plane.admission, new.limits
+        if limits.connection_rate != old.limits.connection_rate:
+            admission.rates = replaceable.rates(limits.connection_rate)
+        admission.limits = limits
+        admission.forget_clients()
+        plane.destinations.limit = limits.connections_per_destination
+        plane.pool.resize(
+            capacity=limits.idle_upstream_connections, idle_seconds=replaceable.upstream_idle_seconds(new)
+        )
+        if new.upstream != old.upstream:
+            plane.pool.clear()
+        for bound, section, context in zip(path.listeners, new.listeners, contexts, strict=True):
+            bound.section = section
+            bound.factory.reconfigure(section, context)
+
+    return commit
+
+
+def _parts(path: DataPath, old: Configuration, new: Configuration) -> dict[str, Any]:
+    """The members of the data plane that differ."""
+    plane = path.plane
+    parts: dict[str, Any] = {"configuration": new}
+    slower = new.timeouts != old.timeouts
+    if new.dns != old.dns or slower or new.limits.dns_cache != old.limits.dns_cache:
+        parts["resolver"] = replaceable.resolver(new, plane.reactor, plane.deadlines)
+    if new.egress != old.egress or slower:
+        parts["dialer"] = replaceable.dialer(new, plane.reactor, plane.deadlines)
+    if new.guard != old.guard:
+        parts["guard"] = DestinationGuard(new.guard, plane.guard.own)
+    if new.tls_intercept != old.tls_intercept:
+        parts["scope"] = replaceable.scope(new)
+    if new.tunnels != old.tunnels:
+        parts["opaque"] = DestinationList(new.tunnels.hosts, everything=new.tunnels.opaque)
+    if new.consistency != old.consistency:
+        parts["consistency"] = plane.consistency.under(new.consistency)
+    if new.upstream != old.upstream:
+        parts["upstream_tls"] = replaceable.upstream_tls(new)
+    if new.deny != old.deny:
+        parts["explainer"] = replaceable.explainer(new)
+    if new.limits != old.limits:
+        parts["head_limits"] = replaceable.head_limits(new)
+        if new.limits.request_rate != old.limits.request_rate:
+            parts["request_rates"] = replaceable.rates(new.limits.request_rate)
+    return parts
+
+
+def _context(section: ListenerSection, old: SSL.Context | None) -> SSL.Context | None:
+    """The listener's certificate as it is now: it may have been renewed in the same file."""
+    if section.certificate is None or section.private_key is None:
+        return None
+    if old is not None and not all(os.access(file, os.R_OK) for file in (section.certificate, section.private_key)):
+        # Read before privileges were dropped: what cannot be read again stays.
+        _log.warn("listener {name} keeps its certificate: its files cannot be read now", name=section.name)
+        return old
+    return listener_context(section.certificate, section.private_key)

@@ -1,0 +1,91 @@
+"""The parts of a data path that are made from settings alone, for its start and for every reload.
+
+Not here: which of them a reload replaces (`reconfiguration`), and what lives as long as the process does
+(`data_path_assembly`).
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from netfw.config.model import Configuration
+from netfw.http1.limits import HeadLimits
+from netfw.proxy.interception_scope import InterceptionScope
+from netfw.proxy.rates import Rates
+from netfw.proxy.responses import Explainer
+from netfw.tls.origin_profiles import OriginProfiles
+from netfw.tls.upstream import UpstreamTls
+from netfw.transport.deadlines import Deadlines
+from netfw.transport.dialer import Dialer
+from netfw.transport.dns_cache import DnsCache
+from netfw.transport.hosts_file import HostsFile
+from netfw.transport.resolv_conf import read_resolv_conf
+from netfw.transport.resolver import DnsResolver
+
+_UPSTREAM_IDLE = 60.0
+
+
+def resolver(configuration: Configuration, reactor: Any, deadlines: Deadlines) -> DnsResolver:
+    """Who is asked for addresses; with an empty cache."""
+    dns = configuration.dns
+    return DnsResolver(
+        reactor,
+        deadlines,
+        servers=dns.resolvers or read_resolv_conf().servers,
+        hosts=HostsFile(dns.hosts_file) if dns.hosts_file is not None else None,
+        timeout=dns.timeout,
+        resolve_timeout=configuration.timeouts.resolve,
+        cache=DnsCache(configuration.limits.dns_cache),
+    )
+
+
+def dialer(configuration: Configuration, reactor: Any, deadlines: Deadlines) -> Dialer:
+    """What connects to origins."""
+    return Dialer(
+        reactor,
+        deadlines,
+        connect_timeout=configuration.timeouts.connect,
+        source_addresses=configuration.egress.source_addresses,
+    )
+
+
+def scope(configuration: Configuration) -> InterceptionScope:
+    """Which tunnels are intercepted."""
+    return InterceptionScope(configuration.tls_intercept)
+
+
+def upstream_tls(configuration: Configuration) -> UpstreamTls:
+    """What origins are verified with. Raises what the files are refused with."""
+    return UpstreamTls(OriginProfiles(configuration.upstream))
+
+
+def explainer(configuration: Configuration) -> Explainer:
+    """How denials are shown."""
+    return Explainer(
+        style=configuration.deny.style,
+        help_url=configuration.deny.help_url,
+        pseudonym=configuration.proxy.name,
+        now=time.time,
+    )
+
+
+def head_limits(configuration: Configuration) -> HeadLimits:
+    """The readers' limits."""
+    limits = configuration.limits
+    return HeadLimits(
+        head_size=limits.head_size,
+        head_fields=limits.head_fields,
+        chunk_line=limits.chunk_line,
+        trailer_size=limits.trailer_size,
+    )
+
+
+def rates(each_second: int) -> Rates | None:
+    """The rates of all client addresses; None where there is no limit."""
+    return Rates(each_second, time.monotonic) if each_second else None
+
+
+def upstream_idle_seconds(configuration: Configuration) -> float:
+    """Idle origin connections are kept as long as most origins keep theirs (nginx: 75 s, Apache: 5 s)."""
+    return min(_UPSTREAM_IDLE, configuration.timeouts.idle)
