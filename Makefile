@@ -41,6 +41,7 @@ venv: $(VENV)/.stamp-dev ## Make .venv with everything that tests and checks nee
 .PHONY: test
 test: $(VENV)/.stamp-dev ## All tests; as root it first installs the client programs they drive
 	@scripts/install-test-programs || echo 'Tests of what is missing are skipped, and named at the end.'
+	@scripts/make-aws-clients $(BIN)/python || echo 'Tests of what is missing are skipped, and named at the end.'
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: test-oldest

@@ -98,9 +98,3 @@ class UnknownOperation(Refusal):
     """X-Amz-Target names nothing that is offered."""
 
     code, status = "UnknownOperationException", 400
-
-
-class TooLarge(Refusal):
-    """The body is longer than any request needs to be."""
-
-    code, status = "RequestEntityTooLargeException", 413

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 import netfw.control
+from netfw.control.api_document import render
 from netfw.control.description import files, paginators, printed, service_description
 
 REFERENCE = json.loads((Path(__file__).parents[1] / "conformance" / "control_api.json").read_text())
@@ -66,3 +67,18 @@ def test_the_shipped_files_are_what_the_tables_print() -> None:
     """Run `python -m netfw.control.description netfw/control/botocore` after a change of the tables."""
     shipped = {str(path.relative_to(SHIPPED)): path.read_text() for path in SHIPPED.rglob("*.json")}
     assert shipped == {name: printed(content) for name, content in files().items()}
+
+
+def test_the_documented_api_is_what_the_tables_print() -> None:
+    """Run `python -m netfw.control.api_document > docs/api.md` after a change of the tables."""
+    assert (Path(__file__).parents[2] / "docs" / "api.md").read_text() == render()
+
+
+def test_the_documentation_has_every_operation() -> None:
+    """And every shape that has a bound."""
+    page = render()
+    for name, shape in OWN["shapes"].items():
+        if shape.keys() & {"min", "max", "enum", "pattern"}:
+            assert f"| `{name}` |" in page
+    for name in OWN["operations"]:
+        assert f"### {name}\n" in page

@@ -1,0 +1,123 @@
+"""The prose of docs/api.md; `api_document` fills in what the tables say. PURE."""
+
+from __future__ import annotations
+
+TEMPLATE = """\
+# The control API
+
+The policy can be read and changed over the API of the vendor's three-phase proxy, in the form in which it was in
+preview: AWS JSON 1.0, service `network-firewall`, version 2020-11-12. Automation that was written for the preview
+goes on working with `endpoint_url` set. What is marked *ours* is an extension; everything else has the vendor's
+names, types and bounds.
+
+This page is printed from the tables that check the requests: `python -m netfw.control.api_document > docs/api.md`.
+
+## Where it is, and who may call it
+
+At `/` of the admin surface (`admin:` in proxy.yaml), by `POST`.
+
+* **Over the Unix socket** no signature is needed: the kernel says who asks. Root and the user that the proxy runs as
+  are owners, everybody else who can open the socket is a viewer.
+* **Over the port** every request is signed (Signature Version 4) with an access key. Clocks may differ by five
+  minutes. On an address that is not loopback the port must speak TLS (`admin.certificate`, `admin.private_key`); from
+  other machines nothing but the API is served there.
+
+`netfw key create NAME --role ROLE` makes a key and prints its secret, once; `netfw key list` and `netfw key revoke
+ID` do what they say, from the next request on. Keys are in the file that `control.keys` names. A signature can only
+be checked with the secret itself, so that file holds secrets: it is its owner's alone (mode 0600, or nobody is let
+in), and each machine of a fleet that serves the API has its own.
+
+| role | may |
+| --- | --- |
+| `viewer` | read everything |
+| `editor` | also change the rule groups, and their tags, that `--group` names, by name or pattern (`payments-*`) |
+| `operator` | also change configurations and proxies: which groups count, in which order, for whom; not their rules |
+| `owner` | everything |
+
+`--decrypted` is a right of its own, in no role: to see decrypted URLs and fields.
+
+A key may make `control.rate` requests a second, and `control.burst` at once; more are refused with
+`ThrottlingException`, after which SDKs wait and try again by themselves.
+
+## Clients
+
+boto3 and the AWS CLI had these operations built in from botocore 1.41.4 to 1.44.2. Newer ones take the description
+that netfw ships, in `netfw/control/botocore`:
+
+```
+export AWS_DATA_PATH=$(python3 -c 'import netfw.control, os; print(os.path.dirname(netfw.control.__file__))')/botocore
+aws nfw-proxy list-proxies --endpoint-url http://127.0.0.1:9901 --region us-east-2
+aws network-firewall list-proxies --endpoint-url http://127.0.0.1:9901 --region us-east-2
+```
+
+`nfw-proxy` is a service of its own; `network-firewall` adds the operations to those that the SDK has under that name,
+and hides none of them. In boto3: `boto3.client("nfw-proxy", endpoint_url=...)`.
+
+Without a signature, from this machine:
+
+```
+curl --unix-socket var/admin.sock http://localhost/ -H 'Content-Type: application/x-amz-json-1.0' \\
+  -H 'X-Amz-Target: NetworkFirewall_20201112.ListProxies' -d '{{}}'
+```
+
+Clients that speak CBOR get an empty 404 on `/service/...`.
+
+## How it works
+
+* **Resources.** Rule groups hold rules of the three phases; a configuration has a default action for each phase and
+  rule groups in order of priority, from 0 on; a proxy is a name that follows a configuration: every process whose
+  `proxy.name` it is. Names are unique by kind. A resource is given by name, by ARN, or by both when they agree;
+  region and account of ARNs are `control.region` and `control.account`.
+* **Tokens.** Each change of a resource gives it a new `UpdateToken`; a change made from an old one is refused
+  (`InvalidTokenException`) and changes nothing. Rules have the token of their group. Changing a rule leaves the
+  tokens of configurations that have its group alone, and tags leave every token alone.
+* **Positions** begin at 0. Inserting moves what stands there, and everything behind it, down; a gap is refused.
+  Moving gives each that is named its new position, and leaves the order of the others.
+* **Rules** say what policy files may say (docs/policy.md), and are refused for the same reasons, in the vendor's
+  words. Names of rules are unique in a group, over all phases.
+* **Generations.** Each call that changes the policy is one transaction and one generation: all of it is stored, or
+  none.
+* **Pages** are of `MaxResults` (100 if it is not given). A `NextToken` says after which name to go on, so what comes
+  and goes meanwhile moves nothing.
+* **Proxies** have the listeners, the certificates and the TLS interception of proxy.yaml; a call that asks for others
+  is an `UnsupportedOperationException`, and leaving `ListenerProperties` out takes them as they are. `NatGatewayId`
+  is an opaque handle, one proxy each. `PcaArn` names the interception CA as `DescribeProxy` shows it.
+  `PrivateDNSName` is `proxy.hostname`.
+* **With policy files** reads are answered and changes are refused (`UnsupportedOperationException`).
+
+Unlike the vendor, netfw refuses unknown members, members that stand there twice, and everything else that it would
+have to ignore.
+
+## Audit
+
+Every change that was asked for is a JSON object on a line of `control.audit` (the program's own log, where that is
+not set): `at`, `id` (also in the answer, `x-amzn-requestid`), `who`, `key`, `roles`, `from`, `operation`, `about`
+(the names in the request), `outcome` (`done`, or the code of the refusal), `generation`, and `changes`: for each
+resource its `arn`, and of `before` and `after` what differs.
+
+## Quotas
+
+{quotas}
+
+`quotas: vendor` sets them all as the vendor does. What would be more is a `LimitExceededException`.
+
+## Errors
+
+A JSON object with `__type` and `Message`, and the field `x-amzn-errortype`.
+
+{errors}
+
+## Operations
+
+**Bold** members must be there.
+
+{operations}
+
+## Structures
+
+{structures}
+
+## Bounds
+
+{bounds}
+"""
