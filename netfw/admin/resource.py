@@ -1,4 +1,4 @@
-"""The admin surface's answers: `/healthz`, `/readyz`, `/metrics`, `/status` and `POST /reload`.
+"""The admin surface's answers: `/healthz`, `/readyz`, `/metrics`, `/status`, `POST /reload`, and what is added to them.
 
 Who may ask: whoever can open the Unix socket (its mode is the credential), and on loopback TCP anybody of this machine,
 for reading only. A browser may not: a Host that is not loopback is DNS rebinding (RFC 9110, 7.2), an Origin or a
@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
+from netfw.admin.operator import operator_of
 from netfw.admin.status import State
 from netfw.telemetry.event_names import ADMIN_FAILED, ADMIN_REFUSED, ADMIN_RELOAD
 from netfw.telemetry.log import tell
@@ -39,7 +41,11 @@ _READING = (b"GET", b"HEAD")
 _HOST = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253})(?::[0-9]{1,5})?")
 _LOCAL_NAMES = frozenset([b"localhost", b"localhost."])
 
+REASON_LIMIT = 200
+
 Answer = tuple[int, str, bytes]
+# On or off, who wants it, and why. A Deferred of `{"ok": bool, ...}`.
+Switch = Callable[[bool, dict[str, Any], str], "Deferred[dict[str, Any]]"]
 
 
 def is_local_host(field_value: bytes) -> bool:
@@ -85,7 +91,7 @@ class AdminResource(Resource):
         self._reload = reload
         self._metrics = metrics
         self._control = control
-        self._reloading = False
+        self._running: set[str] = set()
         self._log = Logger()
         self._paths: dict[bytes, tuple[tuple[bytes, ...], Callable[[Request], Answer | None]]] = {
             b"/healthz": (_READING, self._healthz),
@@ -95,6 +101,15 @@ class AdminResource(Resource):
             b"/status": (_READING, self._show_status),
             b"/reload": ((b"POST",), self._post_reload),
         }
+
+    def add_page(self, path: bytes, value: Callable[[], Any]) -> None:
+        """One more page to read: what `value` gives, as JSON."""
+        self._paths[path] = (_READING, lambda _request: _json(200, value()))
+
+    def add_switch(self, path: bytes, switch: Switch) -> None:
+        """POST to PATH/on and PATH/off, on the Unix socket only."""
+        for word, on in ((b"/on", True), (b"/off", False)):
+            self._paths[path + word] = ((b"POST",), partial(self._post_switch, switch, on))
 
     def render(self, request: Request) -> bytes | int:
         """Answer, or say why not."""
@@ -175,24 +190,8 @@ class AdminResource(Resource):
         return _json(200, self._status_source.status())
 
     def _post_reload(self, request: Request) -> Answer | None:
-        if not isinstance(request.getHost(), UNIXAddress):
-            # A port is open to every user of the machine; the socket's mode says who is an operator.
-            return _json(403, {"ok": False, "problems": ["reload is served on the Unix socket only"]})
-        if self._reloading:
-            return _json(409, {"ok": False, "problems": ["a reload is running already"]})
-        self._reloading = True
-        gone: list[object] = []
-        request.notifyFinish().addErrback(gone.append)
-
-        def answer(value: Answer) -> None:
-            self._reloading = False
-            if not gone:
-                body = self._finish(request, value)
-                request.write(body)
-                request.finish()
-
-        def done(result: dict[str, Any]) -> Answer:
-            ok = result.get("ok") is True
+        def done(result: dict[str, Any]) -> None:
+            ok = result["ok"]
             tell(
                 self._log,
                 ADMIN_RELOAD,
@@ -201,13 +200,60 @@ class AdminResource(Resource):
                 generation=result.get("generation"),
                 problems=len(result.get("problems") or ()),
             )
-            return _json(200 if ok else 409, {**result, "ok": ok})
+
+        return self._command(request, "reload", lambda: self._reload(), done)
+
+    def _post_switch(self, switch: Switch, on: bool, request: Request) -> Answer | None:
+        def turn() -> Deferred[dict[str, Any]]:
+            return switch(on, operator_of(request), _reason(request))
+
+        return self._command(request, "switch", turn, lambda _result: None)
+
+    def _command(
+        self,
+        request: Request,
+        name: str,
+        run: Callable[[], Deferred[dict[str, Any]]],
+        done: Callable[[dict[str, Any]], object],
+    ) -> Answer | None:
+        """Do something, once at a time, and answer with how it ended."""
+        if not isinstance(request.getHost(), UNIXAddress):
+            # A port is open to every user of the machine; the socket's mode says who is an operator.
+            return _json(403, {"ok": False, "problems": [f"{name} is served on the Unix socket only"]})
+        if name in self._running:
+            return _json(409, {"ok": False, "problems": [f"a {name} is running already"]})
+        self._running.add(name)
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+
+        def answer(value: Answer) -> None:
+            self._running.discard(name)
+            if not gone:
+                body = self._finish(request, value)
+                request.write(body)
+                request.finish()
+
+        def ended(result: dict[str, Any]) -> Answer:
+            ok = result.get("ok") is True
+            result = {**result, "ok": ok}
+            done(result)
+            return _json(200 if ok else 409, result)
 
         def failed(failure: Failure) -> Answer:
             self._failed(request, failure.value)
-            return _json(500, {"ok": False, "problems": ["the reload failed; the log says why"]})
+            return _json(500, {"ok": False, "problems": [f"the {name} failed; the log says why"]})
 
-        maybeDeferred(self._reload).addCallback(done).addErrback(failed).addCallback(answer).addErrback(
+        maybeDeferred(run).addCallback(ended).addErrback(failed).addCallback(answer).addErrback(
             lambda failure: self._failed(request, failure.value)
         )
         return None
+
+
+def _reason(request: Request) -> str:
+    """What the operator says of it, if it is a short text; anything else is left out of the record."""
+    try:
+        document = json.loads(request.content.read() or b"{}")
+    except ValueError:
+        return ""
+    reason = document.get("reason") if isinstance(document, dict) else None
+    return reason if isinstance(reason, str) and reason.isprintable() and len(reason) <= REASON_LIMIT else ""

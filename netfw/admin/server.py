@@ -90,8 +90,9 @@ class AdminSite(Site):
         control: Any = None,
     ) -> None:
         self._control = control
+        self.pages = AdminResource(status_source, reload, metrics, control)
         super().__init__(
-            AdminResource(status_source, reload, metrics, control),
+            self.pages,
             requestFactory=AdminRequest,
             timeout=IDLE_TIMEOUT,
             reactor=reactor,

@@ -43,12 +43,16 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-def ask(config: Path | None, method: str, path: str) -> Answer:
-    """Send one request to the proxy that the configuration describes. Raises ClickException when nobody answers."""
+def ask(config: Path | None, method: str, path: str, document: Any = None) -> Answer:
+    """Send one request to the proxy that the configuration describes. Raises ClickException when nobody answers.
+
+    `document` is its content, as JSON.
+    """
     configuration = load_config(find_config(config), with_files=False)
     connection, place = _connection(configuration.admin, str(configuration.path))
     try:
-        connection.request(method, path, headers={"Accept": "application/json"})
+        content_out = None if document is None else json.dumps(document).encode()
+        connection.request(method, path, content_out, headers={"Accept": "application/json"})
         response = connection.getresponse()
         content = response.read(ANSWER_LIMIT + 1)
     except (FileNotFoundError, ConnectionRefusedError):

@@ -26,6 +26,8 @@ VERBS = {
     "env": ("netfw.cli.env", "env_command", "Print what a client's shell, pipeline or image needs to use the proxy."),
     "run": ("netfw.cli.run", "run_command", "Run one command through the proxy."),
     "doctor": ("netfw.cli.doctor", "doctor_command", "Find out whether this client can use the proxy, tool by tool."),
+    "intercept": ("netfw.cli.intercept", "intercept_command", "Turn interception off, or on again, while it runs."),
+    "pins": ("netfw.cli.pins", "pins_command", "List clients that refuse our certificates, by host, with what to do."),
     "status": ("netfw.cli.status", "status_command", "Ask the running proxy how it is."),
     "reload": ("netfw.cli.reload", "reload_command", "Make the running proxy read its rules again."),
     "version": ("netfw.cli.version", "version_command", "Print the versions of netfw and of what it stands on."),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from netfw.proxy.destinations import Destinations
     from netfw.proxy.guard import DestinationGuard
     from netfw.proxy.interception_scope import InterceptionScope
+    from netfw.proxy.leaf_refusals import LeafRefusals
     from netfw.proxy.live import LiveConnections
     from netfw.proxy.own_pages import OwnPages
     from netfw.proxy.rates import Rates
@@ -53,6 +54,7 @@ class DataPlane:
     scope: InterceptionScope
     consistency: Consistency
     opaque: DestinationList
+    leaf_refusals: LeafRefusals
     interception: InterceptionContexts | None
     upstream_tls: UpstreamTls
     pool: UpstreamPool

@@ -9,13 +9,25 @@ from netfw.names.authority import Authority
 from netfw.proxy.destination_list import DestinationList
 
 
-class InterceptionScope:
-    """Built once from `tls_intercept`."""
+class InForce:
+    """Whether interception is on: false while somebody has turned it off in the running proxy."""
 
-    def __init__(self, section: TlsInterceptSection) -> None:
+    def __init__(self) -> None:
+        self.on = True
+
+
+class InterceptionScope:
+    """Built from `tls_intercept`, once for each time that it is read; `in_force` outlives that."""
+
+    def __init__(self, section: TlsInterceptSection, in_force: InForce | None = None) -> None:
         self._enabled = section.enabled
+        self.in_force = in_force or InForce()
         self._bypass = DestinationList(section.bypass)
         self._only = DestinationList(section.only or (), everything=section.only is None)
+
+    def under(self, section: TlsInterceptSection) -> InterceptionScope:
+        """Other settings, the same switch."""
+        return InterceptionScope(section, self.in_force)
 
     @property
     def enabled(self) -> bool:
@@ -24,4 +36,9 @@ class InterceptionScope:
 
     def intercepts(self, destination: Authority, source: IPv4Address | IPv6Address) -> bool:
         """Whether a TLS tunnel of this client to this destination is opened and read."""
-        return self._enabled and self._only.has(destination, source) and not self._bypass.has(destination, source)
+        return (
+            self._enabled
+            and self.in_force.on
+            and self._only.has(destination, source)
+            and not self._bypass.has(destination, source)
+        )

@@ -19,6 +19,7 @@ from netfw.names.authority import Authority
 from netfw.proxy import phases
 from netfw.proxy.exchange import Exchange
 from netfw.proxy.upstream_connection import UpstreamConnection
+from netfw.telemetry.pins import CLIENT_TLS_ALERT
 from netfw.tls.failures import TlsAlertReceived
 
 Address = IPv4Address | IPv6Address
@@ -58,6 +59,8 @@ class Tunnel:
         self.failure: NetfwError | None = None
         self.first: UpstreamConnection | None = None
         self.inner_requests = 0
+        self.when_ended_unused: Callable[[str | None, Tunnel], object] | None = None
+        """Called with the client's alert, or None, when the connection inside ends and nothing was asked in it."""
         self._when_unused = when_unused
 
     def describe(self, exchange: Exchange) -> None:
@@ -103,12 +106,14 @@ class Tunnel:
         if self.inner_requests:
             return
         exchange = self.exchange
-        if reason.check(TlsAlertReceived):
-            alert = reason.value.alert
+        alert = reason.value.alert if reason.check(TlsAlertReceived) else None
+        if self.when_ended_unused is not None:
+            self.when_ended_unused(alert, self)
+        if alert is not None:
             exchange.error = ClientTlsFailure(f"the client refused our certificate: {alert}", detail=alert)
-            exchange.close_reason = "client_tls_alert"
+            exchange.close_reason = CLIENT_TLS_ALERT
         elif self.failure is not None:
             exchange.error = self.failure
-        else:
+        elif exchange.close_reason is None:
             exchange.close_reason = "client_closed" if reason.check(ConnectionDone) else "client_aborted"
         self._when_unused(exchange)

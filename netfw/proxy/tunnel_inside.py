@@ -35,6 +35,8 @@ from netfw.proxy.tunnel import Tunnel
 from netfw.proxy.tunnel_opening import Opening
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.upstream_opening import dialled_address
+from netfw.telemetry.pins import CLIENT_TLS_ALERT, CLOSED_AFTER_LEAF, NO_APPLICATION_PROTOCOL
+from netfw.tls.contexts import HTTP_1_1
 from netfw.tls.failures import TlsHandshakeError
 from netfw.tls.stream import start_tls
 
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
     from netfw.proxy.client_connection import ClientConnection
 
 Address = IPv4Address | IPv6Address
+
+_NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"  # a fatal TLS alert (RFC 7301, section 3.2)
 
 
 class TunnelInside:
@@ -73,6 +77,7 @@ class TunnelInside:
         self._connect: Authority = exchange.authority
         self._judged: Authority = exchange.authority
         self._leaf_host = exchange.authority.host
+        self._shown_at = 0.0
 
     def enter(self, opening: Opening, failure: NetfwError | None) -> Any:
         """Go on with what the tunnel begins with, or only show `failure` in it. A Deferred of nothing, or None.
@@ -108,9 +113,25 @@ class TunnelInside:
         return self._go_on(opening, failure)
 
     def _go_on(self, opening: Opening, failure: NetfwError | None) -> Any:
-        if self._intercepts:
-            return self._intercept(opening, failure)
-        return self._pass_through(opening)
+        if not self._intercepts:
+            return self._pass_through(opening)
+        offered = opening.hello.alpn if opening.hello is not None else ()
+        if offered and HTTP_1_1 not in offered:
+            self._refuse_protocols(failure)
+        return self._intercept(opening, failure)
+
+    def _refuse_protocols(self, failure: NetfwError | None) -> None:
+        """Nothing that the client offers is spoken here (HTTP/2 alone, say): nobody need be asked for more."""
+        self._transport.write(_NO_APPLICATION_PROTOCOL)
+        self._exchange.close_reason = NO_APPLICATION_PROTOCOL
+        self._plane.recording.metrics.tls_failure("client", NO_APPLICATION_PROTOCOL)
+        if failure is not None:
+            raise failure
+        self._plane.leaf_refusals.note(self._exchange, self._leaf_host, NO_APPLICATION_PROTOCOL)
+        raise ClientTlsFailure(
+            f"the client does not offer HTTP/1.1; `tls_intercept.bypass` for {self._leaf_host} would pass it through",
+            detail=NO_APPLICATION_PROTOCOL,
+        )
 
     # -- another name -------------------------------------------------------------------------------------------------
 
@@ -208,6 +229,7 @@ class TunnelInside:
 
     def _shake_hands(self, context: SSL.Context, opening: Opening) -> Deferred[Any]:
         plane = self._plane
+        self._shown_at = plane.monotonic()
         timeouts = plane.configuration.timeouts
         connection = SSL.Connection(context, None)
         connection.set_accept_state()
@@ -220,8 +242,20 @@ class TunnelInside:
             first=opening.take(),
         )
 
+    def _ended_unused(self, alert: str | None, tunnel: Tunnel) -> None:
+        """The client left, by this alert or without one, before it asked for anything."""
+        exchange = self._exchange
+        after = self._plane.monotonic() - self._shown_at
+        noted = self._plane.leaf_refusals.note_end(
+            exchange, self._leaf_host, alert=alert, after=after, shows_failure=tunnel.failure is not None
+        )
+        if alert is None and noted:
+            exchange.close_reason = CLOSED_AFTER_LEAF
+
     def _begin_inside(self, tls: Any, tunnel: Tunnel) -> None:
         exchange = self._exchange
+        self._shown_at = self._plane.monotonic()
+        tunnel.when_ended_unused = self._ended_unused
         exchange.client_tls_version = tls.connection.get_protocol_version_name()
         exchange.client_alpn = tls.connection.get_alpn_proto_negotiated().decode("ascii", "replace") or None
         self._taken_over()
@@ -235,10 +269,13 @@ class TunnelInside:
         if not isinstance(problem, TlsHandshakeError):
             failure.raiseException()
         self._plane.recording.metrics.tls_failure("client", problem.alert or "handshake")
+        alert = problem.alert if problem.from_peer and not problem.closed else None
+        if alert is not None or problem.closed:
+            self._ended_unused(alert, tunnel)
         if tunnel.failure is not None:
             raise tunnel.failure
         if problem.alert is not None and problem.from_peer:
-            self._exchange.close_reason = "client_tls_alert"
+            self._exchange.close_reason = CLIENT_TLS_ALERT
             raise ClientTlsFailure(f"the client refused our certificate: {problem.alert}", detail=problem.alert)
         raise ClientTlsFailure(f"the TLS handshake with the client failed: {problem.reason}", detail=str(problem))
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 
 from netfw.admin.server import AdminSite, admin_services
@@ -26,6 +27,7 @@ from netfw.service.data_path import listener_rows
 from netfw.service.data_path_assembly import build_data_path
 from netfw.service.gathering_site import GatheringResource
 from netfw.service.given_sockets import GivenSockets
+from netfw.service.interception_switch import InterceptionSwitch
 from netfw.service.policy_source import FilePolicySource
 from netfw.service.proxy_service import ProxyService
 from netfw.service.supervisor_service import SupervisorService
@@ -133,6 +135,10 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         ports=lambda: [bound.socket.port if bound.socket is not None else None for bound in path.listeners],
     )
     site = AdminSite(status, service.reload, plane.recording.metrics, reactor=reactor, control=control.resource)
+    site.pages.add_page(b"/pins", lambda: {"pins": plane.leaf_refusals.pins.rows()})
+    _add_switch(
+        site, status, plane.recording.metrics, configuration, records, lambda on: succeed(path.intercept(on))
+    )
     _serve_admin(configuration, site, control, reactor, given, service)
     return service
 
@@ -206,9 +212,8 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
 
     policies = FilePolicySource(configuration.policy, read_policy(configuration.policy), reactor, time.time, distribute)
     metrics = MergedMetrics(lambda: service.supervisor.families())
-    records = None
+    records = RecordLog(configuration.log.path)
     if configuration.log.path is None:
-        records = RecordLog(None)
         metrics.watch_record_log("stdout", _Relayed(records))
     service = SupervisorService(
         configuration=configuration,
@@ -254,9 +259,32 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         ports=lambda: inheritance.ports,
     )
     site = AdminSite(status, service.reload, metrics, reactor=reactor, control=control.resource)
+    site.pages.add_page(b"/pins", lambda: {"pins": supervisor.tally.pins(supervisor.living())})
+    _add_switch(site, status, metrics, configuration, records, supervisor.switch_interception)
     site.resource = GatheringResource(site.resource, supervisor.gather)
     _serve_admin(configuration, site, control, reactor, given, service)
     return service
+
+
+def _add_switch(
+    site: AdminSite,
+    status: ProcessStatus,
+    metrics: Metrics,
+    configuration: Configuration,
+    records: RecordLog,
+    apply: Callable[[bool], Deferred[None]],
+) -> None:
+    """Interception can be turned off and on; status and metrics show how it stands."""
+    switch = InterceptionSwitch(
+        configured=configuration.tls_intercept.enabled,
+        apply=apply,
+        record=records.write,
+        proxy_name=configuration.proxy.name,
+        now=time.time,
+    )
+    site.pages.add_switch(b"/intercept", switch.turn)
+    status.part("interception", switch.describe)
+    metrics.watch("netfw_interception_in_force", "Is TLS intercepted?", lambda: int(switch.in_force))
 
 
 def _watch(metrics: Metrics, policies: FilePolicySource, interception: _Interception | None) -> None:

@@ -84,6 +84,10 @@ class DataPath:
         """Open the record file again."""
         self.records.reopen()
 
+    def intercept(self, on: bool) -> None:
+        """Open TLS as configured, or leave it alone, in tunnels that begin from now on."""
+        self.plane.scope.in_force.on = on
+
     def drain(self, seconds: float) -> Deferred[None]:
         """Accept nothing more; fires when nothing is under way, or when so many seconds are over.
 
@@ -143,6 +147,7 @@ class DataPath:
             "refused": dict(plane.admission.refused),
             "records": {"written": records.written, "dropped": records.dropped, "errors": records.errors},
             "families": export(plane.recording.metrics),
+            "pins": plane.leaf_refusals.pins.rows(),
         }
 
 

@@ -15,6 +15,7 @@ from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.destination_list import DestinationList
 from netfw.proxy.destinations import Destinations
 from netfw.proxy.guard import DestinationGuard
+from netfw.proxy.leaf_refusals import LeafRefusals
 from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.live import LiveConnections
 from netfw.proxy.own_pages import OwnPages
@@ -25,6 +26,7 @@ from netfw.service import replaceable
 from netfw.service.data_path import DataPath
 from netfw.service.descriptors import fitted
 from netfw.telemetry.metrics import Metrics
+from netfw.telemetry.pins import Pins
 from netfw.telemetry.record_log import RecordLog
 from netfw.tls.contexts import listener_context
 from netfw.tls.interception import InterceptionContexts
@@ -65,6 +67,9 @@ def build_data_path(
             metrics.tally("netfw_name_disagreements", "Names that disagree.", ("check", "verdict")),
         ),
         opaque=DestinationList(configuration.tunnels.hosts, everything=configuration.tunnels.opaque),
+        leaf_refusals=LeafRefusals(
+            Pins(), metrics.tally("netfw_leaf_refusals", "Clients that did not take our leaf.", ("sign",)), time.time
+        ),
         interception=InterceptionContexts(issuer, limits.leaf_cache) if issuer is not None else None,
         upstream_tls=replaceable.upstream_tls(configuration),
         pool=UpstreamPool(

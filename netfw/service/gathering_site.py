@@ -15,7 +15,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from netfw.telemetry.log import tell
 
-_ASKED_FOR = (b"/metrics", b"/status")
+_ASKED_FOR = (b"/metrics", b"/status", b"/pins")
 _log = Logger()
 
 

@@ -71,7 +71,7 @@ def _parts(path: DataPath, old: Configuration, new: Configuration) -> dict[str, 
     if new.guard != old.guard:
         parts["guard"] = DestinationGuard(new.guard, plane.guard.own)
     if new.tls_intercept != old.tls_intercept:
-        parts["scope"] = replaceable.scope(new)
+        parts["scope"] = plane.scope.under(new.tls_intercept)
     if new.tunnels != old.tunnels:
         parts["opaque"] = DestinationList(new.tunnels.hosts, everything=new.tunnels.opaque)
     if new.consistency != old.consistency:

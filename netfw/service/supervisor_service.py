@@ -33,7 +33,8 @@ from netfw.workers.supervisor import Supervisor
 class SupervisorService(MultiService):
     """Runs the workers; the admin surface is a child service.
 
-    `records` takes what workers write to standard output, None when they write to a file themselves.
+    `records` takes what workers write to standard output, and what this process puts on record itself; to a file
+    workers write by themselves.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class SupervisorService(MultiService):
         now: Callable[[], float],
         inheritance: Inheritance,
         policies: FilePolicySource,
-        records: RecordLog | None,
+        records: RecordLog,
         metrics: Metrics,
         status: ProcessStatus,
         notifier: Notifier,
@@ -80,8 +81,7 @@ class SupervisorService(MultiService):
     def startService(self) -> None:
         """Begin to serve."""
         self._bind()
-        if self._records is not None:
-            self._records.start()
+        self._records.start()
         super().startService()
         self._signals.take(signal.SIGHUP, self.reload)
         self._signals.take(signal.SIGUSR2, self.supervisor.replace_all)
@@ -102,14 +102,14 @@ class SupervisorService(MultiService):
 
     def printed(self, line: bytes) -> None:
         """A worker wrote a line to standard output."""
-        if self._records is not None:
-            self._records.write(line)
+        self._records.write(line)
 
     def reload(self) -> Deferred[dict[str, Any]]:
         """Reopen the records, and read configuration and policy again, everywhere; a Deferred of the result as a
         dict.
         """
         self.supervisor.reopen()
+        self._records.reopen()
         self._notifier.reloading()
         return self._reloading.reload().addCallback(self._reloaded)
 
@@ -146,7 +146,6 @@ class SupervisorService(MultiService):
         self._signals.give_back()
         self._notifier.close()
         self.inheritance.close()
-        if self._records is not None:
-            self._records.close()
+        self._records.close()
         self._deadlines.stop()
         return ended

@@ -33,6 +33,7 @@ class AdoptedPath:
         self.drain: Callable[[float], Deferred[None]] = path.drain
         self.hurry: Callable[[float], None] = path.hurry
         self.reopen: Callable[[], None] = path.reopen
+        self.intercept: Callable[[bool], None] = path.intercept
         self.end: Callable[[], None] = path.end
         self.figures: Callable[[], dict[str, Any]] = path.figures
 

@@ -15,6 +15,8 @@ ADMIN_RELOAD = "admin.reload"
 ADMIN_REFUSED = "admin.refused"
 ADMIN_FAILED = "admin.failed"
 
+INTERCEPTION_SWITCHED = "interception.switched"
+
 CONTROL_DONE = "control.done"
 CONTROL_REFUSED = "control.refused"
 CONTROL_FAILED = "control.failed"

@@ -58,6 +58,7 @@ from netfw.proxy.destination_list import DestinationList
 from netfw.proxy.destinations import Destinations
 from netfw.proxy.guard import DestinationGuard
 from netfw.proxy.interception_scope import InterceptionScope
+from netfw.proxy.leaf_refusals import LeafRefusals
 from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.live import LiveConnections
 from netfw.proxy.own_pages import OwnPages
@@ -67,6 +68,7 @@ from netfw.proxy.refusals import Refusals
 from netfw.proxy.responses import Explainer
 from netfw.proxy.upstream_pool import UpstreamPool
 from netfw.telemetry.metrics import Metrics
+from netfw.telemetry.pins import Pins
 from netfw.testing.fd_reactor import FdReactor
 from netfw.testing.proxy_process import Document, policy
 from netfw.testing.scripted import EPOCH, PolicyInForce, RecordList, ScriptedDialer, ScriptedResolver
@@ -135,6 +137,7 @@ def data_plane(play: Conversation, configuration: Configuration) -> DataPlane:
         scope=InterceptionScope(configuration.tls_intercept),
         consistency=Consistency(configuration.consistency, {}),
         opaque=DestinationList(configuration.tunnels.hosts, everything=configuration.tunnels.opaque),
+        leaf_refusals=LeafRefusals(Pins(), {}, play.now),
         interception=interception,
         upstream_tls=UpstreamTls(OriginProfiles(configuration.upstream)),
         pool=UpstreamPool(

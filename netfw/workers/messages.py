@@ -110,6 +110,13 @@ class Reconfigure:
 
 
 @dataclass(frozen=True, slots=True)
+class Intercept:
+    """Open TLS as configured, or leave it alone, in tunnels that begin from now on."""
+
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Ping:
     """Are you there?"""
 
@@ -149,7 +156,10 @@ class IssueLeaf:
 
 @dataclass(frozen=True, slots=True)
 class StatusReply:
-    """`families`: the counters as `telemetry.metrics_merge` exports them. `serial` 0: the last words of a worker."""
+    """`families`: the counters as `telemetry.metrics_merge` exports them; `pins`: the rows of `telemetry.pins`.
+
+    `serial` 0: the last words of a worker.
+    """
 
     serial: int
     connections: int
@@ -158,6 +168,7 @@ class StatusReply:
     refused: Mapping[str, int]
     records: Mapping[str, int]
     families: Any
+    pins: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +183,9 @@ class Pong:
     serial: int
 
 
-ToWorker = Union[Start, Snapshot, Swap, Forget, LeafIssued, LeafRefused, Status, Drain, Reopen, Reconfigure, Ping]
+ToWorker = Union[
+    Start, Snapshot, Swap, Forget, LeafIssued, LeafRefused, Status, Drain, Reopen, Reconfigure, Intercept, Ping
+]
 FromWorker = Union[SnapshotAccepted, SnapshotRefused, Swapped, IssueLeaf, StatusReply, Leaving, Pong]
 Message = Union[ToWorker, FromWorker]
 

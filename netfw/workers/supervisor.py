@@ -88,6 +88,7 @@ class Supervisor:
         self._printed = printed
         self.current = first
         self.stopping = False
+        self.intercepts = True
         self.complete = False
         self.tally = Tally()
         self._distribution: Distribution | None = None
@@ -163,6 +164,8 @@ class Supervisor:
             return
         _log.info("worker {number} starts, pid {pid}", number=place.number, pid=child.pid)
         child.send(self._start_message(place.number))
+        if not self.intercepts:
+            child.send(messages.Intercept(False))
         send_snapshot(child, self.current)
 
     def _fill_later(self, place: _Place, lived: float) -> None:
@@ -241,7 +244,7 @@ class Supervisor:
     def _figures(self, child: Child, reply: messages.StatusReply) -> None:
         try:
             child.figures = Figures(reply)
-        except ExportError as error:
+        except (ExportError, ValueError) as error:
             _log.error("{child!r} has counters that cannot be read: {error}", child=child, error=str(error))
         self._gathering.answered(child, reply.serial)
 
@@ -319,6 +322,13 @@ class Supervisor:
     def gather(self) -> Deferred[None]:
         """Ask every worker how it is; fires when all have answered, or when that takes too long."""
         return self._gathering.ask_all(child for child in self.children if child.heard)
+
+    def switch_interception(self, on: bool) -> Deferred[None]:
+        """Let every worker, and those to come, intercept as configured, or not at all; fires when they do."""
+        self.intercepts = on
+        for child in list(self.children):
+            child.send(messages.Intercept(on))
+        return self.gather()  # what a worker answers now, it answers after that
 
     def reopen(self) -> None:
         """Let every worker open its record file again."""

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from netfw.telemetry.metrics_merge import Families, add_families, growing, read_export
+from netfw.telemetry.pins import Pins, Row
 from netfw.workers.messages import StatusReply
 
 
@@ -17,13 +18,15 @@ class Figures:
     """One worker's last words, read."""
 
     def __init__(self, reply: StatusReply) -> None:
-        """Raises `telemetry.metrics_merge.ExportError`."""
+        """Raises `telemetry.metrics_merge.ExportError`, or ValueError."""
         self.connections = reply.connections
         self.tunnels = reply.tunnels
         self.upstream_idle = reply.upstream_idle
         self.refused = Counter(reply.refused)
         self.records = Counter(reply.records)
         self.families: Families = read_export(reply.families)
+        self.pins = Pins()
+        self.pins.add_rows(reply.pins)
 
 
 class Tally:
@@ -31,12 +34,14 @@ class Tally:
 
     def __init__(self) -> None:
         self._gone: Families = {}
+        self._pins = Pins()
         self._refused: Counter[str] = Counter()
         self._records: Counter[str] = Counter()
 
     def keep(self, figures: Figures) -> None:
         """This worker has ended."""
         add_families(self._gone, growing(figures.families))
+        self._pins.add_rows(figures.pins.rows())
         self._refused += figures.refused
         self._records += figures.records
 
@@ -45,6 +50,13 @@ class Tally:
         yield self._gone
         for figures in living:
             yield figures.families
+
+    def pins(self, living: Iterable[Figures]) -> list[Row]:
+        """Refused leaves, by host and client."""
+        total = Pins()
+        for pins in (self._pins, *(figures.pins for figures in living)):
+            total.add_rows(pins.rows())
+        return total.rows()
 
     def refused(self, living: Iterable[Figures]) -> dict[str, int]:
         """Connections that were not admitted, by reason."""

@@ -39,6 +39,9 @@ class DataPath(Protocol):
     def reconfigure(self, configuration: Any) -> None:
         """Go on with these settings, in plain form. Raises what is wrong with them."""
 
+    def intercept(self, on: bool) -> None:
+        """From now on TLS is opened as configured, or left alone."""
+
     def drain(self, seconds: float) -> Deferred[None]:
         """Accept nothing more; fires when nothing is under way, or after so many seconds. Asked once."""
 
@@ -96,6 +99,7 @@ class Worker:
             messages.Drain: lambda message: self.drain(message.seconds),
             messages.Reopen: self._reopen,
             messages.Reconfigure: self._reconfigure,
+            messages.Intercept: self._intercept,
             messages.Ping: lambda message: self._send(messages.Pong(message.serial)),
         }
 
@@ -218,6 +222,10 @@ class Worker:
             self._parts.path.reconfigure(message.configuration)
         except Exception:
             _log.failure("the worker cannot use the new settings and keeps the old ones")
+
+    def _intercept(self, message: messages.Intercept) -> None:
+        if self._parts is not None:
+            self._parts.path.intercept(message.on)
 
     def _reopen(self, _message: messages.Reopen) -> None:
         if self._parts is not None and self._begun:

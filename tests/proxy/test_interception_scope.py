@@ -54,6 +54,17 @@ def test_addresses():
     assert scope((".a.test", None)).intercepts(at("192.0.2.1"), ip_address("10.0.0.1")) is True
 
 
+def test_off_and_on():
+    """While it is off nothing is opened, under other settings neither."""
+    some = scope()
+    near = ip_address("10.0.0.1")
+    some.in_force.on = False
+    other = some.under(TlsInterceptSection(True, None, None, ()))
+    assert [one.intercepts(at("a.test"), near) for one in (some, other)] == [False, False]
+    some.in_force.on = True
+    assert [one.intercepts(at("a.test"), near) for one in (some, other)] == [True, True]
+
+
 def only(*entries: DestinationEntry, bypass: tuple[DestinationEntry, ...] = ()) -> InterceptionScope:
     return InterceptionScope(TlsInterceptSection(True, None, None, bypass, only=entries))
 

@@ -83,6 +83,9 @@ def reply(serial: int, connections: int = 0, requests: int = 0) -> messages.Stat
             ["netfw_things", "Things.", "counter", [["netfw_things_total", [["kind", "a"]], requests]]],
             ["netfw_open", "Open.", "gauge", [["netfw_open", [], connections]]],
         ],
+        pins=[{"host": "a.test", "client": "10.0.0.1", "signs": {"closed": requests}, "first": 1, "last": 2}]
+        if requests
+        else [],
     )
 
 

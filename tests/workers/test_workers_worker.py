@@ -10,7 +10,7 @@ from netfw.transport.deadlines import Deadlines
 from netfw.workers import messages
 from netfw.workers.worker import Parts, Worker
 
-FIGURES = {"connections": 0, "tunnels": 0, "upstream_idle": 0, "refused": {}, "records": {}, "families": []}
+FIGURES = {"connections": 0, "tunnels": 0, "upstream_idle": 0, "refused": {}, "records": {}, "families": [], "pins": []}
 
 
 class Path:
