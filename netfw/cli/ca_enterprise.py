@@ -58,7 +58,7 @@ def csr_command(
     1. netfw ca csr                             makes ca.key and ca.csr
     2. the root signs ca.csr as a CA with path length 0: keyUsage keyCertSign and cRLSign, critical; with an SKI
     3. netfw ca import signed.pem chain.pem     checks it and writes ca.pem
-    4. netfw check, and restart the proxy
+    4. netfw check, and netfw reload
 
     The key never leaves this machine. The same with --next prepares a rotation.
     """
@@ -172,4 +172,4 @@ def import_command(
         click.echo(f"left out, for it is not in the chain: {name}")
     for remark in remarks:
         click.echo(f"note: {remark}")
-    click.echo("Now: " + ("netfw ca rotate --switch" if for_next else "netfw check") + ", and restart the proxy.")
+    click.echo("Now: " + ("netfw ca rotate --switch" if for_next else "netfw check") + ", and `netfw reload`.")

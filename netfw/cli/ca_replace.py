@@ -52,7 +52,7 @@ def replace_command(
     Ask, then do it, and print what to do next:     netfw ca replace
     From a script:                                  netfw ca replace --yes --json
 
-    Interception fails at every client from the proxy's restart until the client has the new CA: that is the price. For
+    Interception fails at every client from the proxy's reload until the client has the new CA: that is the price. For
     a CA that only comes to its end there is `netfw ca rotate`.
 
     The old CA, and a next or previous one beside it, go on the list of what is revoked; their files are kept with
@@ -151,7 +151,7 @@ def _put_away(pairs: list[Places], now: datetime, *, remove: bool) -> list[Path]
 
 def _steps(places: Places, old: x509.Certificate, chain: tuple[x509.Certificate, ...], crl: Path | None) -> list[str]:
     shown = ":".join(f"{byte:02X}" for byte in bytes.fromhex(fingerprint(old)))
-    restart = "Restart every proxy that has this CA (it is read at the start only), after giving it the new files."
+    restart = "Give every proxy that has this CA the new files, and reload it: `netfw reload`."
     last = [
         f"Find out how the key got out, before the new one goes the same way: {places.private_key.parent} and backups.",
         "Tell the owners of the clients; what went through since the leak may have been read or changed.",

@@ -76,7 +76,7 @@ def revoke_command(
     else:
         click.echo("Next: sign a list of it with `netfw ca crl`" + (" --root" if previous else ""))
     if not previous:
-        click.echo("Restart the proxy: it has its leaves in memory, and new ones get a new key.")
+        click.echo("Restart the proxy too: it has its leaves in memory, and only then new ones get a new key.")
 
 
 @click.command("crl")

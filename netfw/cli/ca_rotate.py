@@ -64,7 +64,7 @@ def rotate_command(
     1. Make it beside the current one:         netfw ca rotate
     2. Give clients both (takes weeks):        netfw ca export --bundle -o bundle.pem
     3. Is it in order?                         netfw ca check --next
-    4. Switch, and restart the proxy:          netfw ca rotate --switch
+    4. Switch, and tell the proxy:             netfw ca rotate --switch && netfw reload
     5. When all proxies run with the new one:  netfw ca revoke --previous --reason superseded
 
     The next CA is ca.next.pem and ca.next.key, the one put away ca.previous.pem and ca.previous.key. Below a root that
@@ -121,11 +121,11 @@ def rotate_command(
 Now let clients trust both, and wait until all of them do:
   netfw ca export --bundle -o bundle.pem       the current, the next, and the system's roots in one file
   netfw ca export --only next -o next.pem      the next alone, to be added to a store
-Then: netfw ca rotate --switch, and restart the proxy.""")
+Then: netfw ca rotate --switch, and netfw reload.""")
     else:
         click.echo(f"""
 Clients trust it already, through {common_name(made[-1])}.
-Now: netfw ca rotate --switch, and restart the proxy.""")
+Now: netfw ca rotate --switch, and netfw reload.""")
 
 
 def find_root(
@@ -192,7 +192,8 @@ def _switch(places: Places, as_json: bool) -> None:
         click.echo(f"kept an older one as {path}")
     click.echo(f"""\
 {places.certificate} is now {common_name(current_chain[0])}; the one before is {previous.certificate}.
-Restart the proxy: it reads its CA when it starts (a reload reads rules only). Clients that trust both notice nothing.
+Now: netfw reload. New connections get leaves of this one, open ones keep theirs. Clients that trust both notice
+nothing.
 When every proxy runs with it: netfw ca revoke --previous --reason superseded, remove {previous.private_key},
 and take the old one out of the clients' stores.""")
 

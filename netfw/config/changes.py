@@ -16,9 +16,15 @@ _SECTIONS = frozenset(
     {"policy", "dns", "egress", "guard", "upstream", "limits", "timeouts", "deny", "sources", "consistency", "tunnels"}
 )
 _MEMBERS = frozenset(
-    {"tls_intercept.bypass", "tls_intercept.only", "listeners.clients", "listeners.proxy_protocol_from"}
+    [
+        "tls_intercept.bypass",
+        "tls_intercept.only",
+        "listeners.clients",
+        "listeners.proxy_protocol_from",
+        "listeners.certificate",
+        "listeners.private_key",
+    ]
 )
-_CERTIFICATES = frozenset({"listeners.certificate", "listeners.private_key"})
 _NOT_TAKEN = frozenset({"limits.leaf_cache"})
 
 
@@ -34,16 +40,15 @@ class Changes:
 class _Comparison:
     """One walk over both."""
 
-    def __init__(self, *, certificates: bool) -> None:
+    def __init__(self) -> None:
         self.taken: list[str] = []
         self.waiting: list[str] = []
-        self._members = _MEMBERS | _CERTIFICATES if certificates else _MEMBERS
 
     def choose(self, kind: str, shown: str, old: Any, new: Any) -> Any:
         """The value that holds for one setting; `kind` is its name without which of several it is."""
         if old == new:
             return old
-        is_taken = (kind.split(".")[0] in _SECTIONS or kind in self._members) and kind not in _NOT_TAKEN
+        is_taken = (kind.split(".")[0] in _SECTIONS or kind in _MEMBERS) and kind not in _NOT_TAKEN
         (self.taken if is_taken else self.waiting).append(shown)
         return new if is_taken else old
 
@@ -70,8 +75,8 @@ class _Comparison:
 
 
 def compare(old: Configuration, new: Configuration) -> Changes:
-    """What is different in `new`. Workers hold listeners' certificates from their start on, one process reads them."""
-    comparison = _Comparison(certificates=old.workers == 0)
+    """What is different in `new`."""
+    comparison = _Comparison()
     members: dict[str, Any] = {}
     for field in fields(old):
         name = field.name

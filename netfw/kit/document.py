@@ -37,6 +37,7 @@ Without netfw on the client, the proxy's listener serves what is needed:
 | --- | --- |
 | `/ca.pem`, `/ca.der` | the CA's certificate, as PEM and as DER |
 | `/ca.p12` | the same as a trust store (PKCS#12) without keys; its password is `changeit` |
+| `/ca.crl` | what the CA has revoked, once there is a list (`netfw ca crl`) |
 | `/setup.sh` | a script that does what `netfw env` does; it fetches nothing, so what was read is what runs |
 | `/proxy.pac` | automatic configuration for browsers; it names no way round the proxy |
 

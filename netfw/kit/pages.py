@@ -15,6 +15,7 @@ from netfw.kit.setup_script import setup_script
 from netfw.kit.trust_store import certificates_only, der_certificates, pkcs12_store
 
 NO_CA = "This proxy does not intercept TLS: there is no certificate to trust.\n"
+NO_CRL = "There is no list of revoked certificates here: `netfw ca crl` makes one.\n"
 NO_ADDRESS = "This proxy does not know how clients call it: its configuration has to say so (proxy.hostname).\n"
 TEXT = "text/plain; charset=utf-8"
 
@@ -22,6 +23,7 @@ _ABOUT = {
     "/ca.pem": "its CA, as PEM",
     "/ca.der": "its CA, as DER: for Windows, macOS, Android",
     "/ca.p12": f'its CA as a PKCS#12 trust store without keys, for Java; the password is "{STORE_PASSWORD}"',
+    "/ca.crl": "what its CA has revoked (DER)",
     "/setup.sh": "a script that sets up a shell: read it, then run it",
     "/proxy.pac": "automatic configuration for browsers",
 }
@@ -36,8 +38,10 @@ class Page:
     problem: int | None = None
 
 
-def pages(name: str, listeners: tuple[ProxyAddress, ...], authority_pem: bytes | None) -> dict[str, Page]:
-    """Every page by its path. `listeners` is how clients may call the proxy, the preferred one first."""
+def pages(
+    name: str, listeners: tuple[ProxyAddress, ...], authority_pem: bytes | None, crl: bytes | None = None
+) -> dict[str, Page]:
+    """Every page by its path. `listeners` is how clients may call the proxy, the preferred one first; `crl`: in DER."""
     certificates = certificates_only(authority_pem) if authority_pem is not None else b""
     found: dict[str, Page] = {}
     if certificates:
@@ -49,6 +53,9 @@ def pages(name: str, listeners: tuple[ProxyAddress, ...], authority_pem: bytes |
     else:
         for path in ("/ca.pem", "/ca.der", "/ca.p12"):
             found[path] = Page(TEXT, NO_CA.encode(), 404)
+    found["/ca.crl"] = Page(TEXT, NO_CRL.encode(), 404)
+    if certificates and crl is not None:
+        found["/ca.crl"] = Page("application/pkix-crl", crl)
     if listeners:
         script = setup_script(listeners[0], certificates or None)
         found["/setup.sh"] = Page("text/x-shellscript; charset=utf-8", script.encode())

@@ -20,15 +20,23 @@ _REASONS = {200: "OK", 404: "Not Found"}
 
 
 class OwnPages:
-    """`ca_certificate` gives the PEM chain's root side, or None where nothing is intercepted."""
+    """`ca_certificate` gives the PEM chain's root side, None where nothing is intercepted; `ca_crl` its list, DER."""
 
-    def __init__(self, *, proxy_name: str, hostname: str | None, ca_certificate: Callable[[], bytes | None]) -> None:
+    def __init__(
+        self,
+        *,
+        proxy_name: str,
+        hostname: str | None,
+        ca_certificate: Callable[[], bytes | None],
+        ca_crl: Callable[[], bytes | None] = lambda: None,
+    ) -> None:
         self._proxy_name = proxy_name
         self._hostname = hostname.lower() if hostname else None
         self._ca_certificate = ca_certificate
+        self._ca_crl = ca_crl
         self._own: set[tuple[str, int]] = set()
         self._listeners: list[ProxyAddress] = []
-        self._made: tuple[bytes | None, dict[str, Page]] | None = None
+        self._made: tuple[tuple[bytes | None, bytes | None], dict[str, Page]] | None = None
 
     def add_own(self, host_text: str, port: int, *, tls: bool | None = None) -> None:
         """A listener of ours: requests for it in absolute-form are answered here and go nowhere.
@@ -62,11 +70,11 @@ class OwnPages:
 
     def _pages(self) -> dict[str, Page]:
         # Made once: the trust store takes thousands of hashes, which nobody shall be able to ask for again and again.
-        certificate = self._ca_certificate()
-        if self._made is None or self._made[0] != certificate:
+        certificate, crl = made_of = self._ca_certificate(), self._ca_crl()
+        if self._made is None or self._made[0] != made_of:
             # Clients that can do only plain HTTP to a proxy are many: the plain listeners come first.
             listeners = sorted(self._listeners, key=lambda listener: listener.scheme)
-            self._made = (certificate, pages(self._proxy_name, tuple(listeners), certificate))
+            self._made = (made_of, pages(self._proxy_name, tuple(listeners), certificate, crl))
         return self._made[1]
 
 

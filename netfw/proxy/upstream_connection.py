@@ -70,6 +70,8 @@ class UpstreamConnection(Protocol):
         self.is_open = True
         self.heard = False
         """Whether a byte came back in the exchange under way."""
+        self.verified_by = 0
+        """Which set of roots it was verified by: see `UpstreamPool.verified_by`."""
         self.tls_version: str | None = None
         self.certificate_facts: dict[str, str] | None = None
         self.when_closed_idle: Callable[[UpstreamConnection], None] | None = None

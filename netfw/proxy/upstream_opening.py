@@ -92,10 +92,12 @@ def secure_origin(plane: DataPlane, exchange: Exchange, stream: Any) -> Deferred
     authority = exchange.authority
     timeouts = plane.configuration.timeouts
     begun = plane.monotonic()
+    verified_by = plane.pool.verified_by
 
     def secured(tls: Any) -> UpstreamConnection:
         exchange.durations["tls"] = plane.monotonic() - begun
         connection = new_connection(plane, authority, dialled_address(tls), tls=True)
+        connection.verified_by = verified_by
         connection.tls_version = exchange.origin_tls_version = tls.connection.get_protocol_version_name()
         connection.certificate_facts = exchange.origin_certificate = certificate_facts(
             tls.connection.get_peer_certificate().to_cryptography()

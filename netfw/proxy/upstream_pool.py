@@ -1,8 +1,9 @@
 """Idle connections to origins, waiting to be used again.
 
-A connection is found by authority and by whether it runs over TLS (which then proved that authority's name with this
-proxy's one trust set and no client certificate), and is taken only when its address is one that *this* exchange was
-judged for: nothing that a newer policy denies is reached over an older connection.
+A connection is found by authority and by whether it runs over TLS (which then proved that authority's name; roots, pins
+and client certificate go by the name alone), and is taken only when its address is one that *this* exchange was judged
+for: nothing that a newer policy denies is reached over an older connection. When roots, lists, pins or client
+certificates change, none that was verified by the former ones is used again.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ class UpstreamPool:
         self._waiting: dict[Key, list[UpstreamConnection]] = {}
         self._in_order: dict[UpstreamConnection, Key] = {}
         self._closed = False
+        self.verified_by = 0
+        """Counts the sets of roots, lists, pins and client certificates; a TLS connection knows which was its own."""
 
     def __len__(self) -> int:
         return len(self._in_order)
@@ -50,7 +53,8 @@ class UpstreamPool:
 
     def put(self, connection: UpstreamConnection) -> None:
         """Keep a connection whose exchange ended well; close it where it cannot be kept."""
-        if self._closed or self._capacity == 0 or not connection.can_carry_more():
+        former = connection.tls and connection.verified_by != self.verified_by
+        if self._closed or former or self._capacity == 0 or not connection.can_carry_more():
             connection.close()
             return
         while len(self._in_order) >= self._capacity:
@@ -62,6 +66,13 @@ class UpstreamPool:
         self._waiting.setdefault(key, []).append(connection)
         self._in_order[connection] = key
         connection.wait_idle(self._idle_seconds, self._forget)
+
+    def renew_verified(self) -> None:
+        """TLS connections that wait, or are under way now, carry nothing more than that."""
+        self.verified_by += 1
+        for connection in [connection for connection in self._in_order if connection.tls]:
+            self._forget(connection)
+            connection.close()
 
     def _forget(self, connection: UpstreamConnection) -> None:
         key = self._in_order.pop(connection, None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.application.service import IService, MultiService
@@ -23,13 +22,18 @@ from netfw.config.policy_files import read_policy
 from netfw.config.preflight import read_authority
 from netfw.policy.compile import CompiledPolicy
 from netfw.service.control_assembly import ControlSurface
+from netfw.service.credentials import read_credentials
 from netfw.service.data_path import listener_rows
 from netfw.service.data_path_assembly import build_data_path
+from netfw.service.expiry_watch import ExpiryService, ExpiryWatch
 from netfw.service.gathering_site import GatheringResource
 from netfw.service.given_sockets import GivenSockets
 from netfw.service.interception_switch import InterceptionSwitch
 from netfw.service.policy_source import FilePolicySource
 from netfw.service.proxy_service import ProxyService
+from netfw.service.reading_anew import Found, copy_anew, in_thread, read_anew
+from netfw.service.reconfiguration import prepare
+from netfw.service.reloading import Commit
 from netfw.service.supervisor_service import SupervisorService
 from netfw.service.systemd import Notifier
 from netfw.telemetry.metrics import Metrics
@@ -47,7 +51,6 @@ from netfw.workers.snapshot import policy_to_bytes
 from netfw.workers.sockets import Inheritance
 from netfw.workers.supervisor import Supervisor
 from netfw.x509.authority import CertificateAuthority
-from netfw.x509.reading import not_after
 
 WORKER_MODULE = "netfw.service.worker_process"
 
@@ -67,49 +70,51 @@ def assemble(
     return build(configuration, reactor, notifier or Notifier({}, 0), given or GivenSockets([]))
 
 
-@dataclass(frozen=True, slots=True)
-class _Interception:
-    """The CA, its certificate for clients to fetch, and when it ends."""
-
-    authority: CertificateAuthority
-    pem: bytes
-    not_after: float
-
-
-def _interception(configuration: Configuration) -> _Interception | None:
-    if not configuration.tls_intercept.enabled:
-        return None
-    authority = read_authority(configuration, time.time())
-    assert configuration.tls_intercept.ca_certificate is not None
-    pem = configuration.tls_intercept.ca_certificate.read_bytes()
-    return _Interception(authority, pem, not_after(authority.certificate).timestamp())
+def _authority(configuration: Configuration) -> CertificateAuthority | None:
+    return read_authority(configuration, time.time()) if configuration.tls_intercept.enabled else None
 
 
 def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier, given: GivenSockets) -> IService:
     policies = FilePolicySource(configuration.policy, read_policy(configuration.policy), reactor, time.time)
     status = ProcessStatus(name=configuration.proxy.name, now=time.time)
-    interception = _interception(configuration)
-    issuer = None
-    if interception is not None:
-        issuer = LocalIssuer(interception.authority, capacity=configuration.limits.leaf_cache)
+    authority = _authority(configuration)
+    issuer = LocalIssuer(authority, capacity=configuration.limits.leaf_cache) if authority is not None else None
     path = build_data_path(
         configuration,
         reactor,
         deadlines=Deadlines(reactor),
         policies=policies,
         issuer=issuer,
-        ca_certificate=interception.pem if interception is not None else None,
+        credentials=read_credentials(configuration),
     )
     plane, records = path.plane, path.records
+    expiry = ExpiryWatch(plane.deadlines, time.time, path.credentials.ends)
+
+    def take_over(new: Configuration) -> Deferred[Commit]:
+        def ready(found: Found) -> Commit:
+            commit = prepare(path, new, found.credentials)
+
+            def both() -> None:
+                if found.authority is not None and issuer is not None:
+                    issuer.replace_authority(found.authority)
+                commit()
+                expiry.watch(found.credentials.ends)
+
+            return both
+
+        return in_thread(reactor, read_anew, new, path.credentials, time.time()).addCallback(ready)
+
     service = ProxyService(
         configuration=configuration,
         path=path,
+        take_over=take_over,
         policies=policies,
         status=status,
         notifier=notifier,
         given=given.listeners,
     )
-    _describe(status, policies, configuration, interception)
+    ExpiryService(expiry).setServiceParent(service)
+    _describe(status, policies, configuration, expiry)
     status.part(
         "listeners",
         lambda: listener_rows(
@@ -125,13 +130,13 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         "records",
         lambda: {"written": records.written, "dropped": records.dropped, "errors": records.errors},
     )
-    _watch(plane.recording.metrics, policies, interception)
+    _watch(plane.recording.metrics, policies, expiry)
     control = ControlSurface(
         configuration,
         reactor,
         policies=policies,
         store=None,
-        ca_certificate=interception.pem if interception is not None else None,
+        ca_certificate=path.credentials.ca_certificate,
         ports=lambda: [bound.socket.port if bound.socket is not None else None for bound in path.listeners],
     )
     site = AdminSite(status, service.reload, plane.recording.metrics, reactor=reactor, control=control.resource)
@@ -185,7 +190,10 @@ class _Relayed:
 def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, given: GivenSockets) -> IService:
     deadlines = Deadlines(reactor)
     status = ProcessStatus(name=configuration.proxy.name, now=time.time)
-    interception = _interception(configuration)
+    authority = _authority(configuration)
+    credentials = [read_credentials(configuration)]
+    expiry = ExpiryWatch(deadlines, time.time, credentials[-1].ends)
+    signer = LeafSigner(authority, time.time) if authority is not None else None
     inheritance = Inheritance(configuration, given.listeners)
     serials = iter(range(1, 1 << 62))
 
@@ -202,13 +210,22 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
             worker=number,
             configuration=to_plain(inheritance.configuration),
             listeners=inheritance.places,
-            ca_certificate=interception.pem.decode("ascii", "replace") if interception is not None else None,
+            files=inheritance.files,
         )
 
     def spawn(number: int, owner: ChildOwner) -> Child:
         child = Child(number, owner, deadlines.seconds)
         child.spawn(reactor, worker_program(WORKER_MODULE, number, os.environ), inheritance.descriptors(number))
         return child
+
+    def read(new: Configuration) -> Deferred[Found]:
+        return in_thread(reactor, copy_anew, new, credentials[-1], time.time(), inheritance.copies)
+
+    def renewed(found: Found) -> None:
+        if found.authority is not None and signer is not None:
+            signer.replace_authority(found.authority)
+        credentials[:] = [found.credentials]
+        expiry.watch(found.credentials.ends)
 
     policies = FilePolicySource(configuration.policy, read_policy(configuration.policy), reactor, time.time, distribute)
     metrics = MergedMetrics(lambda: service.supervisor.families())
@@ -226,7 +243,10 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         metrics=metrics,
         status=status,
         notifier=notifier,
+        read=read,
+        renewed=renewed,
     )
+    ExpiryService(expiry).setServiceParent(service)
     service.supervisor = supervisor = Supervisor(
         reactor=reactor,
         deadlines=deadlines,
@@ -234,12 +254,12 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         spawn=spawn,
         start_message=start_message,
         first=published(policies.current),
-        signer=LeafSigner(interception.authority, time.time) if interception is not None else None,
+        signer=signer,
         drain_seconds=configuration.timeouts.drain,
         changed=service.changed,
         printed=service.printed,
     )
-    _describe(status, policies, configuration, interception)
+    _describe(status, policies, configuration, expiry)
     status.part("listeners", lambda: listener_rows(configuration.listeners, inheritance.ports))
     status.part("connections", lambda: sum(figures.connections for figures in supervisor.living()))
     status.part("tunnels", lambda: sum(figures.tunnels for figures in supervisor.living()))
@@ -247,7 +267,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     status.part("upstream_idle", lambda: sum(figures.upstream_idle for figures in supervisor.living()))
     status.part("records", lambda: supervisor.tally.records(supervisor.living()))
     status.part("workers", supervisor.rows)
-    _watch(metrics, policies, interception)
+    _watch(metrics, policies, expiry)
     metrics.watch("netfw_workers", "Worker processes that serve.", lambda: supervisor.serving)
     metrics.watch("netfw_worker_restarts", "Workers that were replaced.", lambda: supervisor.restarts)
     control = ControlSurface(
@@ -255,7 +275,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         reactor,
         policies=policies,
         store=None,
-        ca_certificate=interception.pem if interception is not None else None,
+        ca_certificate=credentials[-1].ca_certificate,
         ports=lambda: inheritance.ports,
     )
     site = AdminSite(status, service.reload, metrics, reactor=reactor, control=control.resource)
@@ -287,27 +307,24 @@ def _add_switch(
     metrics.watch("netfw_interception_in_force", "Is TLS intercepted?", lambda: int(switch.in_force))
 
 
-def _watch(metrics: Metrics, policies: FilePolicySource, interception: _Interception | None) -> None:
+def _watch(metrics: Metrics, policies: FilePolicySource, expiry: ExpiryWatch) -> None:
     """What only the process that holds the policy files and the CA can say."""
     metrics.watch("netfw_policy_generation", "The policy generation in force.", lambda: policies.current.generation)
     metrics.watch(
-        "netfw_ca_not_after_timestamp_seconds",
-        "When the interception CA ends.",
-        lambda: interception.not_after if interception is not None else None,
+        "netfw_ca_not_after_timestamp_seconds", "When the interception CA ends.", lambda: expiry.ends.get("ca")
+    )
+    metrics.watch_each(
+        "netfw_certificate_days_left", "Days until a certificate of ours ends.", "certificate", expiry.days_left
     )
 
 
 def _describe(
-    status: ProcessStatus,
-    policies: FilePolicySource,
-    configuration: Configuration,
-    interception: _Interception | None,
+    status: ProcessStatus, policies: FilePolicySource, configuration: Configuration, expiry: ExpiryWatch
 ) -> None:
     """What `/status` shows of any proxy, each asked when somebody looks."""
     status.part("generation", lambda: policies.current.generation)
     status.part("policy", lambda: policies.current.configuration.name)
     status.part("policy_loaded_at", lambda: int(policies.loaded_at))
     status.part("tls_intercept", lambda: "ENABLED" if configuration.tls_intercept.enabled else "DISABLED")
-    if interception is not None:
-        ends = int(interception.not_after)
-        status.part("ca_not_after", lambda: ends)
+    if configuration.tls_intercept.enabled:
+        status.part("ca_not_after", lambda: int(expiry.ends.get("ca", 0)))

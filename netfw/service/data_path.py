@@ -19,6 +19,7 @@ from netfw.config.model import ListenerSection, ListenerType
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.pace import Pace
+from netfw.service.credentials import Credentials
 from netfw.telemetry.metrics_merge import export
 from netfw.telemetry.record_log import RecordLog
 from netfw.transport.accepting import ListeningSocket
@@ -43,11 +44,17 @@ class DataPath:
     """Bind, start, drain, end: each once, in this order."""
 
     def __init__(
-        self, *, plane: DataPlane, listeners: Sequence[tuple[ListenerSection, ProxyFactory]], records: RecordLog
+        self,
+        *,
+        plane: DataPlane,
+        listeners: Sequence[tuple[ListenerSection, ProxyFactory]],
+        records: RecordLog,
+        credentials: Credentials,
     ) -> None:
         self.plane = plane
         self.listeners = [BoundListener(section, factory) for section, factory in listeners]
         self.records = records
+        self.credentials = credentials
         self._pace = Pace(plane)
         self._bound = False
         self._ends_at = 0.0
@@ -79,6 +86,26 @@ class DataPath:
         # took a
         # tenth of the time of a request.
         gc.set_threshold(50_000, 20, 50)
+
+    def renew(self, credentials: Credentials) -> None:
+        """Go over to these. What is open keeps what it began with; nothing that has changed is used again."""
+        former, self.credentials = self.credentials, credentials
+        plane = self.plane
+
+        def has_changed(part: str) -> bool:
+            return former.marks.get(part) != credentials.marks.get(part)
+
+        for bound, context in zip(self.listeners, credentials.listeners, strict=True):
+            if has_changed(f"listener {bound.section.name}"):
+                bound.factory.context = context
+                _log.info("listener {name} has another certificate", name=bound.section.name)
+        if has_changed("upstream"):
+            plane.upstream_tls.renew(credentials.profiles)
+            plane.pool.renew_verified()
+            _log.info("origins are verified by other roots, lists, pins or client certificates")
+        if has_changed("ca") and plane.interception is not None:
+            plane.interception.forget_all()
+            _log.info("leaves are signed by another CA")
 
     def reopen(self) -> None:
         """Open the record file again."""

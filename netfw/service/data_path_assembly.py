@@ -23,13 +23,14 @@ from netfw.proxy.recording import Recording
 from netfw.proxy.refusals import Refusals
 from netfw.proxy.upstream_pool import UpstreamPool
 from netfw.service import replaceable
+from netfw.service.credentials import Credentials
 from netfw.service.data_path import DataPath
 from netfw.service.descriptors import fitted
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.pins import Pins
 from netfw.telemetry.record_log import RecordLog
-from netfw.tls.contexts import listener_context
 from netfw.tls.interception import InterceptionContexts
+from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
 
 
@@ -40,7 +41,7 @@ def build_data_path(
     deadlines: Deadlines,
     policies: Any,
     issuer: Any,
-    ca_certificate: bytes | None,
+    credentials: Credentials,
 ) -> DataPath:
     """What serves, not yet bound. `policies` is an `IPolicySource`; `issuer` an `ICertificateIssuer`, None where
     nothing is intercepted. Raises what the configuration's files are refused with.
@@ -71,7 +72,7 @@ def build_data_path(
             Pins(), metrics.tally("netfw_leaf_refusals", "Clients that did not take our leaf.", ("sign",)), time.time
         ),
         interception=InterceptionContexts(issuer, limits.leaf_cache) if issuer is not None else None,
-        upstream_tls=replaceable.upstream_tls(configuration),
+        upstream_tls=UpstreamTls(credentials.profiles),
         pool=UpstreamPool(
             capacity=limits.idle_upstream_connections, idle_seconds=replaceable.upstream_idle_seconds(configuration)
         ),
@@ -83,7 +84,8 @@ def build_data_path(
         own_pages=OwnPages(
             proxy_name=configuration.proxy.name,
             hostname=configuration.proxy.hostname,
-            ca_certificate=lambda: ca_certificate,
+            ca_certificate=lambda: path.credentials.ca_certificate,
+            ca_crl=lambda: path.credentials.ca_crl,
         ),
         explainer=replaceable.explainer(configuration),
         head_limits=replaceable.head_limits(configuration),
@@ -91,12 +93,10 @@ def build_data_path(
         destinations=Destinations(limits.connections_per_destination),
         request_rates=replaceable.rates(limits.request_rate),
     )
-    listeners = []
-    for section in configuration.listeners:
-        context = None
-        if section.certificate is not None and section.private_key is not None:
-            context = listener_context(section.certificate, section.private_key)
-        listeners.append((section, ProxyFactory(plane, section, context)))
+    listeners = [
+        (section, ProxyFactory(plane, section, context))
+        for section, context in zip(configuration.listeners, credentials.listeners, strict=True)
+    ]
     metrics.watch("netfw_open_connections", "Client connections that are open.", lambda: plane.admission.open)
     metrics.watch(
         "netfw_connections_limit", "Client connections that may be open.", lambda: plane.admission.limits.connections
@@ -105,4 +105,5 @@ def build_data_path(
     admin = configuration.admin
     if admin.address is not None and admin.port is not None:
         plane.guard.add_own(admin.address, admin.port)
-    return DataPath(plane=plane, listeners=listeners, records=records)
+    path = DataPath(plane=plane, listeners=listeners, records=records, credentials=credentials)
+    return path

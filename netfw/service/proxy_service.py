@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -21,8 +21,7 @@ from netfw.config.model import Configuration
 from netfw.proxy.data_plane import DataPlane
 from netfw.service.data_path import BoundListener, DataPath, log_listener
 from netfw.service.policy_source import FilePolicySource, ReloadResult
-from netfw.service.reconfiguration import prepare
-from netfw.service.reloading import Reloading
+from netfw.service.reloading import Commit, Reloading
 from netfw.service.signals import Signals
 from netfw.service.systemd import Notifier
 from netfw.transport.accepting import ListeningSocket, adopt, listen
@@ -31,7 +30,8 @@ from netfw.transport.accepting import ListeningSocket, adopt, listen
 class ProxyService(MultiService):
     """Runs the data path; the admin surface is a child service.
 
-    `given`: for each listener the sockets that listen already.
+    `take_over` reads what a configuration names and gives the function that puts it in force. `given`: for each
+    listener the sockets that listen already.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class ProxyService(MultiService):
         *,
         configuration: Configuration,
         path: DataPath,
+        take_over: Callable[[Configuration], Deferred[Commit]],
         policies: FilePolicySource,
         status: ProcessStatus,
         notifier: Notifier,
@@ -51,7 +52,7 @@ class ProxyService(MultiService):
         self._policies = policies
         self._status = status
         self._signals = Signals(path.plane.reactor)
-        self._reloading = Reloading(configuration, policies, lambda new: prepare(path, new))
+        self._reloading = Reloading(configuration, policies, take_over)
 
     @property
     def plane(self) -> DataPlane:

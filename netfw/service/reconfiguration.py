@@ -8,25 +8,19 @@ Not here: which settings can be taken over at all (`config.changes`), and when t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
-from OpenSSL import SSL
-from twisted.logger import Logger
-
-from netfw.config.model import Configuration, ListenerSection
+from netfw.config.model import Configuration
 from netfw.proxy.destination_list import DestinationList
 from netfw.proxy.guard import DestinationGuard
 from netfw.service import replaceable
+from netfw.service.credentials import Credentials
 from netfw.service.data_path import DataPath
 from netfw.service.descriptors import fitted
-from netfw.tls.contexts import listener_context
-
-_log = Logger()
 
 
-def prepare(path: DataPath, wanted: Configuration) -> Callable[[], None]:
+def prepare(path: DataPath, wanted: Configuration, credentials: Credentials) -> Callable[[], None]:
     """Build what these settings need. The function that is returned puts them in force, and cannot fail.
 
     Raises what a file is refused with.
@@ -34,9 +28,6 @@ def prepare(path: DataPath, wanted: Configuration) -> Callable[[], None]:
     plane = path.plane
     old, new = plane.configuration, fitted(wanted)
     parts = _parts(path, old, new)
-    contexts = [
-        _context(section, bound.factory.context) for bound, section in zip(path.listeners, new.listeners, strict=True)
-    ]
 
     def commit() -> None:
         for name, part in parts.items():
@@ -50,11 +41,10 @@ def prepare(path: DataPath, wanted: Configuration) -> Callable[[], None]:
         plane.pool.resize(
             capacity=limits.idle_upstream_connections, idle_seconds=replaceable.upstream_idle_seconds(new)
         )
-        if new.upstream != old.upstream:
-            plane.pool.clear()
-        for bound, section, context in zip(path.listeners, new.listeners, contexts, strict=True):
+        for bound, section in zip(path.listeners, new.listeners, strict=True):
             bound.section = section
-            bound.factory.reconfigure(section, context)
+            bound.factory.reconfigure(section, bound.factory.context)
+        path.renew(credentials)
 
     return commit
 
@@ -76,8 +66,6 @@ def _parts(path: DataPath, old: Configuration, new: Configuration) -> dict[str, 
         parts["opaque"] = DestinationList(new.tunnels.hosts, everything=new.tunnels.opaque)
     if new.consistency != old.consistency:
         parts["consistency"] = plane.consistency.under(new.consistency)
-    if new.upstream != old.upstream:
-        parts["upstream_tls"] = replaceable.upstream_tls(new)
     if new.deny != old.deny:
         parts["explainer"] = replaceable.explainer(new)
     if new.limits != old.limits:
@@ -85,14 +73,3 @@ def _parts(path: DataPath, old: Configuration, new: Configuration) -> dict[str, 
         if new.limits.request_rate != old.limits.request_rate:
             parts["request_rates"] = replaceable.rates(new.limits.request_rate)
     return parts
-
-
-def _context(section: ListenerSection, old: SSL.Context | None) -> SSL.Context | None:
-    """The listener's certificate as it is now: it may have been renewed in the same file."""
-    if section.certificate is None or section.private_key is None:
-        return None
-    if old is not None and not all(os.access(file, os.R_OK) for file in (section.certificate, section.private_key)):
-        # Read before privileges were dropped: what cannot be read again stays.
-        _log.warn("listener {name} keeps its certificate: its files cannot be read now", name=section.name)
-        return old
-    return listener_context(section.certificate, section.private_key)

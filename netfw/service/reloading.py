@@ -7,17 +7,20 @@ change in a running proxy stays as it is, and the result names it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from netfw.config.changes import Changes, compare
 from netfw.config.errors import ConfigErrors
 from netfw.config.load import load_config
 from netfw.config.model import Configuration
 from netfw.errors import NetfwError
+from netfw.service.credentials import CredentialsRefused
 from netfw.service.policy_source import FilePolicySource, ReloadResult
-from netfw.tls.context_files import ContextProblem
+from netfw.x509.authority import AuthorityProblem
 
 _log = Logger()
 
@@ -25,12 +28,12 @@ Commit = Callable[[], object]
 
 
 class Reloading:
-    """`prepare` builds what a configuration needs and gives the function that puts it in force; what it raises refuses
-    the configuration. `configuration` is the one in force, as the file had it.
+    """`prepare` builds what a configuration needs and gives the function that puts it in force, or a Deferred of that;
+    what it raises or fails with refuses the configuration. `configuration` is the one in force, as the file had it.
     """
 
     def __init__(
-        self, configuration: Configuration, policies: FilePolicySource, prepare: Callable[[Configuration], Commit]
+        self, configuration: Configuration, policies: FilePolicySource, prepare: Callable[[Configuration], Any]
     ) -> None:
         self.configuration = configuration
         self._policies = policies
@@ -57,16 +60,24 @@ class Reloading:
         try:
             # Without its files: keys that were read before privileges were dropped cannot be read again.
             changes = compare(self.configuration, load_config(self.configuration.path, with_files=False))
-            commit = self._prepare(changes.in_force)
         except ConfigErrors as errors:
             return self._refused([str(problem) for problem in errors.problems])
-        except (ContextProblem, NetfwError, OSError) as problem:
-            return self._refused([f"{self.configuration.path}: {problem}"])
-        except Exception as problem:
-            _log.failure("the new configuration cannot be used")
-            return self._refused([f"{self.configuration.path}: {problem}"])
-        reloaded = self._policies.reload(changes.in_force.policy)
-        return reloaded.addCallback(self._take, changes, commit)
+
+        def prepared(commit: Commit) -> Deferred[ReloadResult]:
+            reloaded = self._policies.reload(changes.in_force.policy)
+            return reloaded.addCallback(self._take, changes, commit)
+
+        return maybeDeferred(self._prepare, changes.in_force).addCallbacks(prepared, self._not_prepared)
+
+    def _not_prepared(self, failure: Failure) -> Deferred[ReloadResult]:
+        problem = failure.value
+        if isinstance(problem, (CredentialsRefused, AuthorityProblem)):
+            return self._refused(list(problem.problems))
+        if isinstance(problem, OSError) and problem.filename:
+            return self._refused([f"{problem.filename} cannot be read: {problem.strerror}"])
+        if not isinstance(problem, (NetfwError, OSError)):
+            _log.failure("the new configuration cannot be used", failure=failure)
+        return self._refused([f"{self.configuration.path}: {problem}"])
 
     def _refused(self, problems: list[str]) -> Deferred[ReloadResult]:
         generation = self._policies.current.generation

@@ -14,8 +14,6 @@ from netfw.http1.limits import HeadLimits
 from netfw.proxy.interception_scope import InterceptionScope
 from netfw.proxy.rates import Rates
 from netfw.proxy.responses import Explainer
-from netfw.tls.origin_profiles import OriginProfiles
-from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.dialer import Dialer
 from netfw.transport.dns_cache import DnsCache
@@ -53,11 +51,6 @@ def dialer(configuration: Configuration, reactor: Any, deadlines: Deadlines) -> 
 def scope(configuration: Configuration) -> InterceptionScope:
     """Which tunnels are intercepted."""
     return InterceptionScope(configuration.tls_intercept)
-
-
-def upstream_tls(configuration: Configuration) -> UpstreamTls:
-    """What origins are verified with. Raises what the files are refused with."""
-    return UpstreamTls(OriginProfiles(configuration.upstream))
 
 
 def explainer(configuration: Configuration) -> Explainer:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.application.service import MultiService
@@ -19,13 +20,15 @@ from netfw.admin.status import ProcessStatus, State
 from netfw.config.model import Configuration
 from netfw.service.data_path import log_listener
 from netfw.service.policy_source import FilePolicySource, ReloadResult
-from netfw.service.reloading import Reloading
+from netfw.service.reading_anew import Found
+from netfw.service.reloading import Commit, Reloading
 from netfw.service.signals import Signals
 from netfw.service.systemd import Notifier
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.record_log import RecordLog
 from netfw.transport.deadlines import Deadlines
 from netfw.workers.plain import to_plain
+from netfw.workers.sealed_files import close_files
 from netfw.workers.sockets import Inheritance
 from netfw.workers.supervisor import Supervisor
 
@@ -33,8 +36,8 @@ from netfw.workers.supervisor import Supervisor
 class SupervisorService(MultiService):
     """Runs the workers; the admin surface is a child service.
 
-    `records` takes what workers write to standard output, and what this process puts on record itself; to a file
-    workers write by themselves.
+    `read` reads what a configuration names, and `renewed` hears when that is taken over. `records` takes what workers
+    write to standard output, and what this process puts on record itself; to a file workers write by themselves.
     """
 
     def __init__(
@@ -50,6 +53,8 @@ class SupervisorService(MultiService):
         metrics: Metrics,
         status: ProcessStatus,
         notifier: Notifier,
+        read: Callable[[Configuration], Deferred[Found]],
+        renewed: Callable[[Found], object],
     ) -> None:
         super().__init__()
         self._configuration = configuration
@@ -62,6 +67,9 @@ class SupervisorService(MultiService):
         self._metrics = metrics
         self._status = status
         self._notifier = notifier
+        self._read = read
+        self._unused: dict[Path, int] = {}
+        self._renewed = renewed
         self._signals = Signals(reactor)
         self._reloading = Reloading(configuration, policies, self._prepare)
         self.supervisor: Supervisor
@@ -113,15 +121,26 @@ class SupervisorService(MultiService):
         self._notifier.reloading()
         return self._reloading.reload().addCallback(self._reloaded)
 
-    def _prepare(self, new: Configuration) -> Callable[[], None]:
+    def _prepare(self, new: Configuration) -> Deferred[Commit]:
         """Workers build what they need themselves; what they cannot use they log, and keep what they have."""
 
-        def commit() -> None:
-            self._configuration = new
-            self.inheritance.reconfigure(new)
-            self.supervisor.reconfigure(to_plain(self.inheritance.configuration), new.timeouts.drain)
+        def prepared(found: Found) -> Commit:
+            # Those of a reload that was refused afterwards are nobody's.
+            close_files(self._unused)
+            self._unused = found.copies
 
-        return commit
+            def commit() -> None:
+                self._unused = {}
+                self._configuration = new
+                self.inheritance.reconfigure(new, found.copies)
+                # First the CA: a worker forgets its leaves when it hears of another one, and asks for new ones.
+                self._renewed(found)
+                plain = to_plain(self.inheritance.configuration)
+                self.supervisor.reconfigure(plain, found.copies, new.timeouts.drain)
+
+            return commit
+
+        return self._read(new).addCallback(prepared)
 
     def _reloaded(self, result: ReloadResult) -> dict[str, Any]:
         self._metrics.reload(result.ok, self._now())

@@ -6,12 +6,15 @@ Not here: the process (`worker_process`), and the supervisor's side (`assembly`)
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.threads import deferToThreadPool
 
 from netfw.config.model import Configuration
+from netfw.service.credentials import Credentials, read_credentials
 from netfw.service.data_path import BoundListener, DataPath
 from netfw.service.data_path_assembly import build_data_path
 from netfw.service.reconfiguration import prepare
@@ -21,6 +24,7 @@ from netfw.workers.messages import FromWorker, Start
 from netfw.workers.plain import from_plain
 from netfw.workers.policies import SnapshotPolicies
 from netfw.workers.remote_issuer import RemoteIssuer
+from netfw.workers.sealed_files import close_files, places_of
 from netfw.workers.worker import Parts
 
 
@@ -29,6 +33,7 @@ class AdoptedPath:
 
     def __init__(self, path: DataPath, descriptors: tuple[int, ...]) -> None:
         self._path = path
+        self._one_at_a_time = DeferredLock()
         self._descriptors = descriptors
         self.drain: Callable[[float], Deferred[None]] = path.drain
         self.hurry: Callable[[float], None] = path.hurry
@@ -43,14 +48,28 @@ class AdoptedPath:
         self._path.bind(self._adopt)
         self._path.settle()
 
-    def reconfigure(self, configuration: Any) -> None:
-        """Go on with these settings. Raises what is wrong with them."""
-        prepare(self._path, from_plain(Configuration, configuration))()
+    def reconfigure(self, configuration: Any, files: Mapping[str, int]) -> Deferred[None]:
+        """See `workers.worker.DataPath`. The supervisor found the files good: what cannot be read here is a fault."""
+        return self._one_at_a_time.run(self._reconfigure, from_plain(Configuration, configuration), files)
+
+    def _reconfigure(self, configuration: Configuration, files: Mapping[str, int]) -> Deferred[None]:
+        reactor = self._path.plane.reactor
+        read = deferToThreadPool(reactor, reactor.getThreadPool(), _read, configuration, files)
+        return read.addCallback(lambda credentials: prepare(self._path, configuration, credentials)())
 
     def _adopt(self, position: int, bound: BoundListener) -> ListeningSocket:
         sock = socket.socket(fileno=self._descriptors[position])
         sock.set_inheritable(False)
         return adopt(self._path.plane.reactor, bound.factory, sock)
+
+
+def _read(configuration: Configuration, files: Mapping[str, int]) -> Credentials:
+    """From copies, which are closed then."""
+    copies = {Path(path): descriptor for path, descriptor in files.items()}
+    try:
+        return read_credentials(configuration, places_of(copies))
+    finally:
+        close_files(copies)
 
 
 def build_worker(start: Start, reactor: Any, send: Callable[[FromWorker], object]) -> Parts:
@@ -67,7 +86,7 @@ def build_worker(start: Start, reactor: Any, send: Callable[[FromWorker], object
         deadlines=deadlines,
         policies=policies,
         issuer=issuer,
-        ca_certificate=start.ca_certificate.encode("ascii") if start.ca_certificate is not None else None,
+        credentials=_read(configuration, start.files),
     )
     return Parts(
         path=AdoptedPath(path, start.listeners),

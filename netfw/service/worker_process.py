@@ -62,6 +62,7 @@ def run() -> int:
         send=lambda message: channel.send(message),
         close=lambda: channel.close(),
         stop=stop,
+        take_files=lambda count: channel.take_files(count),
     )
     channel = Channel(TO_WORKER, LIMIT_TO_WORKER, received=worker.received, lost=worker.lost)
     sock = socket.socket(fileno=CHANNEL_DESCRIPTOR)

@@ -63,6 +63,7 @@ class Metrics:
         self._reload_ok_at: float | None = None
         self._tallies: list[tuple[str, str, tuple[str, ...], dict[tuple[str, ...], int]]] = []
         self._gauges: list[tuple[str, str, Callable[[], float | None]]] = []
+        self._gauges_by_word: list[tuple[str, str, str, Callable[[], Mapping[str, float]]]] = []
         self._record_logs: dict[str, Any] = {}
         self._versions: dict[str, str] = {"version": __version__, "python": platform.python_version()}
         self._registry = CollectorRegistry()
@@ -171,6 +172,10 @@ class Metrics:
         """Show a gauge that is asked for when somebody looks; None leaves it out."""
         self._gauges.append((name, documentation, value))
 
+    def watch_each(self, name: str, documentation: str, label: str, values: Callable[[], Mapping[str, float]]) -> None:
+        """The same for several of a kind; `label` tells them apart, by words of the configuration."""
+        self._gauges_by_word.append((name, documentation, label, values))
+
     def tally(self, name: str, documentation: str, labels: tuple[str, ...]) -> dict[tuple[str, ...], int]:
         """A counter that its owner counts in, by the values of these labels; they must come from closed sets."""
         counts: dict[tuple[str, ...], int] = {}
@@ -275,6 +280,11 @@ class Metrics:
             for words, count in counts.items():
                 family.add_metric(words, count)
             yield family
+        for name, documentation, label, values in self._gauges_by_word:
+            by_word = GaugeMetricFamily(name, documentation, labels=[label])
+            for word, number in values().items():
+                by_word.add_metric([word], number)
+            yield by_word
         for name, documentation, value in self._gauges:
             now = value()
             if now is not None:

@@ -190,9 +190,9 @@ class ProxyProcess:
 
     # asking
 
-    def admin(self, path: str, method: str = "GET") -> tuple[int, bytes]:
+    def admin(self, path: str, method: str = "GET", timeout: float = 5.0) -> tuple[int, bytes]:
         """Ask the admin socket."""
-        connection = _UnixConnection(Path(self.config["admin"]["socket"]), 5.0)
+        connection = _UnixConnection(Path(self.config["admin"]["socket"]), timeout)
         try:
             connection.request(method, path)
             response = connection.getresponse()

@@ -37,10 +37,16 @@ class LocalIssuer:
         seconds: Callable[[], float] = time.time,
     ) -> None:
         self._authority = authority
+        self._capacity = capacity
         self._cache = LeafCache(capacity)
         self._organization = organization
         self._seconds = seconds
         self._key = ec.generate_private_key(ec.SECP256R1())
+
+    def replace_authority(self, authority: CertificateAuthority) -> None:
+        """Sign by this one from now on. Contexts of earlier leaves are the business of who keeps them."""
+        self._authority = authority
+        self._cache = LeafCache(self._capacity)
 
     def issue(self, host: Host) -> Deferred[Leaf]:
         """A Deferred that has fired already; fails with `x509.leaf.AuthorityExpired`."""

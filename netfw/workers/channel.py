@@ -6,20 +6,23 @@ form (`messages`). Off the data path, so Twisted's own transport carries it.
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IFileDescriptorReceiver
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from netfw.workers.messages import Message, MessageError, MessageReader, to_bytes
 
 _log = Logger()
 
 
+@implementer(IFileDescriptorReceiver)
 class Channel(Protocol):
     """One end. `received` is called for each message; `lost` once, with the reason, when nothing can come any more."""
 
@@ -37,6 +40,7 @@ class Channel(Protocol):
         self._received = received
         self._lost: Callable[[str], None] | None = lost
         self._broken = False
+        self._files: list[int] = []
 
     @property
     def open(self) -> bool:
@@ -51,6 +55,23 @@ class Channel(Protocol):
         """The same for a message that goes to several, printed once."""
         if self.open:
             self.transport.write(data)
+
+    def send_with_files(self, message: Message, descriptors: Sequence[int]) -> None:
+        """The same with copies of these descriptors, which stay open here until they have left."""
+        if self.open:
+            for descriptor in descriptors:
+                self.transport.sendFileDescriptor(descriptor)
+            self.send(message)
+
+    def take_files(self, count: int) -> list[int]:
+        """The next descriptors that came; they are the caller's from now on."""
+        taken, self._files = self._files[:count], self._files[count:]
+        return taken
+
+    def fileDescriptorReceived(self, descriptor: int) -> None:
+        """One came, no later than the message that it belongs to."""
+        os.set_inheritable(descriptor, False)
+        self._files.append(descriptor)
 
     def close(self) -> None:
         """Send what waits, then end."""
@@ -76,6 +97,8 @@ class Channel(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The other process ended, or closed it."""
+        for descriptor in self.take_files(len(self._files)):
+            os.close(descriptor)
         lost, self._lost = self._lost, None
         if lost is not None:
             lost(reason.getErrorMessage())

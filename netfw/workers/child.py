@@ -120,6 +120,10 @@ class Child(ProcessProtocol):
         """The same for a message that is printed already."""
         self._channel.send_bytes(data)
 
+    def send_with_files(self, message: ToWorker, descriptors: Sequence[int]) -> None:
+        """The same with copies of these descriptors."""
+        self._channel.send_with_files(message, descriptors)
+
     def drain(self, seconds: float) -> None:
         """Let it finish what it has, and end."""
         if self.state is not ChildState.ENDED:

@@ -40,8 +40,12 @@ class LeafSigner:
     """`now`: seconds since the epoch."""
 
     def __init__(self, authority: CertificateAuthority, now: Callable[[], float]) -> None:
-        self._authority = authority
         self._now = now
+        self.replace_authority(authority)
+
+    def replace_authority(self, authority: CertificateAuthority) -> None:
+        """Sign by this one from now on."""
+        self._authority = authority
         self._chain = tuple(certificate.public_bytes(_PEM).decode("ascii") for certificate in authority.chain())
 
     def answer(self, question: IssueLeaf) -> LeafIssued | LeafRefused:

@@ -31,13 +31,13 @@ class MessageError(ValueError):
 @dataclass(frozen=True, slots=True)
 class Start:
     """The first message to a worker. `configuration`: the plain form of `config.model.Configuration`; `listeners`: a
-    descriptor for each of its listeners, in their order; `ca_certificate`: PEM, for who asks, when TLS is intercepted.
+    descriptor for each of its listeners, in their order; `files`: one for each file of certificates and keys, by path.
     """
 
     worker: int
     configuration: Any
     listeners: tuple[int, ...]
-    ca_certificate: str | None
+    files: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +104,12 @@ class Reopen:
 
 @dataclass(frozen=True, slots=True)
 class Reconfigure:
-    """Go on with these settings, in the form that `Start` has them."""
+    """Go on with these settings, in the form that `Start` has them, and with the certificates, keys and lists in these
+    files. Their descriptors come with the message, in order.
+    """
 
     configuration: Any
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

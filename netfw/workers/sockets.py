@@ -9,19 +9,18 @@ workers need no right to read them, and no message holds them. Not here: accepti
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from netfw.config.credential_files import credential_files
 from netfw.config.model import Configuration
 from netfw.workers.child import FIRST_DESCRIPTOR
+from netfw.workers.sealed_files import close_files, sealed_copies
 from netfw.workers.shares import share_of_limits
 
 BACKLOG = 1024
-_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 
 
 def listening_sockets(address: str, port: int, count: int) -> list[socket.socket]:
@@ -74,25 +73,6 @@ def close_all(sockets: Sequence[socket.socket]) -> None:
         sock.close()
 
 
-def sealed_copy(path: Path) -> int:
-    """A descriptor of a file in memory with this file's content, which nobody can change any more. Raises OSError."""
-    content = path.read_bytes()
-    descriptor = os.memfd_create(path.name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        if os.write(descriptor, content) != len(content):
-            raise OSError(f"{path} could not be copied")
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _SEALS)
-        return descriptor
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-def path_of_descriptor(descriptor: int) -> Path:
-    """Where the process that has it finds the file behind this descriptor."""
-    return Path(f"/proc/self/fd/{descriptor}")
-
-
 class Inheritance:
     """Everything that workers are given, and the configuration that tells them so."""
 
@@ -100,15 +80,14 @@ class Inheritance:
         self._configuration = configuration
         self._given = given
         self._sockets: list[list[socket.socket]] = []
-        self._files: list[int] = []
+        self._files: dict[Path, int] = {}
+        self._former: dict[Path, int] = {}
 
     def open(self) -> None:
-        """Bind, and read listeners' certificates, unless that has happened. Raises OSError."""
+        """Bind, and copy certificates and keys, unless that has happened. Raises OSError."""
         if self._sockets:
             return
         configuration = self._configuration
-        listeners = []
-        first_file = FIRST_DESCRIPTOR + len(configuration.listeners)
         try:
             for position, section in enumerate(configuration.listeners):
                 given = self._given[position] if self._given else ()
@@ -117,37 +96,30 @@ class Inheritance:
                 else:
                     opened = listening_sockets(str(section.address), section.port, configuration.workers)
                     self._sockets.append(opened)
-                if section.certificate is not None and section.private_key is not None:
-                    places = []
-                    for path in (section.certificate, section.private_key):
-                        places.append(path_of_descriptor(first_file + len(self._files)))
-                        self._files.append(sealed_copy(path))
-                    section = replace(section, certificate=places[0], private_key=places[1])
-                listeners.append(section)
+            self._files = sealed_copies(credential_files(configuration))
         except BaseException:
             self.close()
             raise
-        self._configuration = replace(
-            configuration,
-            listeners=tuple(listeners),
-            limits=share_of_limits(configuration.limits, configuration.workers),
-        )
 
-    def reconfigure(self, configuration: Configuration) -> None:
-        """Other settings for the workers there are and those to come; sockets and certificates stay."""
-        inherited = [(section.certificate, section.private_key) for section in self._configuration.listeners]
-        listeners = tuple(
-            replace(section, certificate=certificate, private_key=key)
-            for section, (certificate, key) in zip(configuration.listeners, inherited, strict=True)
-        )
-        self._configuration = replace(
-            configuration, listeners=listeners, limits=share_of_limits(configuration.limits, configuration.workers)
-        )
+    def copies(self, configuration: Configuration) -> dict[Path, int]:
+        """The files that this configuration names, as they are now, for `reconfigure` once they were found good.
+
+        What was read before privileges were dropped, and cannot be read any more, stays as it was. Raises OSError.
+        """
+        return sealed_copies(credential_files(configuration), self._files)
+
+    def reconfigure(self, configuration: Configuration, copies: dict[Path, int]) -> None:
+        """Other settings and files for the workers there are and those to come; sockets stay."""
+        self._configuration = configuration
+        # What is on its way to a worker must stay open until it has left: long before the next but one.
+        close_files(self._former)
+        self._former, self._files = self._files, copies
 
     @property
     def configuration(self) -> Configuration:
-        """A worker's own: its share of the limits, certificates where its descriptors are."""
-        return self._configuration
+        """A worker's own: its share of the limits."""
+        configuration = self._configuration
+        return replace(configuration, limits=share_of_limits(configuration.limits, configuration.workers))
 
     @property
     def ports(self) -> list[int]:
@@ -159,9 +131,15 @@ class Inheritance:
         """The descriptors of a worker's listening sockets, as the worker has them."""
         return tuple(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + len(self._sockets)))
 
+    @property
+    def files(self) -> dict[str, int]:
+        """The descriptors of copies, as the worker has them, by the path of the file."""
+        first = FIRST_DESCRIPTOR + len(self._sockets)
+        return {str(path): first + position for position, path in enumerate(self._files)}
+
     def descriptors(self, number: int) -> list[int]:
         """What worker `number` (from 1 on) is given, from `FIRST_DESCRIPTOR` on."""
-        return [sockets[number - 1].fileno() for sockets in self._sockets] + self._files
+        return [sockets[number - 1].fileno() for sockets in self._sockets] + list(self._files.values())
 
     def stop_listening(self) -> None:
         """New connections are refused when the workers have closed theirs too."""
@@ -171,7 +149,7 @@ class Inheritance:
     def close(self) -> None:
         """Close everything."""
         self.stop_listening()
-        for descriptor in self._files:
-            os.close(descriptor)
-        self._files.clear()
+        for copies in (self._files, self._former):
+            close_files(copies)
+            copies.clear()
         self._sockets.clear()

@@ -7,7 +7,8 @@ worker that died is accepted by its replacement. Not here: one process (`child`)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
@@ -335,11 +336,12 @@ class Supervisor:
         for child in list(self.children):
             child.send(messages.Reopen())
 
-    def reconfigure(self, configuration: Any, drain_seconds: float) -> None:
-        """Let every worker go on with these settings (in plain form)."""
+    def reconfigure(self, configuration: Any, files: Mapping[Path, int], drain_seconds: float) -> None:
+        """Let every worker go on with these settings (in plain form) and copies of files."""
         self._drain_seconds = drain_seconds
+        message = messages.Reconfigure(configuration, tuple(map(str, files)))
         for child in list(self.children):
-            child.send(messages.Reconfigure(configuration))
+            child.send_with_files(message, list(files.values()))
 
     # replacing and ending
 

@@ -10,7 +10,8 @@ and ends too.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -36,8 +37,10 @@ class DataPath(Protocol):
     def reopen(self) -> None:
         """Open the record file again."""
 
-    def reconfigure(self, configuration: Any) -> None:
-        """Go on with these settings, in plain form. Raises what is wrong with them."""
+    def reconfigure(self, configuration: Any, files: Mapping[str, int]) -> Deferred[None]:
+        """Go on with these settings, in plain form, and these files by their descriptors, which are to be closed then.
+        The Deferred fails with what is wrong with them.
+        """
 
     def intercept(self, on: bool) -> None:
         """From now on TLS is opened as configured, or left alone."""
@@ -69,7 +72,8 @@ class Parts:
 class Worker:
     """`send` takes messages to the supervisor, `close` ends the channel when they have left, `stop` ends the process.
 
-    `build` makes the parts from the `Start` message; what it raises ends the process.
+    `build` makes the parts from the `Start` message; what it raises ends the process. `take_files` gives the
+    descriptors that came with a message.
     """
 
     def __init__(
@@ -79,11 +83,13 @@ class Worker:
         send: Callable[[messages.FromWorker], object],
         close: Callable[[], object],
         stop: Callable[[int], object],
+        take_files: Callable[[int], list[int]],
     ) -> None:
         self._build = build
         self._send = send
         self._close = close
         self._stop = stop
+        self._take_files = take_files
         self._parts: Parts | None = None
         self._begun = False
         self._draining = False
@@ -216,12 +222,20 @@ class Worker:
             self._send(messages.StatusReply(serial=message.serial, **self._parts.path.figures()))
 
     def _reconfigure(self, message: messages.Reconfigure) -> None:
-        if self._parts is None:
+        descriptors = self._take_files(len(message.files))
+        if self._parts is None or len(descriptors) != len(message.files):
+            for descriptor in descriptors:
+                os.close(descriptor)
+            if self._parts is not None:
+                # It would go on with a certificate that is no more: its replacement is given the new ones.
+                _log.error("the files of a reload did not come")
+                self._stop(1)
             return
-        try:
-            self._parts.path.reconfigure(message.configuration)
-        except Exception:
-            _log.failure("the worker cannot use the new settings and keeps the old ones")
+        files = dict(zip(message.files, descriptors, strict=True))
+        self._parts.path.reconfigure(message.configuration, files).addErrback(self._keeps_settings)
+
+    def _keeps_settings(self, failure: Any) -> None:
+        _log.failure("the worker cannot use the new settings and keeps the old ones", failure=failure)
 
     def _intercept(self, message: messages.Intercept) -> None:
         if self._parts is not None:

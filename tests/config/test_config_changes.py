@@ -76,7 +76,7 @@ def listeners(old: Configuration, **members) -> Configuration:
 
 
 def test_listeners():
-    """Who may come in is taken, where it listens is not; certificates only where one process reads them."""
+    """Who may come in is taken, and certificates, where it listens is not."""
     assert compare(OLD, listeners(OLD, clients=(ip_network("10.0.0.0/8"),))).taken == ("listeners[main].clients",)
     assert compare(OLD, listeners(OLD, port=1)).waiting == ("listeners[main].port",)
     assert compare(OLD, listeners(OLD, name="other")).waiting == ("listeners",)
@@ -84,5 +84,5 @@ def test_listeners():
     certificate = {"certificate": Path("/c"), "private_key": Path("/k")}
     assert len(compare(OLD, listeners(OLD, **certificate)).taken) == 2
     many = replace(OLD, workers=2)
-    assert len(compare(many, listeners(many, **certificate)).waiting) == 2
+    assert len(compare(many, listeners(many, **certificate)).taken) == 2
 

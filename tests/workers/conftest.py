@@ -109,7 +109,7 @@ class Pool:
             deadlines=self.deadlines,
             places=places,
             spawn=self._spawn,
-            start_message=lambda number: messages.Start(number, {}, (), None),
+            start_message=lambda number: messages.Start(number, {}, (), {}),
             first=published(1),
             signer=None,
             drain_seconds=30.0,

@@ -9,7 +9,8 @@ import pytest
 
 from netfw.config.load import load_config
 from netfw.workers.child import FIRST_DESCRIPTOR
-from netfw.workers.sockets import Inheritance, close_all, listening_sockets, path_of_descriptor, sealed_copy
+from netfw.workers.sealed_files import path_of_descriptor, sealed_copy
+from netfw.workers.sockets import Inheritance, close_all, listening_sockets
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
@@ -94,8 +95,17 @@ def test_the_configuration_of_a_worker_points_to_what_it_is_given(tmp_path: Path
         assert set(first) & set(second) == set(first[2:])
         assert len(set(inheritance.ports)) == 2
         section = inheritance.configuration.listeners[1]
-        assert section.certificate == Path(f"/proc/self/fd/{FIRST_DESCRIPTOR + 2}")
+        assert inheritance.files == {
+            str(section.certificate): FIRST_DESCRIPTOR + 2,
+            str(section.private_key): FIRST_DESCRIPTOR + 3,
+        }
         assert path_of_descriptor(first[3]).read_text() == "cert.key"
+        (tmp_path / "cert.key").write_text("another key")
+        again = load_config(file, with_files=False)
+        inheritance.reconfigure(again, inheritance.copies(again))
+        assert path_of_descriptor(inheritance.descriptors(1)[3]).read_text() == "another key"
+        assert path_of_descriptor(first[3]).read_text() == "cert.key"
+        first = inheritance.descriptors(1)
         assert inheritance.configuration.limits.connections == 79
         inheritance.open()
         assert inheritance.descriptors(1) == first

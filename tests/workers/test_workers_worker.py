@@ -1,5 +1,7 @@
 """A worker as it sees itself: policy first, then service; every end leaves nothing behind."""
 
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -30,6 +32,11 @@ class Path:
     def reopen(self) -> None:
         """Rotate."""
         self.did.append("reopen")
+
+    def reconfigure(self, configuration: Any, files: Mapping[str, int]) -> Deferred[None]:
+        """Go over to them."""
+        self.did.append(("reconfigure", configuration, dict(files)))
+        return succeed(None)
 
     def drain(self, seconds: float) -> Deferred[None]:
         """Drain."""
@@ -94,7 +101,14 @@ class Process:
         self.closed = 0
         self.stopped: list[int] = []
         self.build_fails = build_fails
-        self.worker = Worker(build=self._build, send=self.said.append, close=self._close, stop=self.stopped.append)
+        self.came: list[int] = []
+        self.worker = Worker(
+            build=self._build,
+            send=self.said.append,
+            close=self._close,
+            stop=self.stopped.append,
+            take_files=lambda count: [self.came.pop(0) for _ in range(min(count, len(self.came)))],
+        )
 
     def _build(self, start: messages.Start) -> Parts:
         if self.build_fails:
@@ -112,7 +126,7 @@ class Process:
             self.worker.received(message)
 
 
-START = messages.Start(1, {}, (), None)
+START = messages.Start(1, {}, (), {})
 SNAPSHOT = messages.Snapshot(5, 2, 0.0, b"good")
 
 
@@ -250,3 +264,25 @@ def test_a_signal_drains_it_and_tells_the_supervisor(process: Process) -> None:
     process.worker.asked_to_end()
     assert process.said == [messages.Leaving()]
     assert process.path.did[-1] == ("hurry", 0.0)
+
+
+def test_new_files_go_to_the_data_path() -> None:
+    """With their descriptors, in order."""
+    process = Process()
+    process.hear(START)
+    process.came += [7, 8, 9]
+    process.hear(messages.Reconfigure({}, ("/a.pem", "/a.key")))
+    assert process.path.did == [("reconfigure", {}, {"/a.pem": 7, "/a.key": 8})]
+    assert process.came == [9]
+
+
+def test_files_that_do_not_come_end_it() -> None:
+    """Its replacement gets them at its start; those that came are closed."""
+    process = Process()
+    process.hear(START)
+    came = os.open(os.devnull, os.O_RDONLY)
+    process.came.append(came)
+    process.hear(messages.Reconfigure({}, ("/a.pem", "/a.key")))
+    assert process.stopped == [1]
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(came)

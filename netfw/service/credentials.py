@@ -1,0 +1,185 @@
+"""Everything that the proxy proves itself and others with, read from its files at once: all of it, or none.
+
+In this room: files in, contexts and bytes out, with every problem told. It may take a while (roots are thousands of
+lines), so a proxy that serves does it in a thread. Not here: who uses them (`data_path`), when they are read again
+(`renewal`), and the CA's key (`config.preflight.read_authority`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
+
+from netfw.config.credential_files import ca_crl, credential_files, intercept_files, listener_files, upstream_files
+from netfw.config.model import Configuration, ListenerSection
+from netfw.tls.context_files import ContextProblem, certificates_of, contents, crls_of
+from netfw.tls.contexts import listener_context
+from netfw.tls.origin_profiles import OriginProfiles
+from netfw.x509.reading import not_after
+
+Place = Callable[[Path], Path]
+
+
+class CredentialsRefused(Exception):
+    """Why they cannot be used: all reasons, in `problems`."""
+
+    def __init__(self, problems: tuple[str, ...]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """`listeners`: a context for each, None where it has no certificate of its own. `ends`: what expires when, as
+    seconds since the epoch, by what people call it. `marks`: what a part was made of; the same mark, the same part.
+    """
+
+    listeners: tuple[SSL.Context | None, ...]
+    profiles: OriginProfiles
+    ca_certificate: bytes | None
+    ca_crl: bytes | None
+    ends: dict[str, float] = field(default_factory=dict)
+    marks: dict[str, bytes] = field(default_factory=dict)
+
+
+def same_place(path: Path) -> Path:
+    """For who reads the files themselves."""
+    return path
+
+
+def read_credentials(
+    configuration: Configuration, place: Place = same_place, former: Credentials | None = None
+) -> Credentials:
+    """Read all that the configuration names. Raises CredentialsRefused.
+
+    `place`: where a file is. `former`: what a listener keeps whose files were read before privileges were dropped, and
+    cannot be read any more.
+    """
+    problems: list[str] = []
+    # Problems name the file of the configuration, not the descriptor that it is read by.
+    names = {str(place(path)): str(path) for path in _there(configuration, place)}
+
+    def attempt(read: Callable[..., object], *arguments: object) -> object:
+        try:
+            return read(*arguments)
+        except ContextProblem as problem:
+            where, _, what = str(problem).partition(": ")
+            problems.append(f"{names.get(where, where)}: {what}" if what else where)
+            return None
+
+    kept = _kept(configuration, place) if former is not None else frozenset()
+    listeners = [
+        attempt(_listener, section, place) if section.name not in kept or former is None else former.listeners[position]
+        for position, section in enumerate(configuration.listeners)
+    ]
+    profiles = attempt(OriginProfiles, configuration.upstream, place)
+    intercept = configuration.tls_intercept
+    pem = crl = None
+    if intercept.enabled and intercept.ca_certificate is not None:
+        pem = attempt(_checked_pem, place(intercept.ca_certificate))
+        list_file = ca_crl(intercept.ca_certificate)
+        if list_file in set(intercept_files(intercept)) and str(list_file) in names.values():
+            crl = attempt(lambda: crls_of(place(list_file))[0].public_bytes(Encoding.DER))
+    ends = attempt(_ends, configuration, place, kept)
+    if problems:
+        raise CredentialsRefused(tuple(dict.fromkeys(problems)))
+    assert isinstance(profiles, OriginProfiles) and isinstance(ends, dict)
+    return Credentials(
+        listeners=tuple(context if isinstance(context, SSL.Context) else None for context in listeners),
+        profiles=profiles,
+        ca_certificate=pem if isinstance(pem, bytes) else None,
+        ca_crl=crl if isinstance(crl, bytes) else None,
+        ends=ends,
+        marks=_marks(configuration, place, kept, former),
+    )
+
+
+def _kept(configuration: Configuration, place: Place) -> frozenset[str]:
+    """The listeners whose files are there, and not for us to read."""
+    return frozenset(
+        section.name
+        for section in configuration.listeners
+        if any(os.path.exists(place(path)) and not os.access(place(path), os.R_OK) for path in listener_files(section))
+    )
+
+
+def _there(configuration: Configuration, place: Place) -> Iterable[Path]:
+    """The files that can be read: a list of the CA may come and go while others are read."""
+    for path in credential_files(configuration):
+        try:
+            place(path)
+        except KeyError:
+            continue
+        yield path
+
+
+def _listener(section: ListenerSection, place: Place) -> SSL.Context | None:
+    if section.certificate is None or section.private_key is None:
+        return None
+    return listener_context(place(section.certificate), place(section.private_key))
+
+
+def _checked_pem(path: Path) -> bytes:
+    certificates_of(path)
+    return contents(path)
+
+
+def _ends(configuration: Configuration, place: Place, kept: frozenset[str]) -> dict[str, float]:
+    """The end of what we show to others. A chain ends with the first of its certificates."""
+    shown: dict[str, Path] = {}
+    intercept = configuration.tls_intercept
+    if intercept.enabled and intercept.ca_certificate is not None:
+        shown["ca"] = intercept.ca_certificate
+    for listener in configuration.listeners:
+        if listener.certificate is not None and listener.name not in kept:
+            shown[f"listener {listener.name}"] = listener.certificate
+    for entry in configuration.upstream.client_certificates:
+        shown[f"client certificate for {entry.domain}"] = entry.certificate
+    return {
+        name: min(not_after(certificate).timestamp() for certificate in certificates_of(place(path)))
+        for name, path in shown.items()
+    }
+
+
+def _marks(
+    configuration: Configuration, place: Place, kept: frozenset[str], former: Credentials | None
+) -> dict[str, bytes]:
+    marks = {}
+    for listener in configuration.listeners:
+        name = f"listener {listener.name}"
+        if listener.name not in kept:
+            marks[name] = _mark(listener_files(listener), place)
+        elif former is not None:
+            marks[name] = former.marks.get(name, b"")
+    # Not only the files: entries may name others, or pins.
+    marks["upstream"] = _mark(upstream_files(configuration.upstream), place) + repr(configuration.upstream).encode()
+    if configuration.upstream.trust is None:
+        marks["upstream"] += _mark_of_system_roots()
+    ca = configuration.tls_intercept.ca_certificate
+    if configuration.tls_intercept.enabled and ca is not None:
+        marks["ca"] = _mark([ca], place)
+    return marks
+
+
+def _mark(paths: Iterable[Path], place: Place) -> bytes:
+    made = hashlib.sha256()
+    for path in paths:
+        made.update(hashlib.sha256(contents(place(path))).digest())
+    return made.digest()
+
+
+def _mark_of_system_roots() -> bytes:
+    found = ssl.get_default_verify_paths()
+    marks = []
+    for path in (found.cafile, found.capath):
+        if path is not None and os.path.exists(path):
+            facts = os.stat(path)
+            marks.append(f"{facts.st_mtime_ns} {facts.st_size} {facts.st_ino}")
+    return "\n".join(marks).encode("ascii")
