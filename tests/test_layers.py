@@ -20,6 +20,7 @@ PURE_PACKAGES = ("netfw.names", "netfw.http1", "netfw.policy", "netfw.x509", "ne
 # Level 0 in mixed rooms.
 PURE_MODULES = (
     "netfw.config.model",
+    "netfw.config.policy_lines",
     "netfw.config.units",
     "netfw.control.access_keys",
     "netfw.control.arns",

@@ -1,19 +1,20 @@
 """How long a request waits while a large policy is reloaded. Run by hand:
 
-    python benchmarks/policy/reload_stall.py [--rules 100000] [--rounds 3]
+    python benchmarks/policy/reload_stall.py [--rules 100000] [--rounds 3] [--workers 0]
 
-Starts the real server (one process) with an origin of its own, sends requests one after the other over a kept
-connection, over a kept intercepted one and each over a connection of its own, all three at the same time, and reloads
-meanwhile. Prints for each the median and the longest time of a request, how many failed, and the server's resident
-memory afterwards: at rest, while the policy grows from nothing to all rules, while it is replaced by one of the same
-size, and while it shrinks again. Clients, origin and server share the machine, so that the longest time at rest is what
-the others have to be compared with.
+Starts the real server (one process, or a supervisor and so many workers) with an origin of its own, sends requests one
+after the other over a kept connection, over a kept intercepted one and each over a connection of its own, all three at
+the same time, and reloads meanwhile. Prints for each the median and the longest time of a request, how many failed, and
+the resident memory of all its processes afterwards: at rest, while the policy grows from nothing to all rules, while it
+is replaced by one of the same size, and while it shrinks again. Clients, origin and server share the machine, so that
+the longest time at rest is what the others have to be compared with.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -33,6 +34,7 @@ from netfw.testing.proxy_process import ProxyProcess, configuration, domain_rule
 from netfw.testing.wire_client import RoutedClient
 
 PAUSE = 0.005
+PAGE = os.sysconf("SC_PAGE_SIZE")
 REST = 3.0
 PER_FILE = 20_000
 MANY = 1_000_000
@@ -104,7 +106,7 @@ def reload(proxy: ProxyProcess) -> float:
 
 
 @contextmanager
-def world(directory: Path) -> Iterator[tuple[ProxyProcess, Path, dict[str, Callable[[], None]]]]:
+def world(directory: Path, workers: int) -> Iterator[tuple[ProxyProcess, Path, dict[str, Callable[[], None]]]]:
     """The server, its policy's directory and the three clients."""
     origins, interception = TestAuthority(common_name="Origins"), TestAuthority(common_name="Interception")
     files: dict[str, Path] = {}
@@ -130,6 +132,7 @@ def world(directory: Path) -> Iterator[tuple[ProxyProcess, Path, dict[str, Calla
         document["policy"] = {"directory": str(rules)}
         # A kept connection stays for all rounds.
         document = merge(document, {"limits": {"requests_per_connection": MANY}, "timeouts": {"drain": "1s"}})
+        document["workers"] = workers
         proxy = stack.enter_context(ProxyProcess(directory, document, policy()))
 
         def client(way: str, port: int) -> RoutedClient:
@@ -147,6 +150,12 @@ def world(directory: Path) -> Iterator[tuple[ProxyProcess, Path, dict[str, Calla
         kept_tls = stack.enter_context(client("tls", tls.port))
         clients = (lambda: fetch(kept), lambda: fetch(kept_tls), fetch_anew)
         yield proxy, rules, dict(zip(WAYS, clients, strict=True))
+
+
+def memory(proxy: ProxyProcess) -> int:
+    """Resident bytes of the server's processes."""
+    workers = [Path(f"/proc/{row['pid']}/statm") for row in proxy.status().get("workers", [])]
+    return proxy.rss() + sum(int(statm.read_text().split()[1]) * PAGE for statm in workers)
 
 
 def row(what: str, seconds: float, watches: dict[str, Watch], memory: int) -> str:
@@ -167,8 +176,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How long a request waits while a large policy is reloaded.")
     parser.add_argument("--rules", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, default=0)
     arguments = parser.parse_args()
-    print(f"{arguments.rules:,} rules; milliseconds a request takes: median and longest")
+    print(f"{arguments.rules:,} rules, {arguments.workers} workers; milliseconds a request takes: median and longest")
     print(f"{'':12} {'':8}  " + "  ".join(f"{way:>15}" for way in WAYS))
     print(
         f"{'':12} {'seconds':>8}  "
@@ -176,16 +186,19 @@ def main() -> None:
         + f"  {'requests':>8} {'failed':>6} {'MB':>6}"
     )
     steps = [("grows", "first", arguments.rules), ("is replaced", "second", arguments.rules), ("shrinks", "none", 0)]
-    with tempfile.TemporaryDirectory() as directory, world(Path(directory)) as (proxy, rules, clients):
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        world(Path(directory), arguments.workers) as (proxy, rules, clients),
+    ):
         for _ in range(arguments.rounds):
             with watched(clients) as watches:
                 time.sleep(REST)
-            print(row("at rest", REST, watches, proxy.rss()), flush=True)
+            print(row("at rest", REST, watches, memory(proxy)), flush=True)
             for what, name, count in steps:
                 write_policy(rules, name, count)
                 with watched(clients) as watches:
                     seconds = reload(proxy)
-                print(row(what, seconds, watches, proxy.rss()), flush=True)
+                print(row(what, seconds, watches, memory(proxy)), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from math import inf
+from typing import Any
 
 from netfw.policy.access import SAMPLE, Access, IndexName, best_access, new_index, possible_accesses
 from netfw.policy.checks import Check, build_check, condition_parts
@@ -23,10 +24,11 @@ from netfw.policy.values import trusted_value
 _FEW_VALUES = 4
 """An index of fewer values than this costs more than trying the rules."""
 
-_SLICE = 400
-"""Rules or values between two yields: a few milliseconds of work."""
+_SLICE = 100
+"""Rules or values between two yields: less than a millisecond of work."""
 
 Slices = Generator[None, None, None]
+_NONE: list[Access] = []
 
 
 class CompiledRule:
@@ -109,7 +111,7 @@ def compile_policy(configuration: PolicyConfiguration, generation: int, now: flo
 def compile_in_slices(
     configuration: PolicyConfiguration, generation: int, now: float
 ) -> Generator[None, None, CompiledPolicy]:
-    """As `compile_policy`, yielding every few milliseconds of work; the policy is the generator's return value.
+    """As `compile_policy`, yielding every millisecond of work; the policy is the generator's return value.
 
     Python's garbage collector may add to a slice: for a very large policy the caller may hold it off meanwhile.
     """
@@ -170,6 +172,7 @@ class _PhaseCompiler:
             else:
                 self._rules.append(self._compiled(position, rule, access[0]))
                 yield from self._fill(access, position)
+            accesses[position] = None  # what was only needed for this is freed as it goes, not all at the end
             if position % _SLICE == 0:
                 yield
         for name, index in self._indexes.items():
@@ -177,8 +180,15 @@ class _PhaseCompiler:
             members = self._members[name]
             late: list[int] = []
             yield from self._late(members, late)
-            allowing = [position for position in members if self._rules[position].action is Action.ALLOW]
-            set_late(index, late, allowing if index.two_readings else ())
+            allowing: list[int] = []
+            if index.two_readings:
+                yield from self._allowing(members, allowing)
+            yield
+            set_late(index, late, allowing)
+            yield
+        while self._checks:
+            for _ in range(min(_SLICE, len(self._checks))):
+                self._checks.popitem()
             yield
 
     def _fill(self, access: Access, position: int) -> Iterable[None]:
@@ -214,6 +224,7 @@ class _PhaseCompiler:
                     yield
         for position, choice in enumerate(self._possible):
             accesses.append(best_access(choice, sharing))
+            self._possible[position] = _NONE
             if position % _SLICE == 0:
                 yield
 
@@ -246,6 +257,13 @@ class _PhaseCompiler:
             if number % _SLICE == 0:
                 yield
 
+    def _allowing(self, members: list[int], allowing: list[int]) -> Slices:
+        for number, position in enumerate(members):
+            if self._rules[position].action is Action.ALLOW:
+                allowing.append(position)
+            if number % _SLICE == 0:
+                yield
+
     def program(self, default: Action) -> Program:
         """What `run` has made."""
         return Program(
@@ -263,3 +281,22 @@ def default_decision(phase: Phase, action: Action) -> Decision:
     if action is Action.ALERT:
         return Decision(phase, Action.ALLOW, ref, (Match(ref, Action.ALERT), Match(ref, Action.ALLOW)), None)
     return Decision(phase, action, ref, (Match(ref, action),), None)
+
+
+def let_go(policy: CompiledPolicy | None) -> Slices:
+    """Free a policy that is out of force a few rules at a time: 100,000 at once would be a stall."""
+    assert policy is not None
+    held: list[Any] = []
+    for group in (*policy.configuration.groups, *policy.configuration.unattached):
+        for rules in group.rules.values():
+            held += rules
+            yield
+    for program in policy.programs:
+        held += program.rules
+        yield
+        for index in program.indexes:
+            yield from index.parts(held)
+    policy = group = rules = program = index = None  # type: ignore[assignment]  # these names keep all of it to the end
+    while held:
+        yield
+        del held[-200:]

@@ -1,7 +1,8 @@
 """Many patterns at once: which of them can match a text at all is found by a literal, then each of those is verified.
 
-Every pattern is hung up by one literal of it: its head, its tail, a whole word inside it or three characters in a row,
-whichever the fewest others share. What has no such literal, or is one of a few, is tried each time.
+Every pattern is hung up by one literal of it: its head, its tail, a whole word inside it or three octets in a row
+(`gram_table`), whichever the fewest others share; by two octets if there is nothing better. What has no literal at all,
+or is one of a few, is tried each time.
 """
 
 from __future__ import annotations
@@ -11,12 +12,11 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from netfw.policy.globs import glob_matcher
+from netfw.policy.gram_table import GramTable
 from netfw.policy.lookup_tables import HeadTable, add_position
 
-Gram = tuple[int, int, int]
-
 _FEW_GRAMS = 48
-_SLICE = 500
+_SLICE = 200
 _WORD_CHARACTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 _BLANKED = bytes(octet if octet in _WORD_CHARACTERS else 0x20 for octet in range(256))
 
@@ -41,7 +41,7 @@ class GlobIndex:
         self._heads: HeadTable[list[GlobEntry]] = HeadTable()
         self._tails: HeadTable[list[GlobEntry]] = HeadTable()
         self._words: dict[bytes, list[GlobEntry]] = {}
-        self._grams: dict[Gram, list[GlobEntry]] = {}
+        self._grams: GramTable[GlobEntry] = GramTable()
         self._loose: list[GlobEntry] = []
 
     def __bool__(self) -> bool:
@@ -63,7 +63,7 @@ class GlobIndex:
             shared.update(found)
             if number % _SLICE == 0:
                 yield
-        by_gram = []
+        by_gram: list[tuple[str, Any, GlobEntry, list[bytes]]] = []
         for number, (pattern, entry) in enumerate(self._entries.items()):
             kind: str
             literal: Any
@@ -74,20 +74,30 @@ class GlobIndex:
                 self._tails.setdefault(literal, []).append(entry)
             elif kind == "word":
                 self._words.setdefault(literal, []).append(entry)
-            elif kind == "gram":
-                by_gram.append((literal, entry))
+            elif kind == "gram" or kind == "pair":
+                by_gram.append((kind, literal, entry, _pieces(pattern)))
             else:
                 self._loose.append(entry)
             if number % _SLICE == 0:
                 yield
         if len(by_gram) < _FEW_GRAMS:
-            self._loose += [entry for _, entry in by_gram]
+            self._loose += [entry for _, _, entry, _ in by_gram]
         else:
-            for gram, entry in by_gram:
-                self._grams.setdefault(gram, []).append(entry)
+            for number, (kind, literal, entry, pieces) in enumerate(by_gram):
+                if kind == "pair":
+                    self._grams.add_pair(literal, pieces, entry)
+                else:
+                    self._grams.add(literal, max(pieces, key=len), entry, lambda gram: shared["gram", gram])
+                if number % _SLICE == 0:
+                    yield
         yield
         yield from self._heads.finish()
         yield from self._tails.finish()
+
+    def parts(self, held: list[Any]) -> Generator[None, None, None]:
+        """Append the patterns; see `Index.parts`."""
+        held += self._entries.values()
+        yield
 
     def find(self, text: Any, found: list[list[int]]) -> None:
         """Append the positions of every pattern that the text matches."""
@@ -100,9 +110,7 @@ class GlobIndex:
             if not self._words.keys().isdisjoint(words):
                 candidates += [self._words[word] for word in set(words) if word in self._words]
         if self._grams:
-            grams = self._grams
-            if not grams.keys().isdisjoint(zip(raw, raw[1:], raw[2:], strict=False)):
-                candidates += [grams[gram] for gram in grams.keys() & zip(raw, raw[1:], raw[2:], strict=False)]
+            candidates += self._grams.find(raw)
         if self._loose:
             candidates.append(self._loose)
         for entries in candidates:
@@ -113,8 +121,7 @@ class GlobIndex:
 
 def _literals(pattern: Any) -> list[tuple[str, Any]]:
     """(kind, literal) of all literals that the pattern can be hung up by; the cheapest kind first."""
-    raw: bytes = pattern if isinstance(pattern, bytes) else pattern.encode("utf-8", "surrogatepass")
-    pieces = raw.replace(b"?", b"*").split(b"*")
+    pieces = _pieces(pattern)
     found: list[tuple[str, Any]] = []
     if pieces[0]:
         found.append(("head", pieces[0]))
@@ -131,4 +138,10 @@ def _literals(pattern: Any) -> list[tuple[str, Any]]:
         found += [("word", word) for word in words]
     for piece in pieces:
         found += [("gram", gram) for gram in zip(piece, piece[1:], piece[2:], strict=False)]
-    return found
+    return found or [("pair", piece) for piece in pieces if len(piece) == 2]
+
+
+def _pieces(pattern: Any) -> list[bytes]:
+    """What stands between the wildcards."""
+    raw: bytes = pattern if isinstance(pattern, bytes) else pattern.encode("utf-8", "surrogatepass")
+    return raw.replace(b"?", b"*").split(b"*")

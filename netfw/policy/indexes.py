@@ -48,6 +48,10 @@ class Index:
         """Append what the fact finds; True: the fact is not yet known."""
         raise NotImplementedError
 
+    def parts(self, held: list[Any]) -> Generator[None, None, None]:
+        """Append what there is many of, so that whoever frees the index need not do it at once."""
+        raise NotImplementedError
+
     def agree(self, first: Found, second: Found, found: Found) -> None:
         """Two readings of one fact: an ALLOW rule has to be found by both, any other rule by one."""
         one, other = set[int]().union(*first), set[int]().union(*second)
@@ -79,6 +83,12 @@ class NameIndex(Index):
 
     def finish(self) -> Generator[None, None, None]:
         yield from self._patterns.finish()
+
+    def parts(self, held: list[Any]) -> Generator[None, None, None]:
+        for table in (self._exact, self._suffixes):
+            held += table.values()
+            yield
+        yield from self._patterns.parts(held)
 
     def collect(self, facts: Facts, found: Found) -> bool:
         host = self._read(facts)
@@ -118,6 +128,11 @@ class AddressIndex(Index):
     def finish(self) -> Generator[None, None, None]:
         for table in self._tables.values():
             yield from table.finish()
+
+    def parts(self, held: list[Any]) -> Generator[None, None, None]:
+        for table in self._tables.values():
+            held += table.rows()
+            yield
 
     def collect(self, facts: Facts, found: Found) -> bool:
         address = self._read(facts)
@@ -160,6 +175,11 @@ class TextIndex(Index):
 
     def finish(self) -> Generator[None, None, None]:
         yield from self._patterns.finish()
+
+    def parts(self, held: list[Any]) -> Generator[None, None, None]:
+        held += self._exact.values()
+        yield
+        yield from self._patterns.parts(held)
 
     def collect(self, facts: Facts, found: Found) -> bool:
         value = self._read(facts)

@@ -105,6 +105,10 @@ class NetworkTable:
             if place % _SLICE == 0:
                 yield
 
+    def rows(self) -> list[list[int]]:
+        """The positions of every network."""
+        return self._positions
+
     def find(self, number: int, found: list[list[int]]) -> None:
         """Append the positions of every network that holds the address."""
         place = bisect_right(self._firsts, number) - 1

@@ -13,7 +13,6 @@ from typing import Any
 
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.threads import deferToThreadPool
 
 from netfw.admin.server import AdminSite, admin_services
 from netfw.admin.status import ProcessStatus
@@ -41,13 +40,13 @@ from netfw.telemetry.metrics_merge import MergedMetrics
 from netfw.telemetry.record_log import RecordLog
 from netfw.tls.issuer import LocalIssuer
 from netfw.transport.deadlines import Deadlines
+from netfw.transport.slices import run_in_slices, run_to_the_end
 from netfw.workers import messages
 from netfw.workers.child import Child, ChildOwner
-from netfw.workers.distribution import Published
+from netfw.workers.distribution import Published, print_policy
 from netfw.workers.leaf_signer import LeafSigner
 from netfw.workers.plain import to_plain
 from netfw.workers.program import worker_program
-from netfw.workers.snapshot import policy_to_bytes
 from netfw.workers.sockets import Inheritance
 from netfw.workers.supervisor import Supervisor
 from netfw.x509.authority import CertificateAuthority
@@ -198,11 +197,11 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     serials = iter(range(1, 1 << 62))
 
     def published(policy: CompiledPolicy) -> Published:
-        payload = policy_to_bytes(policy.configuration)
-        return Published.of(messages.Snapshot(next(serials), policy.generation, time.time(), payload))
+        return run_to_the_end(print_policy(policy, next(serials), time.time()))
 
     def distribute(policy: CompiledPolicy) -> Deferred[tuple[str, ...]]:
-        printed = deferToThreadPool(reactor, reactor.getThreadPool(), published, policy)
+        # In slices: leaves are signed in between, and workers wait for them.
+        printed = run_in_slices(reactor, print_policy(policy, next(serials), time.time()))
         return printed.addCallback(lambda ready: service.supervisor.publish(ready))
 
     def start_message(number: int) -> messages.Start:

@@ -266,9 +266,17 @@ class RoutedClient(WireClient):
     """
 
     def __init__(
-        self, proxy_port: int, way: str, host: str, port: int, *, trust: Path | None = None, timeout: float = 20.0
+        self,
+        proxy_port: int,
+        way: str,
+        host: str,
+        port: int,
+        *,
+        trust: Path | None = None,
+        timeout: float = 20.0,
+        source: str | None = None,
     ) -> None:
-        super().__init__(proxy_port, timeout=timeout)
+        super().__init__(proxy_port, timeout=timeout, source=source)
         self.authority = f"{host}:{port}"
         self.prefix = f"http://{self.authority}" if way == "absolute" else ""
         if way == "absolute":

@@ -22,8 +22,8 @@ PAUSE = 0.003
 """As long as a slice: half of the process's time is left for its connections."""
 
 
-def run_in_slices(clock: IReactorTime, work: Generator[None, None, T]) -> Deferred[T]:
-    """Run the generator to its end; a Deferred of what it returns. Cancelling closes it.
+def run_in_slices(clock: IReactorTime, work: Generator[None, None, T], pause: float = PAUSE) -> Deferred[T]:
+    """Run the generator to its end, with a `pause` between slices; a Deferred of what it returns. Cancelling closes it.
 
     The garbage collector is held off meanwhile: a full collection over what such work makes is a stall of its own.
     What is alive at the end is then taken out of its sight for good.
@@ -58,7 +58,17 @@ def run_in_slices(clock: IReactorTime, work: Generator[None, None, T]) -> Deferr
             end()
             done.errback(Failure())
         else:
-            waiting.append(later(clock, PAUSE, run))
+            waiting.append(later(clock, pause, run))
 
     run()
     return done
+
+
+def run_to_the_end(work: Generator[None, None, T]) -> T:
+    """The same work at once, where nobody is kept waiting."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as stopped:
+            result: T = stopped.value
+            return result

@@ -8,17 +8,19 @@ swap at once is ended: it would go on deciding by rules that are no more. Not he
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from netfw.policy.compile import CompiledPolicy
 from netfw.transport.deadlines import Deadlines
 from netfw.workers.child import Child
-from netfw.workers.messages import LIMIT_TO_WORKER, Forget, MessageError, Snapshot, Swap, to_bytes
+from netfw.workers.messages import Forget, Swap
+from netfw.workers.snapshot import print_snapshot
 
-COMPILE = 120.0
+COMPILE = 300.0
 SWAP = 10.0
 _MOST_PROBLEMS = 20
 _log = Logger()
@@ -26,26 +28,25 @@ _log = Logger()
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A policy as it goes to workers. `message` is the whole `Snapshot` message, printed once for all."""
+    """A policy as it goes to workers: `messages` are those of `snapshot.print_snapshot`, printed once for all."""
 
     serial: int
     generation: int
-    message: bytes
+    messages: tuple[bytes, ...]
 
-    @classmethod
-    def of(cls, snapshot: Snapshot) -> Published:
-        """Print it. Raises MessageError when it is larger than workers read."""
-        message = to_bytes(snapshot)
-        if len(message) > LIMIT_TO_WORKER:
-            raise MessageError(f"the policy takes {len(message)} octets; workers read up to {LIMIT_TO_WORKER}")
-        return cls(snapshot.serial, snapshot.generation, message)
+
+def print_policy(policy: CompiledPolicy, serial: int, at: float) -> Generator[None, None, Published]:
+    """Print it, yielding often. Raises MessageError when a part of it is larger than workers read."""
+    printed = yield from print_snapshot(policy.configuration, serial, policy.generation, at)
+    return Published(serial, policy.generation, printed)
 
 
 def send_snapshot(child: Child, published: Published) -> None:
     """Send it, and note that."""
     child.sent = published.serial
     child.prepared = None  # a worker keeps one prepared policy, the newest
-    child.send_bytes(published.message)
+    for message in published.messages:
+        child.send_bytes(message)
 
 
 def send_swap(child: Child, published: Published) -> None:

@@ -1,9 +1,9 @@
 """What the supervisor and a worker say to one another, as data and as bytes. PURE.
 
-A message is four octets of length, then a line of JSON that names it, then, for a snapshot, the policy's own bytes:
-they are read by a thread that compiles them, not by whoever takes messages apart. Each direction has messages of its
-own and a cap on their size; a message that is unknown, too long or not of its form ends the channel. No private key is
-ever in one. Not here: the channel (`channel`), what a policy's bytes say (`snapshot`).
+A message is four octets of length, then a line of JSON that names it, then, for a snapshot, some of the policy's lines:
+they are read by whoever compiles them, a few at a time, not by whoever takes messages apart. Each direction has
+messages of its own and a cap on their size; a message that is unknown, too long or not of its form ends the channel. No
+private key is ever in one. Not here: the channel (`channel`), what a policy's bytes say (`snapshot`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from netfw.workers.plain import PlainError, from_plain, to_plain
 
 LENGTH_OCTETS = 4
 LIMIT_TO_WORKER = 256 * 1024 * 1024
-"""A policy of a million domain names takes about 40 MB."""
+"""A policy comes in pieces of 64 KiB, but a line of it may be as long as the values in it."""
 LIMIT_FROM_WORKER = 8 * 1024 * 1024
 """Counters of a thousand rule groups take about 2 MB."""
 # What a message that carries bytes carries them in.
@@ -42,8 +42,9 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Compile this policy and say whether it can be used. `serial` numbers attempts, `generation` policies; rules that
-    have ended `at` this time (seconds since the epoch) are left out.
+    """The next lines of a policy, whole ones; the last line says that it is the last. Then compile it, and say whether
+    it can be used. `serial` numbers attempts, `generation` policies; rules that have ended `at` this time (seconds
+    since the epoch) are left out.
     """
 
     serial: int

@@ -185,7 +185,9 @@ class Worker:
             elif problems is not None:
                 self._send(messages.SnapshotAccepted(message.serial))
 
-        self._parts.policies.prepare(message).addCallback(answer).addErrback(self._failed)
+        compiled = self._parts.policies.take(message)
+        if compiled is not None:
+            compiled.addCallback(answer).addErrback(self._failed)
 
     def _swap(self, message: messages.Swap) -> None:
         parts = self._parts

@@ -27,6 +27,8 @@ from netfw.testing.wire_client import RoutedClient, WireClient
 DOMAIN = "request:DestinationDomain"
 URI = "request:Http:Uri"
 SEEN_WAYS = ("absolute", "tunnel", "tls")
+# Clients of vpc-0aaa, of another network, and of none that is known.
+APPLICATION, OTHER, UNKNOWN = "127.0.0.5", "127.0.0.6", "127.0.0.7"
 HOSTS = (
     "httpbin.org", "facebook.com", "www.facebook.com", "a.b.facebook.com", "notfacebook.com", "example.com",
     "www.example.com", "amazon.com", "aws.amazon.com", "docs.aws.amazon.com", "notaws.amazon.com", "glued.test",
@@ -81,7 +83,27 @@ def guide(proxy_maker: Any, certificates: Any) -> Iterator[ProxyProcess]:
     """The vendor's example, answered in the vendor's bytes."""
     ca = {"certificate": str(certificates.intercept[0]), "private_key": str(certificates.intercept[1])}
     settings = {"mode": "ENABLED", "ca": ca, "bypass": ["passed.test"]}
-    with proxy_maker("guide", policy(groups={"guide": GUIDE}), tls_intercept=settings, deny={"style": "aws"}) as proxy:
+    with proxy_maker(
+        "guide",
+        policy(groups={"guide": GUIDE}),
+        tls_intercept=settings,
+        deny={"style": "aws"},
+        sources=[{"cidr": f"{APPLICATION}/32", "vpc": "vpc-0aaa"}, {"cidr": f"{OTHER}/32", "vpc": "vpc-0bbb"}],
+    ) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def closed(proxy_maker: Any, certificates: Any) -> Iterator[ProxyProcess]:
+    """The same rules where nothing else is let out: only what app-to-httpbin allows passes PreDNS."""
+    ca = {"certificate": str(certificates.intercept[0]), "private_key": str(certificates.intercept[1])}
+    with proxy_maker(
+        "closed",
+        policy(pre_dns="DENY", groups={"guide": GUIDE}),
+        tls_intercept={"mode": "ENABLED", "ca": ca},
+        deny={"style": "aws"},
+        sources=[{"cidr": f"{APPLICATION}/32", "vpc": "vpc-0aaa"}, {"cidr": f"{OTHER}/32", "vpc": "vpc-0bbb"}],
+    ) as proxy:
         yield proxy
 
 
@@ -196,6 +218,71 @@ def test_social_networks_are_denied(way: str, host: str, passes: bool, guide: Pr
     else:
         assert FORBIDDEN.fullmatch(response.head + response.body), response.head
         assert site.connections == before
+
+
+@pytest.mark.parametrize("way", SEEN_WAYS)
+@pytest.mark.parametrize(
+    ("source", "host", "decided"),
+    [
+        (APPLICATION, "httpbin.org", "guide/app-to-httpbin"),
+        (APPLICATION, "example.com", "default"),
+        (OTHER, "httpbin.org", "default"),
+        (UNKNOWN, "httpbin.org", "default"),
+    ],
+)
+def test_a_network_is_let_out_to_one_host(
+    way: str,
+    source: str,
+    host: str,
+    decided: str,
+    closed: ProxyProcess,
+    site: HttpOrigin,
+    tls_site: HttpOrigin,
+    ca: Path,
+) -> None:
+    """app-to-httpbin: clients of vpc-0aaa may go to httpbin.org; both conditions have to hold, or the default decides.
+
+    The record names the network. The later phases of the example hold for the client that is let out.
+    """
+    since = len(closed.records())
+    port = (tls_site if way == "tls" else site).port
+    passes = decided != "default"
+    with WireClient(closed.port(), source=source) as client:
+        if way == "absolute":
+            response = client.ask("GET", f"http://{host}:{port}/echo", f"{host}:{port}")
+        else:
+            response = client.connect(f"{host}:{port}")
+        if not passes:
+            assert FORBIDDEN.fullmatch(response.head + response.body), response.head
+    if passes:
+        with RoutedClient(closed.port(), way, host, port, trust=ca, source=source) as client:
+            assert client.fetch("/echo").status == 200
+            assert client.fetch("/echo", method="POST", body=b"x=1").status == 403
+    record = closed.wait_for_records(lambda r: r["client_src_ip"] == source, since=since)[0]
+    assert record["dest_domain"] == f"{host}."
+    assert record.get("src_vpc") == {APPLICATION: "vpc-0aaa", OTHER: "vpc-0bbb"}.get(source)
+    if passes:
+        allowed = closed.wait_for_records(lambda r: r.get("http_method") == "GET", since=since)[0]
+        assert allowed["all_matches"]["matches"][0] == entry(decided, "pre_dns", "allow")
+        assert allowed["src_vpc"] == "vpc-0aaa"
+    else:
+        assert record["all_matches"]["matches"] == [entry("default", "pre_dns", "deny")]
+
+
+@pytest.mark.parametrize("way", SEEN_WAYS)
+def test_the_first_rule_decides_for_its_network(
+    way: str, guide: ProxyProcess, site: HttpOrigin, tls_site: HttpOrigin, ca: Path
+) -> None:
+    """With everything else let out it is still app-to-httpbin that decides, and social that denies the same client."""
+    since = len(guide.records())
+    port = (tls_site if way == "tls" else site).port
+    with RoutedClient(guide.port(), way, "httpbin.org", port, trust=ca, source=APPLICATION) as client:
+        assert client.fetch("/echo").status == 200
+    record = guide.wait_for_records(lambda r: r["client_src_ip"] == APPLICATION, since=since)[0]
+    assert record["all_matches"]["matches"][0] == entry("guide/app-to-httpbin", "pre_dns", "allow")
+    with WireClient(guide.port(), source=APPLICATION) as refused:
+        response = refused.connect(f"www.facebook.com:{port}")
+    assert FORBIDDEN.fullmatch(response.head + response.body), response.head
 
 
 def test_all_conditions_have_to_hold(guide: ProxyProcess, reach: Reach) -> None:

@@ -14,7 +14,7 @@ from netfw.transport.deadlines import Deadlines
 from netfw.workers import messages
 from netfw.workers.child import Child, ChildOwner
 from netfw.workers.distribution import Published
-from netfw.workers.messages import LIMIT_TO_WORKER, TO_WORKER, MessageReader
+from netfw.workers.messages import LIMIT_TO_WORKER, TO_WORKER, MessageReader, to_bytes
 from netfw.workers.supervisor import Supervisor
 
 
@@ -91,7 +91,7 @@ def reply(serial: int, connections: int = 0, requests: int = 0) -> messages.Stat
 
 def published(serial: int) -> Published:
     """A policy of this number."""
-    return Published.of(messages.Snapshot(serial, serial, 0.0, b"policy"))
+    return Published(serial, serial, (to_bytes(messages.Snapshot(serial, serial, 0.0, b"policy")),))
 
 
 class Pool:

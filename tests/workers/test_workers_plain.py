@@ -1,4 +1,4 @@
-"""Dataclasses as plain data: whole configurations and policies come back equal, and nothing else comes in."""
+"""Dataclasses as plain data: whole configurations come back equal, and nothing else comes in."""
 
 import json
 from collections.abc import Mapping
@@ -14,10 +14,7 @@ from hypothesis import strategies as st
 
 from netfw.config.load import load_config
 from netfw.config.model import Configuration
-from netfw.policy.load import load_policy
-from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule, RuleGroup
 from netfw.workers.plain import PlainError, from_plain, to_plain
-from netfw.workers.snapshot import SnapshotError, policy_from_bytes, policy_to_bytes
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,70 +134,3 @@ def test_the_shipped_configuration_comes_back_equal() -> None:
         log=replace(configuration.log, path=None),
     )
     assert through_json(other, Configuration) == other
-
-
-TEXTS = st.text(min_size=1, max_size=8)
-RULES = st.builds(
-    Rule,
-    name=TEXTS,
-    action=st.sampled_from(Action),
-    conditions=st.lists(st.builds(Condition, TEXTS, TEXTS, st.lists(TEXTS, max_size=3).map(tuple)), max_size=2).map(
-        tuple
-    ),
-    description=st.none() | TEXTS,
-    not_after=st.none() | st.floats(0, 1e10),
-    owner=st.none() | TEXTS,
-    ticket=st.none() | TEXTS,
-)
-GROUPS = st.builds(
-    RuleGroup,
-    name=TEXTS,
-    rules=st.fixed_dictionaries({phase: st.lists(RULES, max_size=2).map(tuple) for phase in Phase}),
-    description=st.none() | TEXTS,
-)
-
-
-@given(
-    st.builds(
-        PolicyConfiguration,
-        name=TEXTS,
-        defaults=st.fixed_dictionaries({phase: st.sampled_from(Action) for phase in Phase}),
-        groups=st.lists(GROUPS, max_size=2).map(tuple),
-        description=st.none() | TEXTS,
-        unattached=st.lists(GROUPS, max_size=1).map(tuple),
-    )
-)
-def test_policies_come_back_equal(policy: PolicyConfiguration) -> None:
-    """Whatever they say: names, values and dates are not interpreted on the way."""
-    assert policy_from_bytes(policy_to_bytes(policy)) == policy
-
-
-def test_a_policy_without_a_phase_is_none() -> None:
-    """No default action is made up for it."""
-    policy = load_policy(
-        {
-            "ProxyConfiguration": {
-                "ProxyConfigurationName": "p",
-                "DefaultRulePhaseActions": {"PreDNS": "DENY", "PreREQUEST": "DENY", "PostRESPONSE": "DENY"},
-                "RuleGroups": ["g"],
-            },
-            "ProxyRuleGroups": [{"ProxyRuleGroupName": "g"}],
-        },
-        "test",
-    )
-    for take in (
-        lambda plain: plain["defaults"].pop("PreDNS"),
-        lambda plain: plain["groups"][0]["rules"].pop("PostRESPONSE"),
-        lambda plain: plain.pop("name"),
-    ):
-        plain = to_plain(policy)
-        take(plain)
-        with pytest.raises(SnapshotError):
-            policy_from_bytes(json.dumps(plain).encode())
-
-
-@pytest.mark.parametrize("data", [b"", b"null", b"[]", b"{", b"\xff", b"[" * 100_000, b"NaN"])
-def test_other_bytes_are_no_policy(data: bytes) -> None:
-    """And nothing but SnapshotError is raised."""
-    with pytest.raises(SnapshotError):
-        policy_from_bytes(data)

@@ -63,8 +63,10 @@ class Policies:
         self.prepared: int | None = None
         self.forgotten: list[int] = []
 
-    def prepare(self, snapshot: messages.Snapshot) -> Deferred[Any]:
+    def take(self, snapshot: messages.Snapshot) -> Deferred[Any] | None:
         """Or not."""
+        if snapshot.payload == b"more follows":
+            return None
         if snapshot.payload == b"bad":
             return succeed(("bad",))
         self.prepared = snapshot.serial
@@ -149,6 +151,13 @@ def test_it_serves_from_the_first_swap_on() -> None:
     assert process.path.did == ["begin"]
     process.hear(messages.Snapshot(6, 3, 0.0, b"good"), messages.Swap(6))
     assert process.path.did == ["begin"]
+
+
+def test_a_snapshot_in_parts_is_answered_once(process: Process) -> None:
+    """When all of it is there."""
+    process.said.clear()
+    process.hear(messages.Snapshot(6, 3, 0.0, b"more follows"), messages.Snapshot(6, 3, 0.0, b"good"))
+    assert process.said == [messages.SnapshotAccepted(6)]
 
 
 def test_a_bad_snapshot_is_refused(process: Process) -> None:
