@@ -60,7 +60,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "netfw.tls": ("netfw.errors", "netfw.interfaces", "netfw.transport"),
     "netfw.telemetry": ("netfw.errors", "netfw.interfaces"),
     "netfw.config": ("netfw.errors", "netfw.interfaces"),
-    "netfw.store": ("netfw.errors", "netfw.interfaces"),
+    "netfw.store": ("netfw.errors", "netfw.interfaces", "netfw.config"),
     "netfw.proxy": (
         "netfw.errors",
         "netfw.interfaces",

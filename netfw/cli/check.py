@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from netfw.cli.config_option import config_option, find_config, json_option
+from netfw.cli.policy_option import read_configured
 from netfw.cli.screen import complain, print_facts, print_json, problems_as_data
 from netfw.config.errors import ConfigErrors
 from netfw.config.model import Configuration
@@ -33,7 +34,7 @@ def check_command(file: Path | None, config: Path | None, as_json: bool) -> None
     """
     now = time.time()
     try:
-        found = preflight(find_config(file or config).absolute(), now)
+        found = preflight(find_config(file or config).absolute(), now, read_configured)
     except ConfigErrors as errors:
         if as_json:
             print_json({"ok": False, "problems": problems_as_data(errors.problems)})
@@ -59,13 +60,18 @@ def _facts(found: Preflight, now: float) -> list[tuple[str, str]]:
         ("configuration", str(configuration.path)),
         *listeners,
         ("interception", _interception(configuration, now)),
-        ("policy", f"{policy.name}, from {configuration.policy.file or configuration.policy.directory}"),
+        ("policy", f"{policy.name}, from {_source(configuration)}"),
         ("rule groups", ", ".join(group.name for group in policy.groups) or "none"),
         ("rules", rules),
         ("default actions", defaults),
         ("records", str(configuration.log.path or "standard output")),
         ("admin", _admin(configuration)),
     ]
+
+
+def _source(configuration: Configuration) -> str:
+    section = configuration.policy
+    return str(section.store or section.file or section.directory)
 
 
 def _interception(configuration: Configuration, now: float) -> str:

@@ -28,6 +28,19 @@ VERBS = {
     "doctor": ("netfw.cli.doctor", "doctor_command", "Find out whether this client can use the proxy, tool by tool."),
     "intercept": ("netfw.cli.intercept", "intercept_command", "Turn interception off, or on again, while it runs."),
     "pins": ("netfw.cli.pins", "pins_command", "List clients that refuse our certificates, by host, with what to do."),
+    "apply": ("netfw.cli.apply", "apply_command", "Put a policy from files into the store; shows the plan first."),
+    "validate": ("netfw.cli.apply", "validate_command", "Check a policy in files as apply would."),
+    "export": ("netfw.cli.export", "export_command", "Print what the store says, as a policy or as the vendor's."),
+    "import": ("netfw.cli.import_policy", "import_command", "Translate rules of other programs into a policy."),
+    "groups": ("netfw.cli.groups", "groups_command", "List the rule groups in the store."),
+    "attach": ("netfw.cli.groups", "attach_command", "Attach a rule group to a configuration."),
+    "detach": ("netfw.cli.groups", "detach_command", "Detach a rule group from a configuration."),
+    "priorities": ("netfw.cli.groups", "priorities_command", "Show or change the order in which groups are asked."),
+    "allow": ("netfw.cli.exceptions", "allow_command", "Let a destination pass for a time."),
+    "exceptions": ("netfw.cli.exceptions", "exceptions_command", "List and end timed exceptions."),
+    "history": ("netfw.cli.history", "history_command", "List the generations of the policy in the store."),
+    "diff": ("netfw.cli.history", "diff_command", "Say what is different between two generations."),
+    "rollback": ("netfw.cli.history", "rollback_command", "Go back to a generation of the policy."),
     "status": ("netfw.cli.status", "status_command", "Ask the running proxy how it is."),
     "reload": ("netfw.cli.reload", "reload_command", "Make the running proxy read its rules again."),
     "version": ("netfw.cli.version", "version_command", "Print the versions of netfw and of what it stands on."),
@@ -48,6 +61,7 @@ The first ten minutes:
 \b
 Changing the rules:
   netfw check && netfw reload
+  netfw apply policy.d                     with a store, which every proxy follows
 
 Verbs that need a configuration take --config FILE; without it they look for /etc/netfw/proxy.yaml, then etc/proxy.yaml.
 Exit status: 0 in order, 1 not in order, 2 wrong usage.

@@ -66,4 +66,14 @@ def find_policy(config: Path | None, policy: Path | None) -> FoundPolicy:
             raise click.UsageError("--config and --policy exclude each other")
         return FoundPolicy(read_policy_directory(policy) if policy.is_dir() else read_policy_file(policy), None)
     configuration = load_config(find_config(config).absolute())
-    return FoundPolicy(read_policy(configuration.policy), configuration)
+    return FoundPolicy(read_configured(configuration), configuration)
+
+
+def read_configured(configuration: Configuration) -> PolicyConfiguration:
+    """Read the policy of a configuration, from files or from the store. Raises ConfigErrors."""
+    if configuration.policy.store is None:
+        return read_policy(configuration.policy)
+    # A database takes longer to import than most verbs to run.
+    from netfw.store.configured import configured_policy
+
+    return configured_policy(configuration)

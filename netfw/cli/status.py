@@ -16,13 +16,20 @@ from netfw.cli.screen import print_facts, print_json
 
 
 @click.command("status")
+@click.option("--fleet", is_flag=True, help="Every proxy that follows the store, and who lags behind it.")
 @config_option
 @json_option
-def status_command(config: Path | None, as_json: bool) -> None:
+def status_command(config: Path | None, fleet: bool, as_json: bool) -> None:
     """Ask the running proxy how it is: version, policy generation, connections, certificates.
 
-    Uses the admin socket of the configuration, else its loopback port. Exit status 1 when nobody answers.
+    Uses the admin socket of the configuration, else its loopback port. Exit status 1 when nobody answers; with --fleet,
+    which asks the store, when somebody lags, is silent or refuses the policy.
     """
+    if fleet:
+        # A database takes longer to import than the rest of this verb to run.
+        from netfw.cli.fleet import show_fleet
+
+        sys.exit(0 if show_fleet(config, as_json) else 1)
     answer = ask(config, "GET", "/status")
     if as_json:
         print_json(answer.document)

@@ -83,6 +83,11 @@ def compare(old: Configuration, new: Configuration) -> Changes:
         one, other = getattr(old, name), getattr(new, name)
         if name == "listeners":
             members[name] = comparison.listeners(one, other)
+        elif name == "policy" and (one.store is not None or other.store is not None):
+            # Following a store begins with the process.
+            members[name] = one
+            if one != other:
+                comparison.waiting.append(name)
         elif hasattr(one, "__dataclass_fields__"):
             members[name] = comparison.merge(name, name, one, other)
         else:

@@ -39,6 +39,10 @@ def check_files(configuration: Configuration) -> list[Problem]:
         check("policy.file", unreadable(configuration.policy.file))
     if configuration.policy.directory is not None:
         check("policy.directory", _no_directory(configuration.policy.directory, writable=False))
+    if configuration.policy.password_file is not None:
+        check("policy.password_file", exposed(configuration.policy.password_file, what="a password"))
+    if configuration.policy.last_good is not None:
+        check("policy.last_good", _no_directory(configuration.policy.last_good.parent, writable=True))
     # Without a word about it, a machine without /etc/hosts is one without names of its own.
     hosts_file = configuration.dns.hosts_file
     if hosts_file is not None and hosts_file != HOSTS_FILE:

@@ -17,6 +17,7 @@ from netfw.config.document import locate, parse_json, parse_yaml, read_text
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.files import check_files
 from netfw.config.model import AdminSection, Configuration, ListenerSection
+from netfw.config.policy_section import read_policy_section
 from netfw.config.sources import read_sources
 from netfw.config.table import Table
 from netfw.config.upstream import read_upstream
@@ -61,7 +62,7 @@ def _read(document: dict[str, object], file: Path, problems: list[Problem]) -> C
         proxy=sections.read_proxy(top.table("proxy")),
         listeners=listeners,
         tls_intercept=sections.read_tls_intercept(top.table("tls_intercept"), directory),
-        policy=sections.read_policy_section(top.table("policy", wanted="file: or directory:"), directory),
+        policy=read_policy_section(top.table("policy", wanted="file:, directory: or store:"), directory),
         dns=sections.read_dns(top.table("dns"), directory),
         egress=sections.read_egress(top.table("egress")),
         guard=sections.read_guard(top.table("guard")),

@@ -158,10 +158,17 @@ class ConsistencySection:
 
 @dataclass(frozen=True, slots=True)
 class PolicySection:
-    """Exactly one of the two is set."""
+    """Exactly one of `file`, `directory` and `store` is set.
+
+    `store` is the database's address, without the password, which is in `password_file`. `last_good`, set with it: the
+    file in which this node keeps the policy that it last had.
+    """
 
     file: Path | None
     directory: Path | None
+    store: str | None = None
+    password_file: Path | None = None
+    last_good: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,10 @@ from typing import Any
 from netfw.config.document import locate, read_document, read_text
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.model import PolicySection
-from netfw.policy.load import load_policies, load_policy
-from netfw.policy.model import PolicyConfiguration
+from netfw.policy.load import load_parts, load_policies, load_policy
+from netfw.policy.model import PolicyConfiguration, RuleGroup
 from netfw.policy.problems import PolicyErrors
+from netfw.policy.shape import NO_LIMITS, Limits
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
@@ -42,6 +43,26 @@ def read_policy_directory(directory: Path) -> PolicyConfiguration:
 
     Names that begin with a dot are left out: editors and version control put theirs there.
     """
+    documents = _documents_of(directory)
+    try:
+        return load_policies(documents, read_values=_values_reader(directory))
+    except PolicyErrors as errors:
+        raise ConfigErrors(_located(errors)) from None
+
+
+def read_policy_parts(
+    path: Path, limits: Limits = NO_LIMITS
+) -> tuple[tuple[RuleGroup, ...], PolicyConfiguration | None]:
+    """Return the groups in a file or a directory, and the configuration if there is one. Raises ConfigErrors."""
+    directory = path if path.is_dir() else path.parent
+    documents = _documents_of(path) if path.is_dir() else [(str(path), read_document(path))]
+    try:
+        return load_parts(documents, read_values=_values_reader(directory), limits=limits)
+    except PolicyErrors as errors:
+        raise ConfigErrors(_located(errors)) from None
+
+
+def _documents_of(directory: Path) -> list[tuple[str, Any]]:
     try:
         names = sorted(path.name for path in directory.iterdir() if _is_policy_file(path))
     except OSError as error:
@@ -58,10 +79,7 @@ def read_policy_directory(directory: Path) -> PolicyConfiguration:
     if problems:
         # The others are not judged without these: half a policy has problems that the whole has not.
         raise ConfigErrors(problems)
-    try:
-        return load_policies(documents, read_values=_values_reader(directory))
-    except PolicyErrors as errors:
-        raise ConfigErrors(_located(errors)) from None
+    return documents
 
 
 def read_condition_values(path: Path) -> list[str]:

@@ -33,7 +33,7 @@ def print_policy(policy: PolicyConfiguration) -> Iterator[bytes]:
         for phase in Phase:
             rules = group.rules[phase]
             for start in range(0, len(rules), CHUNK):
-                yield _line([number, phase.value, [_plain(rule) for rule in rules[start : start + CHUNK]]])
+                yield _line([number, phase.value, [plain_rule(rule) for rule in rules[start : start + CHUNK]]])
     yield _line("end")
 
 
@@ -41,7 +41,8 @@ def _line(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
 
 
-def _plain(rule: Rule) -> list[Any]:
+def plain_rule(rule: Rule) -> list[Any]:
+    """The rule as it stands in a line."""
     return [
         rule.name,
         rule.action.value,
@@ -71,7 +72,7 @@ class PolicyLines:
             self.is_complete = True
         else:
             number, phase, rules = value
-            self._rules[number][_PHASES[phase]] += [_rule(plain) for plain in rules]
+            self._rules[number][_PHASES[phase]] += [rule_of_plain(plain) for plain in rules]
 
     def policy(self) -> PolicyConfiguration:
         """The whole policy; only when `is_complete`."""
@@ -94,7 +95,8 @@ class PolicyLines:
 _ACTIONS = {action.value: action for action in Action}
 
 
-def _rule(plain: list[Any]) -> Rule:
+def rule_of_plain(plain: list[Any]) -> Rule:
+    """The rule of a line."""
     name, action, conditions, description, not_after, owner, ticket = plain
     return Rule(
         name,

@@ -7,6 +7,7 @@ problems of all of them are told in one go. Nothing is bound, connected or writt
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,13 +30,23 @@ class Preflight:
     policy: PolicyConfiguration
 
 
-def preflight(path: Path | str, now: float) -> Preflight:
-    """Return what a start would use; `now`: seconds since the epoch. Raises ConfigErrors with all files' problems."""
+def policy_of_files(configuration: Configuration) -> PolicyConfiguration:
+    """Return the policy of a configuration that names files. Raises ConfigErrors."""
+    return read_policy(configuration.policy)
+
+
+def preflight(
+    path: Path | str, now: float, read: Callable[[Configuration], PolicyConfiguration] = policy_of_files
+) -> Preflight:
+    """Return what a start would use; `now`: seconds since the epoch. Raises ConfigErrors with all files' problems.
+
+    `read` reads the policy, from wherever the configuration says that it is.
+    """
     configuration = load_config(path)
     problems: list[Problem] = []
     policy = None
     try:
-        policy = read_policy(configuration.policy)
+        policy = read(configuration)
         compile_policy(policy, 0, now)
     except ConfigErrors as errors:
         problems += errors.problems

@@ -28,7 +28,6 @@ from netfw.config.model import (
     ListenerType,
     LogSection,
     Network,
-    PolicySection,
     ProxySection,
     TimeoutsSection,
     TlsInterceptSection,
@@ -127,23 +126,6 @@ def read_tunnels(table: Table) -> TunnelsSection:
     )
     if section.opaque and section.hosts:
         table.complain("hosts", "opaque: allow lets every host have them; take hosts out, or write opaque: deny")
-    table.close()
-    return section
-
-
-def read_policy_section(table: Table, directory: Path) -> PolicySection:
-    """`policy`: where the rules are."""
-    if "store" in table:
-        table.take("store", values.anything)
-        table.complain("store", "a policy store is not built yet in this version; write file: or directory:")
-    section = PolicySection(
-        file=table.take("file", values.path(directory), None),
-        directory=table.take("directory", values.path(directory), None),
-    )
-    if "file" in table and "directory" in table:
-        table.complain("", "has both file and directory; keep one of the two")
-    if not any(key in table for key in ("file", "directory", "store")):
-        table.complain("", "names no rules; write file: policy.yaml or directory: policy.d under it")
     table.close()
     return section
 

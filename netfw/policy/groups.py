@@ -39,17 +39,17 @@ class GroupReader:
         members = report.mapping(raw, path, GROUP_MEMBERS, "a rule group")
         if members is None:
             return None
-        name = report.name(members.get("ProxyRuleGroupName"), f"{path}.ProxyRuleGroupName", "ProxyRuleGroupName")
+        name = report.name(members.get("ProxyRuleGroupName"), joined(path, "ProxyRuleGroupName"), "ProxyRuleGroupName")
         description = self._text(members, path, "Description")
         rules: dict[Phase, list[Rule]] = {phase: [] for phase in Phase}
         seen: dict[str, str] = {}
-        by_phase = report.mapping(members.get("Rules", {}), f"{path}.Rules", PHASE_NAMES, "Rules")
+        by_phase = report.mapping(members.get("Rules", {}), joined(path, "Rules"), PHASE_NAMES, "Rules")
         for phase in Phase:
             if by_phase is not None and phase.value in by_phase:
-                rules[phase] = self.read_rules(by_phase[phase.value], phase, f"{path}.Rules.{phase.value}", seen)
+                rules[phase] = self.read_rules(by_phase[phase.value], phase, joined(path, f"Rules.{phase.value}"), seen)
         for list_name in short_form.LISTS:
             if list_name in members:
-                self._read_short(list_name, members[list_name], f"{path}.{list_name}", rules, seen)
+                self._read_short(list_name, members[list_name], joined(path, list_name), rules, seen)
         self._check_group_limits(rules, path)
         if name is None:
             return None
@@ -104,7 +104,7 @@ class GroupReader:
         return Rule(name, action, conditions, description, not_after, owner, ticket)
 
     def _text(self, members: Mapping[str, Any], path: str, member: str) -> str | None:
-        return self._report.text(members[member], f"{path}.{member}", member) if member in members else None
+        return self._report.text(members[member], joined(path, member), member) if member in members else None
 
     def _check_name(self, name: str, path: str, seen: dict[str, str]) -> None:
         first = seen.setdefault(name, path)

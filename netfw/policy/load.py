@@ -35,6 +35,21 @@ def load_policies(
     `read_values` gets the path of a ConditionValuesFile as it is written and returns its values; what it raises as
     OSError or ValueError becomes a problem. Raises PolicyErrors.
     """
+    _, configuration = load_parts(documents, read_values=read_values, limits=limits, whole=True)
+    assert configuration is not None
+    return configuration
+
+
+def load_parts(
+    documents: Sequence[tuple[str, object]],
+    *,
+    read_values: ReadValues | None = None,
+    limits: Limits = NO_LIMITS,
+    whole: bool = False,
+) -> tuple[tuple[RuleGroup, ...], PolicyConfiguration | None]:
+    """As `load_policies`, for documents that may have groups alone: the groups in order, and the configuration if there
+    is one, which there must be for a `whole` policy.
+    """
     reports: list[Report] = []
     groups: dict[str, RuleGroup] = {}
     first_places: dict[str, str] = {}
@@ -64,10 +79,32 @@ def load_policies(
             else:
                 first_places[group.name] = place
                 groups[group.name] = group
-    configuration = _only_configuration(configurations, reports, groups)
+    configuration = None
+    if configurations or whole:
+        configuration = _only_configuration(configurations, reports, groups)
     problems = tuple(problem for report in reports for problem in report.problems)
-    if problems or configuration is None:
+    if problems or (configuration is None and (configurations or whole)):
         raise PolicyErrors(problems)
+    return tuple(groups.values()), configuration
+
+
+def load_group(document: object, source: str, *, limits: Limits = NO_LIMITS) -> RuleGroup:
+    """Load one rule group by itself. Raises PolicyErrors."""
+    report = Report(source, limits)
+    group = GroupReader(report, None).read(document, "")
+    if report.problems or group is None:
+        raise PolicyErrors(tuple(report.problems))
+    return group
+
+
+def load_configuration(
+    document: object, groups: Mapping[str, RuleGroup], source: str, *, limits: Limits = NO_LIMITS
+) -> PolicyConfiguration:
+    """Load one ProxyConfiguration over groups that were loaded before, by name. Raises PolicyErrors."""
+    report = Report(source, limits)
+    configuration = _read_configuration(document, report, dict(groups))
+    if report.problems or configuration is None:
+        raise PolicyErrors(tuple(report.problems))
     return configuration
 
 

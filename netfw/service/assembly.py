@@ -17,7 +17,6 @@ from twisted.internet.defer import Deferred, succeed
 from netfw.admin.server import AdminSite, admin_services
 from netfw.admin.status import ProcessStatus
 from netfw.config.model import Configuration
-from netfw.config.policy_files import read_policy
 from netfw.config.preflight import read_authority
 from netfw.policy.compile import CompiledPolicy
 from netfw.service.control_assembly import ControlSurface
@@ -28,7 +27,8 @@ from netfw.service.expiry_watch import ExpiryService, ExpiryWatch
 from netfw.service.gathering_site import GatheringResource
 from netfw.service.given_sockets import GivenSockets
 from netfw.service.interception_switch import InterceptionSwitch
-from netfw.service.policy_source import FilePolicySource
+from netfw.service.policy_choice import choose_policy_source
+from netfw.service.policy_source import PolicyInForce
 from netfw.service.proxy_service import ProxyService
 from netfw.service.reading_anew import Found, copy_anew, in_thread, read_anew
 from netfw.service.reconfiguration import prepare
@@ -74,8 +74,8 @@ def _authority(configuration: Configuration) -> CertificateAuthority | None:
 
 
 def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier, given: GivenSockets) -> IService:
-    policies = FilePolicySource(configuration.policy, read_policy(configuration.policy), reactor, time.time)
     status = ProcessStatus(name=configuration.proxy.name, now=time.time)
+    policies = choose_policy_source(configuration, reactor, status, lambda result: service.reloaded(result))
     authority = _authority(configuration)
     issuer = LocalIssuer(authority, capacity=configuration.limits.leaf_cache) if authority is not None else None
     path = build_data_path(
@@ -226,7 +226,9 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         credentials[:] = [found.credentials]
         expiry.watch(found.credentials.ends)
 
-    policies = FilePolicySource(configuration.policy, read_policy(configuration.policy), reactor, time.time, distribute)
+    policies = choose_policy_source(
+        configuration, reactor, status, lambda result: service.reloaded(result), distribute
+    )
     metrics = MergedMetrics(lambda: service.supervisor.families())
     records = RecordLog(configuration.log.path)
     if configuration.log.path is None:
@@ -306,7 +308,7 @@ def _add_switch(
     metrics.watch("netfw_interception_in_force", "Is TLS intercepted?", lambda: int(switch.in_force))
 
 
-def _watch(metrics: Metrics, policies: FilePolicySource, expiry: ExpiryWatch) -> None:
+def _watch(metrics: Metrics, policies: PolicyInForce, expiry: ExpiryWatch) -> None:
     """What only the process that holds the policy files and the CA can say."""
     metrics.watch("netfw_policy_generation", "The policy generation in force.", lambda: policies.current.generation)
     metrics.watch(
@@ -318,12 +320,14 @@ def _watch(metrics: Metrics, policies: FilePolicySource, expiry: ExpiryWatch) ->
 
 
 def _describe(
-    status: ProcessStatus, policies: FilePolicySource, configuration: Configuration, expiry: ExpiryWatch
+    status: ProcessStatus, policies: PolicyInForce, configuration: Configuration, expiry: ExpiryWatch
 ) -> None:
     """What `/status` shows of any proxy, each asked when somebody looks."""
     status.part("generation", lambda: policies.current.generation)
     status.part("policy", lambda: policies.current.configuration.name)
     status.part("policy_loaded_at", lambda: int(policies.loaded_at))
+    if configuration.policy.store is not None:
+        status.part("policy_source", policies.facts)
     status.part("tls_intercept", lambda: "ENABLED" if configuration.tls_intercept.enabled else "DISABLED")
     if configuration.tls_intercept.enabled:
         status.part("ca_not_after", lambda: int(expiry.ends.get("ca", 0)))

@@ -20,6 +20,8 @@ from netfw.config.errors import ConfigErrors
 from netfw.config.model import Configuration
 from netfw.config.places import find_config
 from netfw.config.preflight import preflight
+from netfw.policy.model import PolicyConfiguration
+from netfw.service.first_policy import first_policy
 
 _HELP = """\
 Starts the proxy that FILE describes. Without --config it is /etc/netfw/proxy.yaml, else etc/proxy.yaml.
@@ -74,7 +76,7 @@ class Options(usage.Options):
         try:
             # twistd changes to / when it goes into the background: from here on all paths are absolute.
             self["config"] = find_config(self["config"]).absolute()
-            self.configuration = preflight(self["config"], time.time()).configuration
+            self.configuration = preflight(self["config"], time.time(), _policy).configuration
         except ConfigErrors as errors:
             _refuse(str(errors))
         if self.configuration.log.path is None and not self._in_foreground():
@@ -83,6 +85,10 @@ class Options(usage.Options):
     def _in_foreground(self) -> bool:
         parent = getattr(self, "parent", None)
         return parent is None or bool(parent.get("nodaemon")) or os.name != "posix"
+
+
+def _policy(configuration: Configuration) -> PolicyConfiguration:
+    return first_policy(configuration).policy
 
 
 def _refuse(message: str) -> NoReturn:

@@ -1,4 +1,7 @@
-"""The policy in force, read from files: read, validated and compiled whole before it is swapped in.
+"""The policy in force, from whatever source: read, validated and compiled whole before it is swapped in.
+
+Here: the swap that all sources share, and the source that is files. Not here: the one that is a store
+(`store_policy_source`).
 
 A policy that cannot be used changes nothing: the old one stays, and the result says what is wrong. New exchanges see
 the new generation, those under way keep theirs. Where workers serve, a policy is in force when all of them have it:
@@ -56,27 +59,26 @@ class _RefusedByWorkers(Exception):
 
 
 @implementer(IPolicySource)
-class FilePolicySource:
-    """`first` is the policy that the start was checked with.
+class PolicyInForce:
+    """`first` is the policy that the start was checked with, `generation` its number.
 
     `distribute` returns a Deferred of the problems of those who shall decide by a policy, () when all have it.
     """
 
     def __init__(
         self,
-        section: PolicySection,
         first: PolicyConfiguration,
         reactor: Any,
         now: Callable[[], float],
         distribute: Callable[[CompiledPolicy], Deferred[tuple[str, ...]]] | None = None,
+        *,
+        generation: int = 1,
     ) -> None:
-        self._section = section
         self._reactor = reactor
         self._now = now
         self._distribute = distribute
         self.loaded_at = now()
-        self.current: CompiledPolicy = compile_policy(first, 1, self.loaded_at)
-        self._under_way: Deferred[ReloadResult] | None = None
+        self.current: CompiledPolicy = compile_policy(first, generation, self.loaded_at)
 
     def summary(self, last: ReloadResult | None = None) -> str:
         """One line on the policy in force, and on why the last reload changed nothing."""
@@ -87,28 +89,25 @@ class FilePolicySource:
         return line
 
     def reload(self, section: PolicySection | None = None) -> Deferred[ReloadResult]:
-        """See `IPolicySource`; from now on what `section` names, if that is given. A reload that is asked for while one
-        runs waits for a run of its own, so that no change is missed.
-        """
-        if section is not None:
-            self._section = section
-        if self._under_way is not None:
-            again: Deferred[ReloadResult] = Deferred()
-            self._under_way.addBoth(lambda result: (self.reload().chainDeferred(again), result)[1])
-            return again
-        read = read_and_compile(self._reactor, self._section, self.current.generation + 1, self._now())
-        self._under_way = done = Deferred()
+        """See `IPolicySource`; from now on what `section` names, if that is given."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """The proxy begins to serve: follow the source, where it can be followed."""
+
+    def stop(self) -> None:
+        """The proxy ends."""
+
+    def facts(self) -> dict[str, Any]:
+        """What the status says of the source."""
+        return {}
+
+    def _put_in_force(self, read: Deferred[CompiledPolicy]) -> Deferred[ReloadResult]:
+        """Hand out what was read, then swap; when anything goes wrong the old policy stays."""
         read.addCallback(self._hand_out)
         read.addCallbacks(self._swap, self._keep)
-
-        def finish(result: Any) -> None:
-            self._under_way = None
-            done.callback(result)
-
-        read.addBoth(finish)
-        waiting: Deferred[ReloadResult] = Deferred()
-        done.addBoth(lambda result: (waiting.callback(result), result)[1])
-        return waiting
+        result: Deferred[ReloadResult] = read  # type: ignore[assignment]  # the callbacks made it one
+        return result
 
     def _hand_out(self, policy: CompiledPolicy) -> Any:
         """The policy itself, once those who decide by it have it; fails with `_RefusedByWorkers`."""
@@ -153,3 +152,42 @@ def _let_go(policy: CompiledPolicy | None) -> Generator[None, None, None]:
     while rules:
         yield
         del rules[-200:]
+
+
+class FilePolicySource(PolicyInForce):
+    """Files are read again when somebody asks."""
+
+    def __init__(
+        self,
+        section: PolicySection,
+        first: PolicyConfiguration,
+        reactor: Any,
+        now: Callable[[], float],
+        distribute: Callable[[CompiledPolicy], Deferred[tuple[str, ...]]] | None = None,
+    ) -> None:
+        super().__init__(first, reactor, now, distribute)
+        self._section = section
+        self._under_way: Deferred[ReloadResult] | None = None
+
+    def reload(self, section: PolicySection | None = None) -> Deferred[ReloadResult]:
+        """See `IPolicySource`; from now on what `section` names, if that is given. A reload that is asked for while one
+        runs waits for a run of its own, so that no change is missed.
+        """
+        if section is not None:
+            self._section = section
+        if self._under_way is not None:
+            again: Deferred[ReloadResult] = Deferred()
+            self._under_way.addBoth(lambda result: (self.reload().chainDeferred(again), result)[1])
+            return again
+        read = read_and_compile(self._reactor, self._section, self.current.generation + 1, self._now())
+        self._under_way = done = Deferred()
+        ended = self._put_in_force(read)
+
+        def finish(result: Any) -> None:
+            self._under_way = None
+            done.callback(result)
+
+        ended.addBoth(finish)
+        waiting: Deferred[ReloadResult] = Deferred()
+        done.addBoth(lambda result: (waiting.callback(result), result)[1])
+        return waiting

@@ -20,7 +20,7 @@ from netfw.admin.status import ProcessStatus, State
 from netfw.config.model import Configuration
 from netfw.proxy.data_plane import DataPlane
 from netfw.service.data_path import BoundListener, DataPath, log_listener
-from netfw.service.policy_source import FilePolicySource, ReloadResult
+from netfw.service.policy_source import PolicyInForce, ReloadResult
 from netfw.service.reloading import Commit, Reloading
 from netfw.service.signals import Signals
 from netfw.service.systemd import Notifier
@@ -40,7 +40,7 @@ class ProxyService(MultiService):
         configuration: Configuration,
         path: DataPath,
         take_over: Callable[[Configuration], Deferred[Commit]],
-        policies: FilePolicySource,
+        policies: PolicyInForce,
         status: ProcessStatus,
         notifier: Notifier,
         given: Sequence[Sequence[socket.socket]] = (),
@@ -85,6 +85,7 @@ class ProxyService(MultiService):
         self.path.start()
         super().startService()
         self._signals.take(signal.SIGHUP, self.reload)
+        self._policies.start()
         self._status.state = State.READY
         self.path.settle()
         # When the reactor runs: until then a service beside this one may still fail to start.
@@ -95,9 +96,10 @@ class ProxyService(MultiService):
         """Reopen the records, and read configuration and policy again; a Deferred of the result as a dict."""
         self.path.reopen()
         self._notifier.reloading()
-        return self._reloading.reload().addCallback(self._reloaded)
+        return self._reloading.reload().addCallback(self.reloaded)
 
-    def _reloaded(self, result: ReloadResult) -> dict[str, Any]:
+    def reloaded(self, result: ReloadResult) -> dict[str, Any]:
+        """A policy was put in force, or refused: count it, and show it."""
         self.plane.recording.metrics.reload(result.ok, self.plane.now())
         report = result.as_dict()
         self._status.reloaded(report)
@@ -108,6 +110,7 @@ class ProxyService(MultiService):
         """Drain, then end."""
         self._status.state = State.DRAINING
         self._notifier.stopping(self.plane.configuration.timeouts.drain)
+        self._policies.stop()
         self._signals.take(signal.SIGTERM, lambda: self.path.hurry(0.0))
         self._signals.take(signal.SIGINT, lambda: self.path.hurry(0.0))
         drained = self.path.drain(self.plane.configuration.timeouts.drain)

@@ -19,7 +19,7 @@ from netfw.config.load import load_config
 from netfw.config.model import Configuration
 from netfw.errors import NetfwError
 from netfw.service.credentials import CredentialsRefused
-from netfw.service.policy_source import FilePolicySource, ReloadResult
+from netfw.service.policy_source import PolicyInForce, ReloadResult
 from netfw.x509.authority import AuthorityProblem
 
 _log = Logger()
@@ -33,7 +33,7 @@ class Reloading:
     """
 
     def __init__(
-        self, configuration: Configuration, policies: FilePolicySource, prepare: Callable[[Configuration], Any]
+        self, configuration: Configuration, policies: PolicyInForce, prepare: Callable[[Configuration], Any]
     ) -> None:
         self.configuration = configuration
         self._policies = policies

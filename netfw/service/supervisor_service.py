@@ -19,7 +19,7 @@ from twisted.internet.defer import Deferred
 from netfw.admin.status import ProcessStatus, State
 from netfw.config.model import Configuration
 from netfw.service.data_path import log_listener
-from netfw.service.policy_source import FilePolicySource, ReloadResult
+from netfw.service.policy_source import PolicyInForce, ReloadResult
 from netfw.service.reading_anew import Found
 from netfw.service.reloading import Commit, Reloading
 from netfw.service.signals import Signals
@@ -48,7 +48,7 @@ class SupervisorService(MultiService):
         deadlines: Deadlines,
         now: Callable[[], float],
         inheritance: Inheritance,
-        policies: FilePolicySource,
+        policies: PolicyInForce,
         records: RecordLog,
         metrics: Metrics,
         status: ProcessStatus,
@@ -92,6 +92,7 @@ class SupervisorService(MultiService):
         self._records.start()
         super().startService()
         self._signals.take(signal.SIGHUP, self.reload)
+        self._policies.start()
         self._signals.take(signal.SIGUSR2, self.supervisor.replace_all)
         # A process that ends is heard of by a signal that the reactor takes when it runs.
         self._reactor.callWhenRunning(self.supervisor.start)
@@ -119,7 +120,7 @@ class SupervisorService(MultiService):
         self.supervisor.reopen()
         self._records.reopen()
         self._notifier.reloading()
-        return self._reloading.reload().addCallback(self._reloaded)
+        return self._reloading.reload().addCallback(self.reloaded)
 
     def _prepare(self, new: Configuration) -> Deferred[Commit]:
         """Workers build what they need themselves; what they cannot use they log, and keep what they have."""
@@ -142,7 +143,8 @@ class SupervisorService(MultiService):
 
         return self._read(new).addCallback(prepared)
 
-    def _reloaded(self, result: ReloadResult) -> dict[str, Any]:
+    def reloaded(self, result: ReloadResult) -> dict[str, Any]:
+        """A policy was put in force, or refused: count it, and show it."""
         self._metrics.reload(result.ok, self._now())
         report = result.as_dict()
         self._status.reloaded(report)
@@ -153,6 +155,7 @@ class SupervisorService(MultiService):
         """Let all drain, then end."""
         self._status.state = State.DRAINING
         self._notifier.stopping(self._configuration.timeouts.drain)
+        self._policies.stop()
         self.inheritance.stop_listening()
         self._signals.take(signal.SIGTERM, self.supervisor.abort)
         self._signals.take(signal.SIGINT, self.supervisor.abort)

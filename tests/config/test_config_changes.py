@@ -86,3 +86,11 @@ def test_listeners():
     many = replace(OLD, workers=2)
     assert len(compare(many, listeners(many, **certificate)).taken) == 2
 
+
+
+def test_another_store_waits():
+    """Following one begins with the process; so does leaving it for files."""
+    stored = replace(OLD, policy=replace(OLD.policy, file=None, store="sqlite:////x", last_good=Path("/y")))
+    for old, new in ((OLD, stored), (stored, OLD)):
+        changes = compare(old, new)
+        assert (changes.taken, changes.waiting, changes.in_force) == ((), ("policy",), old)

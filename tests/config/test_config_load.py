@@ -348,7 +348,16 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"consistency": {"exceptions": [{"host": "a.test", "permit": "x"}]}}, "consistency.exceptions[0]", "not known"),
     ({"policy": None}, "policy", "names no rules"),
-    ({"policy": {"store": "sqlite:///x"}}, "policy.store", "not built yet"),
+    ({"policy": {"store": "sqlite:///x"}}, "policy.last_good", "name a file"),
+    ({"policy": {"store": "mysql://h/x", "last_good": "x"}}, "policy.store", "is no store"),
+    ({"policy": {"store": "sqlite:///", "last_good": "x"}}, "policy.store", "names no file"),
+    ({"policy": {"store": "postgresql://h", "last_good": "x"}}, "policy.store", "names no database"),
+    ({"policy": {"store": "postgresql://u:secret@h/x", "last_good": "x"}}, "policy.store", "password_file"),
+    ({"policy": {"store": "postgresql://[h/x", "last_good": "x"}}, "policy.store", "cannot be read"),
+    ({"policy": {"store": "sqlite:///x", "last_good": "x", "file": "y"}}, "policy", "keep one"),
+    ({"policy": {"store": "sqlite:///x", "last_good": "x", "password_file": "y"}}, "policy.password_file", "SQLite"),
+    ({"policy": {"store": "sqlite:///x", "last_good": "no/x"}}, "policy.last_good", "does not exist"),
+    ({"policy": {"file": "policy.yaml", "last_good": "x"}}, "policy.last_good", "belongs to a store"),
     ({"policy": {"file": "policy.yaml", "directory": "."}}, "policy", "keep one"),
     ({"policy": {"file": "nowhere.yaml"}}, "policy.file", "does not exist"),
     ({"policy": {"directory": "nowhere"}}, "policy.directory", "does not exist"),
@@ -499,3 +508,10 @@ def test_any_document_is_a_configuration_or_problems(tmp_path: Path, document: d
     except ConfigErrors as errors:
         assert errors.problems
         assert all(isinstance(problem, Problem) and problem.message for problem in errors.problems)
+
+
+def test_a_store_is_found_beside_the_configuration(write_config: Write, tmp_path: Path) -> None:
+    """A relative SQLite file is relative to the configuration, like every path."""
+    path = write_config(policy={"store": "sqlite:///x.sqlite", "last_good": "kept"})
+    policy = load_config(path).policy
+    assert (policy.store, policy.last_good) == (f"sqlite:///{path.parent / 'x.sqlite'}", path.parent / "kept")

@@ -1,0 +1,84 @@
+"""`netfw export`: what the store says, as a policy document, or one group in the vendor's forms."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import yaml
+
+from netfw.cli.config_option import config_option
+from netfw.cli.store_access import open_store
+from netfw.policy.foreign.aws_rule_group import export_aws_rule_group
+from netfw.policy.foreign.console_csv import export_csv
+from netfw.policy.foreign.imported import Untranslated
+from netfw.store.applying import exported
+
+_output_option = click.option(
+    "--output", "-o", type=click.Path(path_type=Path), default=None, help="A file to write; else it is printed."
+)
+
+
+@click.group("export", invoke_without_command=True)
+@click.option("--configuration", default=None, help="The one that this proxy follows by default.")
+@click.option("--all", "all_groups", is_flag=True, help="Groups that are not attached as well.")
+@click.option("--format", "form", type=click.Choice(("yaml", "json")), default="yaml", show_default=True)
+@_output_option
+@config_option
+@click.pass_context
+def export_command(
+    context: click.Context,
+    configuration: str | None,
+    all_groups: bool,
+    form: str,
+    output: Path | None,
+    config: Path | None,
+) -> None:
+    """Print a configuration and its rule groups as a policy document: what `netfw apply` takes."""
+    context.obj = config
+    if context.invoked_subcommand is not None:
+        return
+    with open_store(config) as access:
+        name = access.configuration_or_followed(configuration)
+        document = access.database.read(lambda transaction: exported(transaction, name, all_groups=all_groups))
+    text = json.dumps(document, indent=2) + "\n" if form == "json" else _yaml(document)
+    _write(text, output)
+
+
+@export_command.command("aws-rule-group")
+@click.argument("name")
+@click.option("--format", "form", type=click.Choice(("json", "csv")), default="json", show_default=True)
+@_output_option
+@config_option
+@click.pass_obj
+def aws_rule_group_command(outer: Path | None, name: str, form: str, output: Path | None, config: Path | None) -> None:
+    """Print rule group NAME as the input of CreateProxyRuleGroup, or as the vendor's console writes it in CSV.
+
+    What these cannot say is listed on standard error, and exit status is 1 then.
+    """
+    with open_store(config or outer) as access:
+        group = access.database.read(lambda transaction: transaction.groups.get(name))
+    lost: tuple[Untranslated, ...]
+    if form == "csv":
+        text, lost = export_csv({phase: list(rules) for phase, rules in group.rules.items()})
+    else:
+        document, lost = export_aws_rule_group(group.name, group.description, group.rules, group.tags)
+        text = json.dumps(document, indent=2) + "\n"
+    _write(text, output)
+    for one in lost:
+        click.echo(str(one), err=True)
+    sys.exit(1 if lost else 0)
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _write(text: str, output: Path | None) -> None:
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text)

@@ -1,0 +1,91 @@
+"""What the process that follows the store and the proxy say to each other: lines of JSON. PURE.
+
+A policy comes as a head, then the rules of those groups that the proxy does not have yet, at most `CHUNK` in a line,
+then an end; a group that it has is named by its digest only. So a change of one rule of many costs what its group
+costs. Both ends are ours, and what comes was checked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from netfw.config.policy_lines import CHUNK, plain_rule, rule_of_plain
+from netfw.policy.model import Action, Phase, PolicyConfiguration, Rule, RuleGroup
+
+_PHASES = {phase.value: phase for phase in Phase}
+
+
+def line_of(value: Any) -> bytes:
+    """One line."""
+    return json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+def print_change(
+    generation: int, policy: PolicyConfiguration, digests: Mapping[str, str], known: Collection[str] = ()
+) -> Iterator[bytes]:
+    """The lines of a policy for a proxy that has the groups with the digests in `known`."""
+    yield line_of(
+        {
+            "is": "policy",
+            "generation": generation,
+            "name": policy.name,
+            "description": policy.description,
+            "defaults": {phase.value: action.value for phase, action in policy.defaults.items()},
+            "groups": [[group.name, group.description, digests[group.name]] for group in policy.groups],
+            "sent": [digests[group.name] for group in policy.groups if digests[group.name] not in known],
+        }
+    )
+    for group in policy.groups:
+        digest = digests[group.name]
+        if digest in known:
+            continue
+        for phase in Phase:
+            rules = group.rules[phase]
+            for start in range(0, len(rules), CHUNK):
+                yield line_of([digest, phase.value, [plain_rule(rule) for rule in rules[start : start + CHUNK]]])
+    yield line_of("end")
+
+
+class ChangeLines:
+    """Takes the lines of a policy, the head first. `known`: the groups that are there, by digest."""
+
+    def __init__(self, head: Mapping[str, Any], known: Mapping[str, RuleGroup]) -> None:
+        self.generation: int = head["generation"]
+        self.digests: dict[str, str] = {name: digest for name, _, digest in head["groups"]}
+        self.is_complete = False
+        self._head = head
+        self._known = known
+        self._rules: dict[str, dict[Phase, list[Rule]]] = {
+            digest: {phase: [] for phase in Phase} for digest in head["sent"]
+        }
+
+    def take(self, line: bytes) -> None:
+        """The next line. Raises ValueError for one that is none of ours."""
+        value = json.loads(line)
+        if value == "end":
+            self.is_complete = True
+            return
+        digest, phase, rules = value
+        self._rules[digest][_PHASES[phase]] += [rule_of_plain(plain) for plain in rules]
+
+    def groups(self) -> dict[str, RuleGroup]:
+        """The groups of the policy by digest; only when `is_complete`."""
+        assert self.is_complete
+        return {
+            digest: RuleGroup(name, {phase: tuple(rules) for phase, rules in self._rules[digest].items()}, description)
+            if digest in self._rules
+            else self._known[digest]
+            for name, description, digest in self._head["groups"]
+        }
+
+    def policy(self, groups: Mapping[str, RuleGroup]) -> PolicyConfiguration:
+        """The policy of these groups."""
+        head = self._head
+        return PolicyConfiguration(
+            name=head["name"],
+            defaults={_PHASES[phase]: Action(action) for phase, action in head["defaults"].items()},
+            groups=tuple(groups[digest] for _, _, digest in head["groups"]),
+            description=head["description"],
+        )
