@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from netfw.policy.model import RuleGroup
 from netfw.policy.problems import PolicyErrors
 from netfw.store.database import Database
 from netfw.store.errors import StoreError
@@ -22,7 +23,7 @@ from netfw.store.last_good import write_last_good
 from netfw.store.notify import Notifications
 from netfw.store.reading import ReadPolicy, StoredPolicies
 from netfw.store.repository import Transaction
-from netfw.store.wire import line_of, print_change
+from netfw.store.wire import line_of, print_change, print_group
 
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 5.0
@@ -65,6 +66,7 @@ class Follower:
         self._seen: int | None = None
         self._sent: dict[str, str] | None = None
         self._sent_name: Any = None
+        self._printed: dict[str, bytes] = {}
         self._pending: ReadPolicy | None = None
         self._delay = _FIRST_DELAY
         self._next_look = 0.0
@@ -164,16 +166,25 @@ class Follower:
             return
         known = frozenset(self._sent.values()) if self._sent is not None else frozenset()
         self._pending = found
-        for line in print_change(found.generation, found.policy, found.digests, known):
-            self._say(line)
+        current = set(found.digests.values())
+        self._printed = {digest: lines for digest, lines in self._printed.items() if digest in current}
+        for lines in print_change(found.generation, found.policy, found.digests, known, self._print):
+            self._say(lines)
         self._sent, self._sent_name = found.digests, names
+
+    def _print(self, digest: str, group: RuleGroup) -> bytes:
+        """A group's lines, printed once: they go to the proxy and to the disk."""
+        lines = self._printed.get(digest)
+        if lines is None:
+            lines = self._printed[digest] = print_group(digest, group)
+        return lines
 
     def _keep(self, generation: int) -> None:
         """Write what is in force now to the disk."""
         found = self._pending
         if found is None or found.generation != generation:
             return
-        lines = print_change(found.generation, found.policy, found.digests)
+        lines = print_change(found.generation, found.policy, found.digests, (), self._print)
         try:
             write_last_good(Path(self._following.last_good), self._following.proxy, lines)
         except OSError as error:

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from netfw.store.database import Database
 from netfw.store.repository import CHANNEL
 
-SQLITE_PAUSE = 0.2
+SQLITE_PAUSE = 0.1
 """Looking costs a fifth of a millisecond."""
 
 POSTGRESQL_PAUSE = 5.0

@@ -8,7 +8,7 @@ costs. Both ends are ours, and what comes was checked.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from netfw.config.policy_lines import CHUNK, plain_rule, rule_of_plain
@@ -22,10 +22,27 @@ def line_of(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode("ascii") + b"\n"
 
 
+def print_group(digest: str, group: RuleGroup) -> bytes:
+    """The lines of one group's rules."""
+    lines = []
+    for phase in Phase:
+        rules = group.rules[phase]
+        for start in range(0, len(rules), CHUNK):
+            lines.append(line_of([digest, phase.value, [plain_rule(rule) for rule in rules[start : start + CHUNK]]]))
+    return b"".join(lines)
+
+
 def print_change(
-    generation: int, policy: PolicyConfiguration, digests: Mapping[str, str], known: Collection[str] = ()
+    generation: int,
+    policy: PolicyConfiguration,
+    digests: Mapping[str, str],
+    known: Collection[str] = (),
+    printed: Callable[[str, RuleGroup], bytes] = print_group,
 ) -> Iterator[bytes]:
-    """The lines of a policy for a proxy that has the groups with the digests in `known`."""
+    """The lines of a policy for a proxy that has the groups with the digests in `known`, several in a piece.
+
+    `printed` gives the lines of a group: whoever prints often keeps them.
+    """
     yield line_of(
         {
             "is": "policy",
@@ -39,12 +56,8 @@ def print_change(
     )
     for group in policy.groups:
         digest = digests[group.name]
-        if digest in known:
-            continue
-        for phase in Phase:
-            rules = group.rules[phase]
-            for start in range(0, len(rules), CHUNK):
-                yield line_of([digest, phase.value, [plain_rule(rule) for rule in rules[start : start + CHUNK]]])
+        if digest not in known:
+            yield printed(digest, group)
     yield line_of("end")
 
 
