@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from click.testing import CliRunner
 
+from netfw.cli.main import netfw
 from netfw.store.database import Database
-from netfw.store.fleet import nodes_of
+from netfw.store.fleet import nodes_of, observed
 from netfw.testing.dns_server import DnsServer
 from netfw.testing.postgresql import PostgresServer, programs
 from netfw.testing.stores import allowing, allows, following, put, wait_until
@@ -129,3 +134,36 @@ def test_a_policy_that_cannot_be_used_changes_nothing(
         put(database, allowing("other.test"), NAME)
         wait_until(lambda: allows(proxy, "other.test"))
         assert "refused" not in proxy.status()["policy_source"]
+
+
+def test_the_fleet_shows_who_lags(url: str, database: Database, tmp_path: Path, dns: DnsServer) -> None:
+    """A node that is held up is behind the store; when it goes on it is in step again, and gone when it has ended."""
+
+    def fleet(status: int) -> dict[str, tuple[str, str]]:
+        arguments = ["status", "--fleet", "--json", "--config", str(tmp_path / "n1" / "proxy.yaml")]
+        result = CliRunner().invoke(netfw, arguments)
+        rows = json.loads(result.output)["nodes"] if result.exit_code == status else []
+        return {row["proxy"]: (row["state"], row["verdict"]) for row in rows}
+
+    for name in ("n1", "n2"):
+        put(database, allowing("missing.test"), name)
+    with (
+        following(tmp_path / "n1", url, resolver_port=dns.port, name="n1") as one,
+        following(tmp_path / "n2", url, resolver_port=dns.port, name="n2") as other,
+    ):
+        in_step = {"n1": ("ready", "in step"), "n2": ("ready", "in step")}
+        wait_until(lambda: fleet(0) == in_step)
+        os.kill(other.pid, signal.SIGSTOP)
+        try:
+            put(database, allowing("other.test"), "n1")
+            wait_until(lambda: allows(one, "other.test"))
+            wait_until(lambda: fleet(1) == {"n1": ("ready", "in step"), "n2": ("ready", "lags by 1")})
+        finally:
+            os.kill(other.pid, signal.SIGCONT)
+        wait_until(lambda: fleet(0) == in_step)
+        assert allows(other, "other.test")
+        proxies = database.read(lambda t: [observed(t, t.proxies.get(name)) for name in ("n1", "n2")])
+        assert [(proxy.state, proxy.modify_state) for proxy in proxies] == [("ATTACHED", "COMPLETED")] * 2
+    wait_until(lambda: fleet(0) == {} and database.read(nodes_of) == [])
+    proxy = database.read(lambda t: observed(t, t.proxies.get("n1")))
+    assert (proxy.state, proxy.modify_state) == ("ATTACHING", None)
