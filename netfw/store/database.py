@@ -244,7 +244,10 @@ def _code(error: DBAPIError) -> str | None:
 
 
 def _lost(error: DBAPIError) -> bool:
-    return bool(error.connection_invalidated) or _code(error) in ("57P01", "57P02")
+    if error.connection_invalidated or _code(error) in ("57P01", "57P02"):
+        return True
+    # What the server refuses has a code; without one nobody knows how far it came.
+    return _code(error) is None and "sqlite3" not in type(error.orig).__module__
 
 
 def _worth_another(error: DBAPIError) -> bool:

@@ -24,6 +24,9 @@ REPORT_SECONDS = 5.0
 SILENT_SECONDS = 4 * REPORT_SECONDS
 """A node that was not heard of for so long counts as gone."""
 
+FORGET_SECONDS = 86_400.0
+"""When nobody asks for it any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -51,7 +54,7 @@ def node_id(host: str, last_good: str) -> str:
 
 
 def report(transaction: Transaction, node: Node) -> None:
-    """Keep what a node says of itself."""
+    """Keep what a node says of itself; forget those that have been silent for a day."""
     values = {
         "proxy": node.proxy,
         "host": node.host,
@@ -66,6 +69,7 @@ def report(transaction: Transaction, node: Node) -> None:
     connection, nodes = transaction.connection, tables.nodes
     if connection.execute(update(nodes).where(nodes.c.id == node.id).values(**values)).rowcount == 0:
         connection.execute(insert(nodes).values(id=node.id, **values))
+    connection.execute(delete(nodes).where(nodes.c.contact < node.contact - FORGET_SECONDS))
 
 
 def leave(transaction: Transaction, identity: str) -> None:
