@@ -124,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--requests", type=int, default=20000)
+    parser.add_argument("--count", type=int, help="run just so many, for a tool that counts instructions")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         plane, configuration = plane_of(Path(name))
@@ -141,11 +142,14 @@ def main() -> None:
                 client.dataReceived(REQUEST)
                 upstream.protocol.dataReceived(RESPONSE)
 
+        if arguments.count:
+            run(arguments.count)
+            return
         run(500)
         if arguments.profile:
             profiler = cProfile.Profile()
             profiler.runcall(run, arguments.requests)
-            pstats.Stats(profiler).sort_stats("tottime").print_stats(45)
+            pstats.Stats(profiler).sort_stats("tottime").print_stats(200)
             return
         best = None
         for _ in range(5):

@@ -7,7 +7,7 @@ which address was dialled, what came back, how long each step took, why it ended
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from os import urandom
 from typing import TYPE_CHECKING
@@ -23,28 +23,19 @@ if TYPE_CHECKING:
     from netfw.proxy.rates import SourceRate
     from netfw.transport.resolution import Resolution
 
-_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O or U to misread over the phone
-_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
-_ID_BITS = (1 << 50) - 1
-_POOLED_IDS = 256
-_random: list[int] = []
+_ALPHABET = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O or U to misread over the phone
+_LETTER_OF_OCTET = _ALPHABET * 8
+_MADE_AT_ONCE = 256
+_ids: list[str] = []
 
 
 def new_exchange_id() -> str:
     """Ten characters of Crockford's base 32 in two groups (`7F3KQ-92XAB`): 50 random bits, easy to read out."""
-    if not _random:
+    if not _ids:
         # One system call for many: asking for each costs more than the whole rest of this.
-        _random.extend(int.from_bytes(piece, "little") for piece in _pieces(urandom(8 * _POOLED_IDS)))
-    bits = _random.pop() & _ID_BITS
-    pairs = _PAIRS
-    return (
-        f"{pairs[bits >> 40]}{pairs[bits >> 30 & 1023]}{_ALPHABET[bits >> 25 & 31]}-"
-        f"{_ALPHABET[bits >> 20 & 31]}{pairs[bits >> 10 & 1023]}{pairs[bits & 1023]}"
-    )
-
-
-def _pieces(data: bytes) -> Iterator[bytes]:
-    return (data[at : at + 8] for at in range(0, len(data), 8))
+        letters = urandom(10 * _MADE_AT_ONCE).translate(_LETTER_OF_OCTET).decode("ascii")
+        _ids.extend(f"{letters[at : at + 5]}-{letters[at + 5 : at + 10]}" for at in range(0, len(letters), 10))
+    return _ids.pop()
 
 
 class Caller:
@@ -60,6 +51,7 @@ class Caller:
         "listener_name",
         "port",
         "request_rate",
+        "printed",
         "source_account",
         "source_vpc",
         "source_vpce",
@@ -85,6 +77,8 @@ class Caller:
         self.identity: str | None = None
         self.request_rate: SourceRate | None = None
         """How often this address may ask; None: as often as it likes."""
+        self.printed: str | None = None
+        """What the records of this connection have in common; `telemetry.record_line` prints and reads it."""
 
     def also_when_left(self, function: Callable[[], object]) -> None:
         """Call this too when the connection is over."""
@@ -171,41 +165,6 @@ class Exchange:
     def generation(self) -> int:
         """The policy generation that decides this exchange."""
         return self.policy.generation
-
-    @property
-    def listener_name(self) -> str:
-        """The listener that the client came in by."""
-        return self.caller.listener_name
-
-    @property
-    def client_ip(self) -> str:
-        """The client's address as text."""
-        return self.caller.address_text
-
-    @property
-    def client_port(self) -> int:
-        """The client's port."""
-        return self.caller.port
-
-    @property
-    def source_vpc(self) -> str | None:
-        """From the listener, the sources table or the PROXY header; None where nothing says."""
-        return self.caller.source_vpc
-
-    @property
-    def source_vpce(self) -> str | None:
-        """See `source_vpc`."""
-        return self.caller.source_vpce
-
-    @property
-    def source_account(self) -> str | None:
-        """See `source_vpc`."""
-        return self.caller.source_account
-
-    @property
-    def client_identity(self) -> str | None:
-        """Who the client proved to be."""
-        return self.caller.identity
 
     def describe_request(self, head: RequestHead) -> None:
         """Take from the head what facts, answers and the record need."""

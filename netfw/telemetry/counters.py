@@ -6,18 +6,22 @@ A label that peers or reloads can choose freely would grow the process and whoev
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from netfw.policy.model import Action
+from netfw.telemetry.outcome import outcome
 
 if TYPE_CHECKING:
-    from netfw.policy.decision import RuleRef
-    from netfw.policy.model import Action
+    from netfw.errors import NetfwError
+    from netfw.policy.decision import Decision, RuleRef
 
 OTHER = "other"
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}", re.ASCII)
 _WORDS_KEPT = 64
 _GROUPS_KEPT = 1000
-_RULES_KEPT = 16384
+_COMBINATIONS_KEPT = 4096
+_ALERT = Action.ALERT
 
 
 def known_word(word: str, kept: Mapping[str, object]) -> str:
@@ -51,30 +55,61 @@ class RuleCount:
 
 
 class RuleCounts:
-    """The counts of all rules. A rule is found by its object's identity: hashing it would cost more than counting."""
+    """The counts of all rules, over whole exchanges.
+
+    Without alerts a compiled policy gives the same decision objects every time, so exchanges are counted by the
+    combination of their decisions, found by identity: one addition an exchange, whatever the number of phases. Rules get
+    their shares when somebody asks.
+    """
 
     def __init__(self) -> None:
+        self.refusals = 0
+        """Exchanges that ended before any phase, or by the proxy's own refusal after all allowed."""
         self._counts: dict[tuple[str, str, str, bool], RuleCount] = {}
-        self._by_rule: dict[int, tuple[RuleRef, Action, RuleCount]] = {}
+        self._combinations: dict[tuple[int, ...], list[Any]] = {}
         self._groups: set[str] = set()
 
-    def __iter__(self) -> Iterator[RuleCount]:
-        return iter(self._counts.values())
+    def add(self, decisions: Sequence[Decision], error: NetfwError | None) -> None:
+        """Count an exchange that ended with these decisions."""
+        if error is None:
+            combination = self._combinations.get(key := tuple(map(id, decisions)))
+            if combination is not None:
+                combination[0] += 1
+                return
+            if len(self._combinations) >= _COMBINATIONS_KEPT:
+                self._share_out()
+            # The entry holds the decisions, so that their identities cannot come to mean others.
+            self._combinations[key] = [1, tuple(decisions)]
+        else:
+            self._count(decisions, error, 1)
 
-    def count_of(self, rule: RuleRef, action: Action) -> RuleCount:
-        """Where this rule counts."""
-        key = id(rule) ^ id(action)
-        known = self._by_rule.get(key)
-        if known is not None and known[0] is rule and known[1] is action:
-            return known[2]
+    def counts(self) -> Collection[RuleCount]:
+        """What each rule decided."""
+        self._share_out()
+        return self._counts.values()
+
+    def _share_out(self) -> None:
+        combinations, self._combinations = self._combinations, {}
+        for times, decisions in combinations.values():
+            self._count(decisions, None, times)
+
+    def _count(self, decisions: Sequence[Decision], error: NetfwError | None, times: int) -> None:
+        for decision in decisions:
+            self._count_of(decision.rule, decision.action).taken += times
+            for match in decision.matches:
+                if match.action is _ALERT:
+                    self._count_of(match.rule, _ALERT).taken += times
+        allowed, rule = outcome(decisions, error)
+        if rule is None or not decisions:
+            self.refusals += times
+        else:
+            self._count_of(rule, Action.ALLOW if allowed else Action.DENY).final += times
+
+    def _count_of(self, rule: RuleRef, action: Action) -> RuleCount:
         name = (rule.phase.hook, action.name.lower(), self._known_group(rule.group), not rule.group)
         count = self._counts.get(name)
         if count is None:
             count = self._counts[name] = RuleCount(*name)
-        if len(self._by_rule) >= _RULES_KEPT:
-            self._by_rule.clear()
-        # The entry holds the rule, so that its identity cannot come to mean another one.
-        self._by_rule[key] = (rule, action, count)
         return count
 
     def _known_group(self, group: str) -> str:

@@ -28,6 +28,21 @@ __all__ = ["RecordedExchange", "build_record", "record_line"]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
+class RecordedCaller(Protocol):
+    """Who is at the other end. All but `identity` are settled before the first exchange; `printed` is the record line's
+    own, kept here since it is the same for every exchange of a connection.
+    """
+
+    address_text: str
+    port: int
+    listener_name: str
+    source_vpc: str | None
+    source_vpce: str | None
+    source_account: str | None
+    identity: str | None
+    printed: str | None
+
+
 class RecordedExchange(Protocol):
     """What a record is made of; `netfw.proxy.exchange.Exchange` offers it.
 
@@ -37,6 +52,7 @@ class RecordedExchange(Protocol):
 
     id: str
     kind: str
+    caller: RecordedCaller
     started: float
     finished: float
     proxy_name: str
@@ -73,34 +89,6 @@ class RecordedExchange(Protocol):
     @property
     def generation(self) -> int | None:
         """The policy generation that decided."""
-
-    @property
-    def listener_name(self) -> str:
-        """The listener that the client came in by."""
-
-    @property
-    def client_ip(self) -> str:
-        """The client's address as text."""
-
-    @property
-    def client_port(self) -> int:
-        """The client's port."""
-
-    @property
-    def client_identity(self) -> str | None:
-        """Who the client proved to be."""
-
-    @property
-    def source_vpc(self) -> str | None:
-        """From the listener, the sources table or the PROXY header."""
-
-    @property
-    def source_vpce(self) -> str | None:
-        """The same."""
-
-    @property
-    def source_account(self) -> str | None:
-        """The same."""
 
 
 def _names(exchange: RecordedExchange) -> dict[str, str | None] | None:
@@ -204,6 +192,7 @@ def _error(error: NetfwError | None) -> dict[str, str] | None:
 
 def build_record(exchange: RecordedExchange) -> dict[str, Any]:
     """The record of a finished exchange."""
+    caller = exchange.caller
     decisions = exchange.decisions
     allowed, rule = outcome(decisions, exchange.error)
     matches = _match_entries(decisions)
@@ -216,11 +205,11 @@ def build_record(exchange: RecordedExchange) -> dict[str, Any]:
         event_timestamp=int(exchange.finished),
         proxy_name=exchange.proxy_name,
         final_action="allow" if allowed else "deny",
-        client_src_ip=exchange.client_ip,
-        client_src_port=exchange.client_port,
-        src_vpc=_peer_text(exchange.source_vpc),
-        src_vpce=_peer_text(exchange.source_vpce),
-        vpce_account_id=_peer_text(exchange.source_account),
+        client_src_ip=caller.address_text,
+        client_src_port=caller.port,
+        src_vpc=_peer_text(caller.source_vpc),
+        src_vpce=_peer_text(caller.source_vpce),
+        vpce_account_id=_peer_text(caller.source_account),
         dest_domain=_dest_domain(exchange.authority),
         url=_url(exchange),
         http_method=_peer_text(exchange.method),
@@ -237,8 +226,8 @@ def build_record(exchange: RecordedExchange) -> dict[str, Any]:
         kind=exchange.kind,
         parent_id=exchange.parent_id,
         generation=exchange.generation,
-        listener=exchange.listener_name,
-        client_identity=_peer_text(exchange.client_identity),
+        listener=caller.listener_name,
+        client_identity=_peer_text(caller.identity),
         started=round(exchange.started, 3),
         duration_ms=int(total * 1000),
         durations={name: round(seconds, 6) for name, seconds in durations.items()} or None,

@@ -22,7 +22,6 @@ from prometheus_client.core import (
 )
 
 from netfw import __version__
-from netfw.policy.model import Action
 from netfw.telemetry.counters import RuleCounts, Words, known_word
 from netfw.telemetry.histogram import Histogram
 from netfw.telemetry.outcome import outcome
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 STEPS = ("dns", "connect", "tls", "first_byte")
 LEGS = ("client", "origin")
-_ALERT = Action.ALERT
 _NO_DECISION = ("none", "deny", "")
 
 
@@ -42,7 +40,6 @@ class Metrics:
 
     def __init__(self) -> None:
         self._rules = RuleCounts()
-        self._refusals = 0
         self._request_seconds = Histogram()
         self._step_seconds = {step: Histogram() for step in STEPS}
         self._denied = Words()
@@ -74,25 +71,8 @@ class Metrics:
 
     def exchange_finished(self, exchange: RecordedExchange) -> None:
         """Count a finished exchange: its decisions, its last word, its bytes and times."""
-        decisions = exchange.decisions
-        error = exchange.error
-        count_of = self._rules.count_of
-        for decision in decisions:
-            count = count_of(decision.rule, decision.action)
-            count.taken += 1
-            matches = decision.matches
-            if len(matches) > 1:
-                for match in matches:
-                    if match.action is _ALERT:
-                        count_of(match.rule, _ALERT).taken += 1
-        allowed, rule = outcome(decisions, error)
-        if rule is None or not decisions:
-            self._refusals += 1
-        elif allowed:
-            count.final += 1
-        else:
-            count_of(rule, Action.DENY).final += 1
-        if not allowed and error is not None:
+        self._rules.add(exchange.decisions, exchange.error)
+        if (error := exchange.error) is not None and not outcome(exchange.decisions, error)[0]:
             self._denied.add(error.token)
         self._client_bytes_in += exchange.bytes_in
         self._client_bytes_out += exchange.bytes_out
@@ -203,8 +183,10 @@ class Metrics:
             "netfw_requests", "Exchanges by their last word.", labels=["phase", "action", "rule_group"]
         )
         taken: dict[tuple[str, str, str], int] = {}
-        final: dict[tuple[str, str, str], int] = {_NO_DECISION: self._refusals} if self._refusals else {}
-        for count in self._rules:
+        counts = self._rules.counts()
+        refusals = self._rules.refusals
+        final: dict[tuple[str, str, str], int] = {_NO_DECISION: refusals} if refusals else {}
+        for count in counts:
             source = (count.phase, count.action, "default" if count.by_default else "rule")
             taken[source] = taken.get(source, 0) + count.taken
             if count.final:

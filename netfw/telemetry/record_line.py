@@ -2,11 +2,12 @@
 
 It says exactly what `exchange_record.build_record` says (a property test compares the two); a dict and `json.dumps`
 would cost several times as much. Strings go through the C function that `json` itself uses for `ensure_ascii`. What a
-rule adds to a line is printed once a rule and kept, found again by the rule object's identity.
+decision, a resolution or a certificate adds to a line is printed once and kept, found again by the object's identity.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring_ascii as quote
 from typing import TYPE_CHECKING, Any
 
@@ -18,48 +19,38 @@ if TYPE_CHECKING:
     from netfw.errors import NetfwError
     from netfw.names.authority import Authority
     from netfw.policy.decision import Decision, Match
-    from netfw.policy.model import Phase
-    from netfw.telemetry.exchange_record import RecordedExchange
+    from netfw.telemetry.exchange_record import RecordedCaller, RecordedExchange
     from netfw.transport.resolution import Resolution
 
 _KEPT = 4096
+_LONGEST_WORD = 256
 _ALERT = Action.ALERT
-_METHOD = '"http_method":'
 _EMPTY = '""'
-_NO_RULE = '"final_rule_name":"","final_rule_group_name":""'
 
 # Identity -> (object, ..., fragment). The entry holds its object, so an identity cannot come to mean another one.
-_decisions: dict[int, tuple[Any, str]] = {}
-_matches: dict[int, tuple[Any, Any, Any, str]] = {}
-_rules: dict[int, tuple[Any, str]] = {}
-_address_lists: dict[int, tuple[Any, str]] = {}
-_authorities: dict[int, tuple[Any, str | None, tuple[str, str]]] = {}
+_decisions: dict[tuple[int, ...], tuple[tuple[Decision, ...], str]] = {}
+_resolutions: dict[int, tuple[Resolution, str]] = {}
+_certificates: dict[int, tuple[Mapping[str, str], str]] = {}
+_authorities: dict[int, tuple[Authority, str | None, tuple[str, str]]] = {}
 _durations_forms: dict[tuple[str, ...], str] = {}
+_words: dict[bytes | str, str] = {}
 
 
-def _match_fragment(match: Match, phase: Phase) -> str:
-    rule, action = match.rule, match.action
-    key = id(rule) ^ id(action)
-    kept = _matches.get(key)
-    if kept is not None and kept[0] is rule and kept[1] is action and kept[2] is phase:
-        return kept[3]
-    rule_id = f"{rule.group}/{rule.name}" if rule.group else rule.name
-    fragment = f'{{"rule_id":{quote(rule_id)},"hook":{quote(phase.hook)},"action":{quote(action.name.lower())}}}'
-    if len(_matches) >= _KEPT:
-        _matches.clear()
-    _matches[key] = (rule, action, phase, fragment)
-    return fragment
+def _keep(kept: dict[Any, Any], key: Any, entry: Any) -> None:
+    """Remember an entry; a full table starts anew."""
+    if len(kept) >= _KEPT:
+        kept.clear()
+    kept[key] = entry
 
 
-def _rule_fragment(rule: Any) -> str:
-    kept = _rules.get(id(rule))
-    if kept is not None and kept[0] is rule:
-        return kept[1]
-    fragment = f'"final_rule_name":{quote(rule.name)},"final_rule_group_name":{quote(rule.group)}'
-    if len(_rules) >= _KEPT:
-        _rules.clear()
-    _rules[id(rule)] = (rule, fragment)
-    return fragment
+def _word(value: bytes | str) -> str:
+    """A peer's value, quoted: methods, products and versions are few and come again and again."""
+    shown = _words.get(value)
+    if shown is None:
+        shown = quote(peer_text(value))
+        if len(value) <= _LONGEST_WORD:
+            _keep(_words, value, shown)
+    return shown
 
 
 def _durations_form(names: tuple[str, ...]) -> str:
@@ -68,51 +59,43 @@ def _durations_form(names: tuple[str, ...]) -> str:
     if form is None:
         steps = ",".join([f"{quote(name)}:%.6f" for name in names])
         form = f',"durations":{{{steps}}}'
-        if len(_durations_forms) >= _KEPT:
-            _durations_forms.clear()
-        _durations_forms[names] = form
+        _keep(_durations_forms, names, form)
     return form
 
 
-def _address_list(addresses: tuple[Any, ...]) -> str:
-    kept = _address_lists.get(id(addresses))
-    if kept is not None and kept[0] is addresses:
+def _match_fragment(match: Match, hook: str) -> str:
+    rule = match.rule
+    rule_id = f"{rule.group}/{rule.name}" if rule.group else rule.name
+    return f'{{"rule_id":{quote(rule_id)},"hook":{quote(hook)},"action":{quote(match.action.name.lower())}}}'
+
+
+def _matches_members(decisions: Sequence[Decision]) -> str:
+    """`first_alert_match` and `all_matches`. Without alerts a compiled policy gives the same objects every time."""
+    key = tuple(map(id, decisions))
+    kept = _decisions.get(key)
+    if kept is not None:
         return kept[1]
-    fragment = ",".join([f'"{address}"' for address in addresses[:LIST_LIMIT]])
-    if len(_address_lists) >= _KEPT:
-        _address_lists.clear()
-    _address_lists[id(addresses)] = (addresses, fragment)
-    return fragment
-
-
-def _matches_members(decisions: list[Decision]) -> str:
-    fragments = []
     first_alert = None
+    fragments = []
     for decision in decisions:
-        kept = _decisions.get(id(decision))
-        if kept is not None and kept[0] is decision:
-            fragments.append(kept[1])
-            continue
-        phase = decision.phase
         for match in decision.matches:
-            fragments.append(_match_fragment(match, phase))
+            fragments.append(_match_fragment(match, decision.phase.hook))
             if first_alert is None and match.action is _ALERT:
                 first_alert = match.rule.name
-        if len(decision.matches) == 1 and decision.matches[0].action is not _ALERT:
-            # Without alerts a compiled policy gives the same object every time; with them, a new one.
-            if len(_decisions) >= _KEPT:
-                _decisions.clear()
-            _decisions[id(decision)] = (decision, fragments[-1])
     if not fragments:
         return ""
     alert = "" if first_alert is None else f'"first_alert_match":{quote(first_alert)},'
-    return f'{alert}"all_matches":{{"matches":[{",".join(fragments)}]}},'
+    members = f'{alert}"all_matches":{{"matches":[{",".join(fragments)}]}},'
+    if first_alert is None:
+        # With alerts the decision is a new object each time, and would only push others out.
+        _keep(_decisions, key, (tuple(decisions), members))
+    return members
 
 
 def _authority_fragments(authority: Authority, scheme: str | None) -> tuple[str, str]:
     """The `dest_domain` member, and scheme and authority of the `url` member."""
     kept = _authorities.get(id(authority))
-    if kept is not None and kept[0] is authority and kept[1] == scheme:
+    if kept is not None and kept[1] == scheme:
         return kept[2]
     host = authority.host
     shown = host.bracketed
@@ -122,9 +105,7 @@ def _authority_fragments(authority: Authority, scheme: str | None) -> tuple[str,
         f'"dest_domain":{quote(host.text if host.is_address else host.text + ".")},',
         f'"url":{{"scheme":{quote(scheme or "")},"authority":{quote(shown)},',
     )
-    if len(_authorities) >= _KEPT:
-        _authorities.clear()
-    _authorities[id(authority)] = (authority, scheme, fragments)
+    _keep(_authorities, id(authority), (authority, scheme, fragments))
     return fragments
 
 
@@ -144,31 +125,43 @@ def _destination_members(exchange: RecordedExchange) -> str:
 
 
 def _dns_member(resolution: Resolution) -> str:
-    if resolution.source == "literal":
-        return ""
-    chain = ""
-    if resolution.chain:
+    kept = _resolutions.get(id(resolution))
+    if kept is not None:
+        return kept[1]
+    member = ""
+    if resolution.source != "literal":
         chain = ",".join([quote(peer_text(name)) for name in resolution.chain[:LIST_LIMIT]])
-    return (
-        f',"dns":{{"source":"{resolution.source}","resolver":{quote(resolution.resolver)},"ttl":{resolution.ttl},'
-        f'"chain":[{chain}],"addresses":[{_address_list(resolution.addresses)}]}}'
-    )
+        addresses = ",".join([f'"{address}"' for address in resolution.addresses[:LIST_LIMIT]])
+        member = (
+            f',"dns":{{"source":"{resolution.source}","resolver":{quote(resolution.resolver)},'
+            f'"ttl":{resolution.ttl},"chain":[{chain}],"addresses":[{addresses}]}}'
+        )
+    _keep(_resolutions, id(resolution), (resolution, member))
+    return member
+
+
+def _certificate_member(facts: Mapping[str, str]) -> str:
+    kept = _certificates.get(id(facts))
+    if kept is not None:
+        return kept[1]
+    members = ",".join([f"{quote(cut(name))}:{quote(peer_text(value))}" for name, value in list(facts.items())[:LIST_LIMIT]])
+    member = f',"origin_certificate":{{{members}}}'
+    _keep(_certificates, id(facts), (facts, member))
+    return member
 
 
 def _tls_member(exchange: RecordedExchange) -> str:
     members = ""
     if exchange.sni is not None:
-        members += f',"sni":{quote(peer_text(exchange.sni))}'
+        members = f',"sni":{_word(exchange.sni)}'
     if exchange.client_tls_version is not None:
         members += f',"client_version":{quote(exchange.client_tls_version)}'
     if exchange.client_alpn is not None:
-        members += f',"client_alpn":{quote(peer_text(exchange.client_alpn))}'
+        members += f',"client_alpn":{_word(exchange.client_alpn)}'
     if exchange.origin_tls_version is not None:
         members += f',"origin_version":{quote(exchange.origin_tls_version)}'
     if exchange.origin_certificate is not None:
-        facts = list(exchange.origin_certificate.items())[:LIST_LIMIT]
-        printed = ",".join([f"{quote(cut(name))}:{quote(peer_text(value))}" for name, value in facts])
-        members += f',"origin_certificate":{{{printed}}}'
+        members += _certificate_member(exchange.origin_certificate)
     if not members and not exchange.intercepted:
         return ""
     return f',"tls":{{"intercepted":{"true" if exchange.intercepted else "false"}{members}}}'
@@ -187,52 +180,60 @@ def _error_member(error: NetfwError) -> str:
     return f',"error":{{"token":"{error.token}","fault":"{error.fault}","message":{quote(cut(error.message))}{detail}}}'
 
 
-def _source_members(exchange: RecordedExchange) -> str:
-    vpc, vpce, account = exchange.source_vpc, exchange.source_vpce, exchange.source_account
-    members = "" if vpc is None else f'"src_vpc":{quote(peer_text(vpc))},'
-    if vpce is not None:
-        members += f'"src_vpce":{quote(peer_text(vpce))},'
-    if account is not None:
-        members += f'"vpce_account_id":{quote(peer_text(account))},'
-    return members
+def _client_members(caller: RecordedCaller) -> str:
+    """Where the client is: the same for all exchanges of its connection, and printed for the first."""
+    printed = caller.printed
+    if printed is None:
+        printed = f'"client_src_ip":{quote(caller.address_text)},"client_src_port":{caller.port},'
+        for name, value in (
+            ("src_vpc", caller.source_vpc),
+            ("src_vpce", caller.source_vpce),
+            ("vpce_account_id", caller.source_account),
+        ):
+            if value is not None:
+                printed += f'"{name}":{quote(peer_text(value))},'
+        caller.printed = printed
+    return printed
 
 
 def record_line(exchange: RecordedExchange) -> bytes:
     """The record of a finished exchange as one line of ASCII, its newline included."""
     finished = exchange.finished
+    started = exchange.started
     decisions = exchange.decisions
     error = exchange.error
-    authority = exchange.authority
+    caller = exchange.caller
     allowed, rule = outcome(decisions, error)
 
-    parts = ""
+    before = "" if (method := exchange.method) is None else f'"http_method":{_word(method)},'
     if (dest_ip := exchange.dest_ip) is not None:
-        parts = f'"dest_ip":{quote(dest_ip)},'
-    if (dest_port := exchange.dest_port) is not None:
-        parts += f'"dest_port":{dest_port},'
-    elif authority is not None:
-        parts += f'"dest_port":{authority.port},'
+        before += f'"dest_ip":{quote(dest_ip)},'
+    dest_port = exchange.dest_port
+    if dest_port is None and exchange.authority is not None:
+        dest_port = exchange.authority.port
+    if dest_port is not None:
+        before += f'"dest_port":{dest_port},'
     if (status := exchange.status) is not None:
-        parts += f'"http_status_code":{status},'
+        before += f'"http_status_code":{status},'
 
     durations = exchange.durations
     total = durations.get("total")
     if total is None:
-        total = finished - exchange.started
+        total = finished - started
 
     last = ""
     if (parent_id := exchange.parent_id) is not None:
         last = f',"parent_id":{quote(parent_id)}'
     if (generation := exchange.generation) is not None:
         last += f',"generation":{generation}'
-    if (identity := exchange.client_identity) is not None:
-        last += f',"client_identity":{quote(peer_text(identity))}'
+    if (identity := caller.identity) is not None:
+        last += f',"client_identity":{_word(identity)}'
     if durations:
         last += _durations_form(tuple(durations)) % tuple(durations.values())
     if (version := exchange.http_version) is not None:
         last += f',"http_version":{quote(version)}'
     if (user_agent := exchange.user_agent) is not None:
-        last += f',"user_agent":{quote(peer_text(user_agent))}'
+        last += f',"user_agent":{_word(user_agent)}'
     if (traceparent := exchange.traceparent) is not None:
         last += f',"traceparent":{quote(peer_text(traceparent))}'
     if (origin_status := exchange.origin_status) is not None and origin_status != status:
@@ -247,17 +248,16 @@ def record_line(exchange: RecordedExchange) -> bytes:
     if (close_reason := exchange.close_reason) is not None:
         last += f',"close_reason":{quote(close_reason)}'
 
-    method = exchange.method
     line = (
         f'{{"event_timestamp":{int(finished)},"proxy_name":{quote(exchange.proxy_name)},'
         f'"final_action":"{"allow" if allowed else "deny"}",'
-        f'"client_src_ip":{quote(exchange.client_ip)},"client_src_port":{exchange.client_port},'
-        f"{_source_members(exchange)}{_destination_members(exchange)}"
-        f"{'' if method is None else _METHOD + quote(peer_text(method)) + ','}"
-        f"{parts}{_matches_members(decisions)}{_NO_RULE if rule is None else _rule_fragment(rule)},"
+        f"{_client_members(caller)}{_destination_members(exchange)}"
+        f"{before}{_matches_members(decisions)}"
+        f'"final_rule_name":{_EMPTY if rule is None else quote(rule.name)},'
+        f'"final_rule_group_name":{_EMPTY if rule is None else quote(rule.group)},'
         f'"request_size":{exchange.request_size},"response_size":{exchange.response_size},'
-        f'"id":{quote(exchange.id)},"kind":{quote(exchange.kind)},"listener":{quote(exchange.listener_name)},'
-        f'"started":{exchange.started:.3f},"duration_ms":{int(total * 1000)},'
+        f'"id":{quote(exchange.id)},"kind":{quote(exchange.kind)},"listener":{quote(caller.listener_name)},'
+        f'"started":{started:.3f},"duration_ms":{int(total * 1000)},'
         f'"bytes_in":{exchange.bytes_in},"bytes_out":{exchange.bytes_out}{last}}}\n'
     )
     return line.encode("ascii")

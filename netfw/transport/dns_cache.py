@@ -30,11 +30,12 @@ class Absence:
     resolver: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
     value: Resolution | Absence
     since: float
     until: float
+    shown: Resolution | None = None
 
 
 class DnsCache:
@@ -61,7 +62,12 @@ class DnsCache:
         self._kept.move_to_end(name)
         if isinstance(kept.value, Absence):
             return kept.value
-        return replace(kept.value, ttl=int(kept.until - now), source="cache")
+        ttl = int(kept.until - now)
+        shown = kept.shown
+        if shown is None or shown.ttl != ttl:
+            # The same object for a second: what others derive from it they find by its identity.
+            shown = kept.shown = replace(kept.value, ttl=ttl, source="cache")
+        return shown
 
     def put(self, name: str, value: Resolution | Absence, ttl: float | None, now: float) -> None:
         """Keep an answer for `ttl` seconds within the limits above; None: a negative answer that did not say.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, ip_address
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -79,6 +80,20 @@ class Recorded:
     names: dict[str, str | None] | None = None
     error: Any = None
     close_reason: str | None = None
+
+    @property
+    def caller(self) -> SimpleNamespace:
+        """Who is at the other end."""
+        return SimpleNamespace(
+            address_text=self.client_ip,
+            port=self.client_port,
+            listener_name=self.listener_name,
+            source_vpc=self.source_vpc,
+            source_vpce=self.source_vpce,
+            source_account=self.source_account,
+            identity=self.client_identity,
+            printed=None,
+        )
 
 
 DEFAULTS = {phase: RuleRef("", "default", phase) for phase in Phase}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from netfw.policy.decision import RuleRef
 from netfw.policy.model import Action, Phase
 from netfw.telemetry.counters import OTHER, RuleCounts, Words, known_word
@@ -33,19 +35,42 @@ def test_a_word_that_is_kept_stays_known() -> None:
     assert known_word("w64", kept) == OTHER
 
 
-def test_equal_rules_of_two_generations_share_a_count() -> None:
+def test_equal_rules_of_two_generations_share_a_count(make: Any) -> None:
     """A reload makes new rule objects; their group and phase go on counting where they were."""
     counts = RuleCounts()
     for _ in range(2):
-        counts.count_of(RuleRef("team", "a", Phase.PRE_DNS), Action.DENY).taken += 1
-    assert [(count.group, count.action, count.taken) for count in counts] == [("team", "deny", 2)]
+        rule = RuleRef("team", "a", Phase.PRE_DNS)
+        counts.add([make.decide(Phase.PRE_DNS, Action.DENY, rule=rule)], None)
+    assert [(count.group, count.action, count.taken) for count in counts.counts()] == [("team", "deny", 2)]
 
 
-def test_one_rule_may_have_two_actions() -> None:
+def test_one_rule_may_have_two_actions(make: Any) -> None:
     """A default of ALERT alerts and allows."""
     counts = RuleCounts()
     rule = RuleRef("", "default", Phase.PRE_DNS)
-    counts.count_of(rule, Action.ALERT).taken += 1
-    counts.count_of(rule, Action.ALLOW).taken += 2
-    assert counts.count_of(rule, Action.ALERT).taken == 1
-    assert {(count.action, count.by_default) for count in counts} == {("alert", True), ("allow", True)}
+    counts.add([make.decide(Phase.PRE_DNS, Action.ALLOW, rule=rule, alerts=(rule,))], None)
+    assert {(count.action, count.by_default, count.taken, count.final) for count in counts.counts()} == {
+        ("alert", True, 1, 0),
+        ("allow", True, 1, 1),
+    }
+
+
+def test_looking_loses_nothing_and_counts_nothing_twice(make: Any) -> None:
+    """Exchanges before and after a look, with more combinations than are kept at once."""
+    counts = RuleCounts()
+    expected = 0
+    for number in range(5000):
+        counts.add([make.decide(Phase.PRE_DNS, Action.ALLOW)], None)
+        expected += 1
+        if number % 1999 == 0:
+            assert [(count.taken, count.final) for count in counts.counts()] == [(expected, expected)]
+    assert [(count.taken, count.final) for count in counts.counts()] == [(5000, 5000)]
+
+
+def test_an_exchange_without_a_phase_is_a_refusal() -> None:
+    """What ended before any rule was asked counts as nobody's decision."""
+    counts = RuleCounts()
+    counts.add([], None)
+    counts.add([], None)
+    assert list(counts.counts()) == []
+    assert counts.refusals == 2
