@@ -20,14 +20,14 @@ class Fields:
     `lines` is the list of (name, value) as received, white space round the value gone; do not change it.
     """
 
-    __slots__ = ("lines", "derived", "_first", "_repeated")
+    __slots__ = ("lines", "traits", "_first", "_repeated")
 
     EMPTY: ClassVar[Fields]
 
     def __init__(self, lines: Iterable[FieldLine] = ()) -> None:
         self.lines: list[FieldLine] = lines if isinstance(lines, list) else list(lines)
-        self.derived: dict[str, object] | None = None
-        """What others made of these fields once and will want again; they never change, so it stays true."""
+        self.traits: object = None
+        """What `traits` made of these fields once and will want again; they never change, so it stays true."""
         # The index is made at the first look-up: heads that are only printed never need one.
         self._first: dict[bytes, bytes] | None = None
         self._repeated: dict[bytes, list[bytes]] | None = None

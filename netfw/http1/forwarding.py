@@ -8,14 +8,13 @@ Heads that leave are made of parsed parts: fields that frame are never copied, o
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 from netfw.http1.errors import FramingError, safe_repr
 from netfw.http1.fields import FieldLine, Fields
 from netfw.http1.framing import Framing, FramingKind
 from netfw.http1.grammar import CONTENT_LENGTH, VIA_RECEIVED_BY
 from netfw.http1.heads import HTTP_1_0, HTTP_1_1, RequestHead, ResponseHead, Version
 from netfw.http1.target import RequestTarget
+from netfw.http1.traits import request_traits, response_traits
 from netfw.names.authority import Authority
 
 _HOP_BY_HOP = frozenset(
@@ -39,7 +38,6 @@ _NOT_BY_NOMINATION = frozenset(
     strict-transport-security access-control-allow-origin access-control-allow-credentials
     """.split()
 )
-_KEEP_ALIVE_VALUES = frozenset([b"keep-alive", b"Keep-Alive"])
 _PLAIN_OPTIONS = frozenset([b"close", b"keep-alive", b"Keep-Alive", b"Close"])
 _FORWARD_LIMITED = frozenset([b"OPTIONS", b"TRACE"])
 _MAX_FORWARDS_DIGITS = 9
@@ -78,7 +76,7 @@ def forward_request(
     Raises ValueError for Max-Forwards 0: see `max_forwards`.
     """
     before, kept, after = _request_lines(head, target, authority, via, framing, default_port, close, upgrade)
-    return RequestHead(head.method, target.origin_form, HTTP_1_1, Fields([*before, *kept.lines, *after]))
+    return RequestHead(head.method, target.origin_form, HTTP_1_1, Fields([*before, *kept, *after]))
 
 
 def print_forwarded_request(
@@ -94,9 +92,22 @@ def print_forwarded_request(
     """The bytes of what `forward_request` gives, without making it: what was printed of the same fields before is used
     again.
     """
-    before, kept, after = _request_lines(head, target, authority, via, framing, default_port, False, upgrade)
+    traits = request_traits(head)
     start = b"%b %b HTTP/1.1" % (head.method, target.origin_form)
-    return _assemble(start, before, kept, after)
+    if framing is traits.framing and not upgrade and head.method not in _FORWARD_LIMITED:
+        if default_port is None:
+            default_port = _default_port(target)
+        rest = traits.forwarded.get(via)
+        if rest is None:
+            _, kept, after = _request_lines(head, target, authority, via, framing, default_port, False, None)
+            rest = traits.forwarded[via] = _rest(kept, after)
+        return _assemble([start, b"Host: " + authority.host_field(default_port)], rest)
+    before, kept, after = _request_lines(head, target, authority, via, framing, default_port, False, upgrade)
+    return _assemble([start, *map(b": ".join, before)], _rest(kept, after))
+
+
+def _default_port(target: RequestTarget) -> int:
+    return 443 if target.scheme == b"https" else 80
 
 
 def _request_lines(
@@ -108,11 +119,11 @@ def _request_lines(
     default_port: int | None,
     close: bool,
     upgrade: bytes | None,
-) -> tuple[list[FieldLine], _Kept, list[FieldLine]]:
+) -> tuple[list[FieldLine], list[FieldLine], list[FieldLine]]:
     """The lines before and after those that are passed on as they came."""
     fields = head.fields
     if default_port is None:
-        default_port = 443 if target.scheme == b"https" else 80
+        default_port = _default_port(target)
     before: list[FieldLine] = [(b"Host", authority.host_field(default_port))]
     kept = None
     if head.method in _FORWARD_LIMITED and fields.has(b"max-forwards"):
@@ -120,9 +131,9 @@ def _request_lines(
         if not left:
             raise ValueError("a request with Max-Forwards 0 is answered here and not forwarded")
         before.append((b"Max-Forwards", b"%d" % (left - 1)))
-        kept = _Kept(fields, _dropped(fields, _DROPPED_FROM_REQUEST) | {b"max-forwards"})
+        kept = _kept(fields, _dropped(fields, _DROPPED_FROM_REQUEST) | {b"max-forwards"})
     if kept is None:
-        kept = _kept(fields, "request", _DROPPED_FROM_REQUEST)
+        kept = _kept(fields, _dropped(fields, _DROPPED_FROM_REQUEST))
     after: list[FieldLine] = []
     if via:
         after.append((b"Via", _VERSION_TEXT[head.version] + via))
@@ -143,25 +154,9 @@ def _request_lines(
     return before, kept, after
 
 
-class _Kept:
-    """The lines that are passed on as they came, and their bytes, each with its line end."""
-
-    __slots__ = ("lines", "printed")
-
-    def __init__(self, fields: Fields, dropped: frozenset[bytes]) -> None:
-        self.lines = [line for name, line in fields.lowered() if name not in dropped]
-        self.printed = _print_lines(self.lines)
-
-
-def _kept(fields: Fields, direction: str, always: frozenset[bytes]) -> _Kept:
-    derived = fields.derived
-    if derived is None:
-        derived = fields.derived = {}
-    kept = derived.get(direction)
-    if kept is None:
-        kept = derived[direction] = _Kept(fields, _dropped(fields, always))
-    assert isinstance(kept, _Kept)
-    return kept
+def _kept(fields: Fields, dropped: frozenset[bytes]) -> list[FieldLine]:
+    """The lines that are passed on as they came."""
+    return [line for name, line in fields.lowered() if name not in dropped]
 
 
 def _print_lines(lines: list[FieldLine]) -> bytes:
@@ -175,18 +170,18 @@ def _print_lines(lines: list[FieldLine]) -> bytes:
     return printed
 
 
-def _assemble(start: bytes, before: list[FieldLine], kept: _Kept, after: list[FieldLine]) -> bytes:
-    front = b"\r\n".join([start, *map(b": ".join, before), b""])
-    expected = len(before) + 1
-    if front.count(b"\n") != expected or front.count(b"\r") != expected or b"\0" in front:
+def _rest(kept: list[FieldLine], after: list[FieldLine]) -> bytes:
+    """The head from the lines that are passed on to its empty line."""
+    return _print_lines([*kept, *after]) + b"\r\n"
+
+
+def _assemble(first_lines: list[bytes], rest: bytes) -> bytes:
+    """A head of its first lines and the rest. Raises ValueError where a line would be more than one."""
+    front = b"\r\n".join(first_lines)
+    ends = len(first_lines) - 1
+    if front.count(b"\n") != ends or front.count(b"\r") != ends or b"\0" in front:
         raise ValueError("a head with a line end or NUL inside a line is not printed")
-    return b"%b%b%b\r\n" % (front, kept.printed, _print_own_lines(tuple(after)))
-
-
-@lru_cache(maxsize=1024)
-def _print_own_lines(lines: tuple[FieldLine, ...]) -> bytes:
-    """Via and framing: the same few lines over and over."""
-    return _print_lines(list(lines))
+    return b"%b\r\n%b" % (front, rest)
 
 
 def outgoing_framing(framing: Framing, client_version: Version) -> Framing:
@@ -221,7 +216,7 @@ def forward_response(
     Raises ValueError for chunks towards an HTTP/1.0 client.
     """
     kept, after = _response_lines(head, via, framing, client_version, close, upgrade)
-    return ResponseHead(HTTP_1_1, head.status, head.reason, Fields([*kept.lines, *after]))
+    return ResponseHead(HTTP_1_1, head.status, head.reason, Fields([*kept, *after]))
 
 
 def print_forwarded_response(
@@ -234,13 +229,20 @@ def print_forwarded_response(
     upgrade: bytes | None = None,
 ) -> bytes:
     """The bytes of what `forward_response` gives, as `print_forwarded_request` for requests."""
-    kept, after = _response_lines(head, via, framing, client_version, close, upgrade)
-    return _assemble(b"HTTP/1.1 %d %b" % (head.status, head.reason), [], kept, after)
+    traits = response_traits(head)
+    start = b"HTTP/1.1 %d %b" % (head.status, head.reason)
+    if framing is traits.framing and not upgrade and head.status >= 200:
+        key = (via, close, client_version)
+        rest = traits.forwarded.get(key)
+        if rest is None:
+            rest = traits.forwarded[key] = _rest(*_response_lines(head, via, framing, client_version, close, None))
+        return _assemble([start], rest)
+    return _assemble([start], _rest(*_response_lines(head, via, framing, client_version, close, upgrade)))
 
 
 def _response_lines(
     head: ResponseHead, via: bytes, framing: Framing, client_version: Version, close: bool, upgrade: bytes | None
-) -> tuple[_Kept, list[FieldLine]]:
+) -> tuple[list[FieldLine], list[FieldLine]]:
     fields = head.fields
     kind = framing.kind
     status = head.status
@@ -249,9 +251,9 @@ def _response_lines(
         # HEAD and 304: the length of what GET would have brought, which is news and not framing.
         length = fields.single(b"content-length") or b""
         if CONTENT_LENGTH.fullmatch(length) is not None and not fields.has(b"transfer-encoding"):
-            kept = _Kept(fields, _dropped(fields, _DROPPED_FROM_RESPONSE) - {b"content-length"})
+            kept = _kept(fields, _dropped(fields, _DROPPED_FROM_RESPONSE) - {b"content-length"})
     if kept is None:
-        kept = _kept(fields, "response", _DROPPED_FROM_RESPONSE)
+        kept = _kept(fields, _dropped(fields, _DROPPED_FROM_RESPONSE))
     after: list[FieldLine] = []
     if via:
         after.append((b"Via", _VERSION_TEXT[head.version] + via))
@@ -287,27 +289,6 @@ def _dropped(fields: Fields, always: frozenset[bytes]) -> frozenset[bytes]:
 
 def _accepts_trailers(fields: Fields) -> bool:
     return any(element.partition(b";")[0].rstrip(b" \t") == b"trailers" for element in fields.tokens(b"te"))
-
-
-def keeps_connection(head: RequestHead | ResponseHead) -> bool:
-    """Whether the sender of this head wants the connection kept (RFC 9112, section 9.3)."""
-    value = head.fields.joined(b"connection")
-    if value is None:
-        return head.version == HTTP_1_1
-    if value in _KEEP_ALIVE_VALUES:
-        return True
-    options = head.fields.tokens(b"connection")
-    if b"close" in options:
-        return False
-    return head.version == HTTP_1_1 or b"keep-alive" in options
-
-
-def wanted_upgrade(head: RequestHead | ResponseHead) -> bytes | None:
-    """The value of Upgrade, lower case, where Connection nominates it in HTTP/1.1 (RFC 9110, 7.8), else None."""
-    fields = head.fields
-    if not fields.has(b"upgrade") or head.version != HTTP_1_1 or b"upgrade" not in fields.tokens(b"connection"):
-        return None
-    return b", ".join(fields.tokens(b"upgrade")) or None
 
 
 def via_contains(fields: Fields, pseudonym: bytes) -> bool:

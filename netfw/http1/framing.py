@@ -56,14 +56,21 @@ Framing.EMPTY = Framing(FramingKind.LENGTH, 0)
 _FRAMING_FIELDS = frozenset([b"content-length", b"transfer-encoding"])
 
 
+def request_declaration(head: RequestHead) -> Framing:
+    """What the fields of a request say of its body, whatever the method. Raises FramingError, see `request_framing`."""
+    return _declared(head.fields, head.version) if head.fields.has_any(_FRAMING_FIELDS) else Framing.NONE
+
+
+def response_declaration(head: ResponseHead) -> Framing:
+    """What the fields of a response say of its body, if it has one. Raises FramingError as `request_framing` does."""
+    return _declared(head.fields, head.version) if head.fields.has_any(_FRAMING_FIELDS) else Framing.UNTIL_CLOSE
+
+
 def request_framing(head: RequestHead) -> Framing:
     """The framing of a request. Raises FramingError where there is more than one way to read it."""
-    fields = head.fields
-    if not fields.has_any(_FRAMING_FIELDS):
-        return Framing.NONE
-    framing = _declared(fields, head.version)
-    if head.method == b"CONNECT":
-        # WinINet and what is built on it say `Content-Length: 0` here, which cannot be misread; anything else can.
+    framing = request_declaration(head)
+    # WinINet and what is built on it say `Content-Length: 0` in a CONNECT, which cannot be misread; anything else can.
+    if head.method == b"CONNECT" and framing is not Framing.NONE:
         if framing != Framing.EMPTY:
             raise FramingError("CONNECT has no content, yet the request declares some")
         return Framing.NONE
@@ -72,18 +79,12 @@ def request_framing(head: RequestHead) -> Framing:
 
 def response_framing(head: ResponseHead, request_method: bytes) -> Framing:
     """The framing of the response to a request of this method. Raises FramingError as `request_framing` does."""
-    fields = head.fields
     status = head.status
-    if fields.has_any(_FRAMING_FIELDS):
-        if request_method == b"CONNECT" and 200 <= status < 300:
-            # RFC 9110, section 9.3.6: both fields are to be ignored; what follows is the tunnel.
-            return Framing.NONE
-        framing = _declared(fields, head.version)
-    else:
-        framing = Framing.UNTIL_CLOSE
-    if status < 200 or status == 204 or status == 304 or request_method == b"HEAD":
+    if request_method == b"CONNECT" and 200 <= status < 300:
+        # RFC 9110, section 9.3.6: both fields are to be ignored; what follows is the tunnel.
         return Framing.NONE
-    if request_method == b"CONNECT" and status < 300:
+    framing = response_declaration(head)
+    if status < 200 or status == 204 or status == 304 or request_method == b"HEAD":
         return Framing.NONE
     return framing
 

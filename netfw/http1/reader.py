@@ -28,6 +28,7 @@ from netfw.http1.heads import (
 )
 from netfw.http1.host_field import check_host
 from netfw.http1.limits import HeadLimits
+from netfw.http1.traits import request_traits, response_traits
 
 _MAX_EMPTY_LINES = 2
 """Before a request line. RFC 9112, section 2.2, asks for at least one: old clients end a body with a stray CRLF."""
@@ -36,6 +37,8 @@ _MAX_INTERIM = 16
 """Interim responses before a final one. Nobody needs more; without a bound an origin could send them for ever."""
 
 _COMPLETE = MessageComplete(Fields.EMPTY)
+_ALWAYS_WITHOUT_BODY = frozenset([204, 304])
+_SPECIAL_METHODS = frozenset([b"HEAD", b"CONNECT"])
 
 
 class MessageReader:
@@ -97,6 +100,16 @@ class MessageReader:
         except FramingError as error:
             self._spoil(error)
             raise
+
+    def ends_here(self) -> bool:
+        """Whether the message is complete with what was pulled; then it is over, and no MessageComplete comes for it.
+
+        For whoever would pull once more only to hear that. A message that ends by close, or in chunks, never ends here.
+        """
+        if self._step is not type(self)._finish:
+            return False
+        self._finish()
+        return True
 
     def remaining(self) -> bytes:
         """Take the bytes that were fed and not read, for whoever speaks on this connection from now on."""
@@ -265,8 +278,10 @@ class RequestReader(MessageReader):
             if not end:
                 return self._starve()
             head = parse_request_head(self._whole(), start, end, self._limits)
-        framing = request_framing(head)
-        check_host(head)
+        traits = request_traits(head)
+        framing = traits.framing if head.method != b"CONNECT" else request_framing(head)
+        if not traits.has_plain_host:
+            check_host(head)
         self._at = end
         self._begin_body(framing, head.fields)
         return RequestHeadReceived(head, framing)
@@ -319,7 +334,8 @@ class ResponseReader(MessageReader):
             raise self._error
         if self._step is not ResponseReader._read_unasked:
             raise RuntimeError("the response before is not complete")
-        self.next_event()
+        if self._at < len(self._data):
+            self.next_event()
         self._method = request_method
         self._interim = 0
         self._step = ResponseReader._read_head
@@ -345,9 +361,12 @@ class ResponseReader(MessageReader):
             if not end:
                 return self._starve()
             head = parse_response_head(self._whole(), start, end, self._limits)
-        framing = response_framing(head, self._method)
         self._at = end
         status = head.status
+        if status in _ALWAYS_WITHOUT_BODY or self._method in _SPECIAL_METHODS or status < 200:
+            framing = response_framing(head, self._method)
+        else:
+            framing = response_traits(head).framing
         if status == 101 or (self._method == b"CONNECT" and 200 <= status < 300):
             self._step = MessageReader._stopped
         elif status < 200:

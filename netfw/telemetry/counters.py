@@ -58,8 +58,8 @@ class RuleCounts:
     """The counts of all rules, over whole exchanges.
 
     Without alerts a compiled policy gives the same decision objects every time, so exchanges are counted by the
-    combination of their decisions, found by identity: one addition an exchange, whatever the number of phases. Rules get
-    their shares when somebody asks.
+    combination of their decisions, found by identity: one addition an exchange, whatever the number of phases. Rules
+    get their shares when somebody asks.
     """
 
     def __init__(self) -> None:

@@ -144,7 +144,8 @@ def _certificate_member(facts: Mapping[str, str]) -> str:
     kept = _certificates.get(id(facts))
     if kept is not None:
         return kept[1]
-    members = ",".join([f"{quote(cut(name))}:{quote(peer_text(value))}" for name, value in list(facts.items())[:LIST_LIMIT]])
+    shown = list(facts.items())[:LIST_LIMIT]
+    members = ",".join([f"{quote(cut(name))}:{quote(peer_text(value))}" for name, value in shown])
     member = f',"origin_certificate":{{{members}}}'
     _keep(_certificates, id(facts), (facts, member))
     return member

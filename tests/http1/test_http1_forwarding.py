@@ -7,15 +7,14 @@ from netfw.http1.fields import Fields
 from netfw.http1.forwarding import (
     forward_request,
     forward_response,
-    keeps_connection,
     max_forwards,
     outgoing_framing,
     via_contains,
-    wanted_upgrade,
 )
 from netfw.http1.framing import Framing
 from netfw.http1.heads import RequestHead, ResponseHead
 from netfw.http1.target import parse_target
+from netfw.http1.traits import keeps_connection, wanted_upgrade
 from netfw.names.authority import parse_authority
 
 A = parse_authority(b"a.example:80")
