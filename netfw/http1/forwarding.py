@@ -39,7 +39,8 @@ _NOT_BY_NOMINATION = frozenset(
     """.split()
 )
 _PLAIN_OPTIONS = frozenset([b"close", b"keep-alive", b"Keep-Alive", b"Close"])
-_FORWARD_LIMITED = frozenset([b"OPTIONS", b"TRACE"])
+FORWARD_LIMITED = frozenset([b"OPTIONS", b"TRACE"])
+"""The methods that Max-Forwards is about."""
 _MAX_FORWARDS_DIGITS = 9
 
 _VERSION_TEXT = {HTTP_1_0: b"1.0 ", HTTP_1_1: b"1.1 "}
@@ -94,7 +95,7 @@ def print_forwarded_request(
     """
     traits = request_traits(head)
     start = b"%b %b HTTP/1.1" % (head.method, target.origin_form)
-    if framing is traits.framing and not upgrade and head.method not in _FORWARD_LIMITED:
+    if framing is traits.framing and not upgrade and head.method not in FORWARD_LIMITED:
         if default_port is None:
             default_port = _default_port(target)
         rest = traits.forwarded.get(via)
@@ -126,7 +127,7 @@ def _request_lines(
         default_port = _default_port(target)
     before: list[FieldLine] = [(b"Host", authority.host_field(default_port))]
     kept = None
-    if head.method in _FORWARD_LIMITED and fields.has(b"max-forwards"):
+    if head.method in FORWARD_LIMITED and fields.has(b"max-forwards"):
         left = max_forwards(head)
         if not left:
             raise ValueError("a request with Max-Forwards 0 is answered here and not forwarded")
@@ -305,7 +306,7 @@ def max_forwards(head: RequestHead) -> int | None:
 
     At 0 the proxy answers itself. `forward_request` counts down. Raises FramingError when the value is no number.
     """
-    if head.method not in _FORWARD_LIMITED:
+    if head.method not in FORWARD_LIMITED:
         return None
     value = head.fields.single(b"max-forwards")
     if value is None:

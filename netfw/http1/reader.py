@@ -336,6 +336,7 @@ class ResponseReader(MessageReader):
             raise RuntimeError("the response before is not complete")
         if self._at < len(self._data):
             self.next_event()
+        self._starved = True
         self._method = request_method
         self._interim = 0
         self._step = ResponseReader._read_head

@@ -28,6 +28,8 @@ class TargetForm(Enum):
 
 
 DEFAULT_PORTS = {b"http": 80, b"https": 443}
+_ABSOLUTE = TargetForm.ABSOLUTE
+_ORIGIN = TargetForm.ORIGIN
 
 
 @dataclass(slots=True)
@@ -59,7 +61,7 @@ def parse_target(method: bytes, target: bytes, *, lenient_query: bool = False) -
             raise FramingError(f"the target of CONNECT is not a valid authority: {error}") from None
     if target.startswith(b"/"):
         path, query = _path_and_query(target, lenient_query)
-        return RequestTarget(TargetForm.ORIGIN, None, None, path, query)
+        return RequestTarget(_ORIGIN, None, None, path, query)
     if target == b"*":
         if method != b"OPTIONS":
             raise FramingError("only OPTIONS has the target *")
@@ -85,7 +87,7 @@ def _absolute(method: bytes, target: bytes, lenient_query: bool) -> RequestTarge
     if not path:
         # RFC 9112, section 3.2.4: the last proxy turns OPTIONS of an empty path into the asterisk-form.
         path = b"*" if method == b"OPTIONS" and query is None else b"/"
-    return RequestTarget(TargetForm.ABSOLUTE, scheme, authority, path, query)
+    return RequestTarget(_ABSOLUTE, scheme, authority, path, query)
 
 
 def _absolute_problem(target: bytes) -> FramingError:

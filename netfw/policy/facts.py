@@ -43,31 +43,16 @@ class Facts:
     starts as NOT_YET, whatever a deployment may not have as ABSENT.
     """
 
-    __slots__ = (
-        "client_identity",
-        "destination_domain",
-        "destination_ip",
-        "destination_port",
-        "http_host",
-        "listener_name",
-        "method",
-        "path",
-        "protocol",
-        "query",
-        "request_content_length",
-        "request_fields",
-        "response_content_length",
-        "response_fields",
-        "sni",
-        "source_account",
-        "source_ip",
-        "source_port",
-        "source_vpc",
-        "source_vpce",
-        "status",
-        "time",
-        "tls_intercepted",
-    )
+    # What most exchanges never change stands on the class: an object costs what is set on it.
+    method: bytes | Unknown = NOT_YET
+    path: bytes | Unknown = NOT_YET
+    query: bytes | Unknown = NOT_YET
+    request_fields: Fields | Unknown = NOT_YET
+    http_host: str | Unknown = NOT_YET
+    request_content_length: int | Unknown = NOT_YET
+    status: int | Unknown = NOT_YET
+    response_fields: Fields | Unknown = NOT_YET
+    response_content_length: int | Unknown = NOT_YET
 
     def __init__(
         self,
@@ -101,7 +86,6 @@ class Facts:
         self.destination_ip = destination_ip
         self.sni = sni
         self.tls_intercepted = tls_intercepted
-        self.await_http()
 
     def await_http(self) -> None:
         """HTTP may become visible later: every HTTP fact is NOT_YET."""
@@ -112,15 +96,15 @@ class Facts:
         self._set_http(INVISIBLE)
 
     def _set_http(self, state: Unknown) -> None:
-        self.method: bytes | Unknown = state
-        self.path: bytes | Unknown = state
-        self.query: bytes | Unknown = state
-        self.request_fields: Fields | Unknown = state
-        self.http_host: str | Unknown = state
-        self.request_content_length: int | Unknown = state
-        self.status: int | Unknown = state
-        self.response_fields: Fields | Unknown = state
-        self.response_content_length: int | Unknown = state
+        self.method = state
+        self.path = state
+        self.query = state
+        self.request_fields = state
+        self.http_host = state
+        self.request_content_length = state
+        self.status = state
+        self.response_fields = state
+        self.response_content_length = state
 
     def show_request(self, head: RequestHead, target: RequestTarget, authority: Authority) -> None:
         """The request is visible; `authority` is that of its target URI. Response facts are NOT_YET again."""

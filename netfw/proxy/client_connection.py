@@ -21,8 +21,8 @@ from netfw.errors import ClientTlsFailure, MalformedRequest, NetfwError, Request
 from netfw.http1.errors import FramingError
 from netfw.http1.events import BodyReceived, MessageComplete, RequestHeadReceived
 from netfw.http1.fields import Fields
-from netfw.http1.forwarding import keeps_connection
 from netfw.http1.reader import RequestReader
+from netfw.http1.traits import request_traits
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Caller, Exchange
 from netfw.proxy.routing import route
@@ -91,15 +91,18 @@ class ClientConnection(Protocol):
         if self._refused:
             return
         self._received += len(data)
-        if self.exchange is None and self._served and not self._reader.buffered:
+        reader = self._reader
+        begins = self.exchange is None and not reader.buffered
+        reader.feed(data)
+        self._pump()
+        if self.exchange is not None:
+            # Only while an exchange is under way: a head that is read may be larger, and has a limit of its own.
+            if not self._paused and reader.buffered > _READ_AHEAD:
+                self._paused = True
+                self.transport.pauseProducing()
+        elif begins and self._served and reader.buffered and self._deadline is not None:
             # The next head began: it has as long as the first one, however long the connection was idle.
             self._deadline.restart(self.plane.configuration.timeouts.head)
-        self._reader.feed(data)
-        self._pump()
-        # Only while an exchange is under way: a head that is read may be larger, and has a limit of its own.
-        if self.exchange is not None and not self._paused and self._reader.buffered > _READ_AHEAD:
-            self._paused = True
-            self.transport.pauseProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client left, or we closed."""
@@ -160,10 +163,12 @@ class ClientConnection(Protocol):
         )
         exchange.describe_request(event.head)
         self.exchange = exchange
-        self.request_is_complete = False
         self._reads_body = False
         self._served += 1
-        self._deadline.restart(plane.configuration.timeouts.body)
+        self.request_is_complete = complete = self._reader.ends_here()
+        if not complete:
+            # Without a body it is the origin's turn, and the origin has deadlines of its own.
+            self._deadline.restart(plane.configuration.timeouts.body)
         route(self, exchange, event)
 
     def _read_body(self) -> bool:
@@ -253,8 +258,7 @@ class ClientConnection(Protocol):
     def write(self, parts: list[bytes]) -> None:
         """Send response bytes."""
         if self.is_open:
-            for part in parts:
-                self._sent += len(part)
+            self._sent += sum(map(len, parts))
             self.transport.writeSequence(parts)
 
     def may_keep(self) -> bool:
@@ -267,7 +271,7 @@ class ClientConnection(Protocol):
             and not self._refused
             and not self.plane.admission.draining
             and self._served < self.plane.configuration.limits.requests_per_connection
-            and keeps_connection(exchange.head)
+            and request_traits(exchange.head).keeps
         )
 
     def answer(self, error: NetfwError) -> None:
@@ -301,7 +305,8 @@ class ClientConnection(Protocol):
         self._user = None
         self._reads_body = False
         self._held = False
-        consumed = self._received - self._reader.buffered
+        buffered = self._reader.buffered
+        consumed = self._received - buffered
         exchange.bytes_in = consumed - self._consumed_before
         exchange.bytes_out = self._sent - self._sent_before
         self._consumed_before = consumed
@@ -312,11 +317,13 @@ class ClientConnection(Protocol):
         if keep and self.request_is_complete:
             self._reader.start_next()
             timeouts = self.plane.configuration.timeouts
-            self._deadline.restart(timeouts.head if self._reader.buffered else timeouts.idle)
-            self._resume_reading()
-            self._pump()
+            self._deadline.restart(timeouts.head if buffered else timeouts.idle)
+            if self._paused:
+                self._resume_reading()
+            if buffered:
+                self._pump()
         else:
-            self._close(everything_read=self.request_is_complete and not self._reader.buffered)
+            self._close(everything_read=self.request_is_complete and not buffered)
 
     def hand_over(self) -> tuple[Any, bytes]:
         """Give the transport away, with the bytes that came behind the head; this object hears nothing more."""

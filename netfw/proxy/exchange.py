@@ -12,9 +12,11 @@ from ipaddress import IPv4Address, IPv6Address
 from os import urandom
 from typing import TYPE_CHECKING
 
+from netfw.http1.heads import HTTP_1_1
+from netfw.http1.traits import request_traits
+
 if TYPE_CHECKING:
     from netfw.errors import NetfwError
-    from netfw.http1.fields import Fields
     from netfw.http1.heads import RequestHead
     from netfw.names.authority import Authority
     from netfw.policy.compile import CompiledPolicy
@@ -168,15 +170,14 @@ class Exchange:
 
     def describe_request(self, head: RequestHead) -> None:
         """Take from the head what facts, answers and the record need."""
+        traits = request_traits(head)
         self.head = head
         self.method = head.method
-        self.http_version = "1.1" if head.version == (1, 1) else "1.0"
-        fields: Fields = head.fields
-        if fields.has(b"user-agent"):
-            self.user_agent = fields.get_all(b"user-agent")[0]
-        if fields.has(b"traceparent"):
-            parents = fields.get_all(b"traceparent")
-            self.traceparent = parents[0] if len(parents) == 1 else None
+        self.http_version = "1.1" if head.version == HTTP_1_1 else "1.0"
+        if traits.user_agent is not None:
+            self.user_agent = traits.user_agent
+        if traits.traceparent is not None:
+            self.traceparent = traits.traceparent
 
     @property
     def last_decision(self) -> Decision | None:

@@ -25,15 +25,14 @@ from netfw.http1.bodies import body_printer
 from netfw.http1.events import RequestHeadReceived, ResponseHeadReceived
 from netfw.http1.fields import Fields
 from netfw.http1.forwarding import (
-    keeps_connection,
     outgoing_framing,
     print_forwarded_request,
     print_forwarded_response,
-    wanted_upgrade,
 )
 from netfw.http1.framing import FramingKind
 from netfw.http1.heads import ResponseHead
 from netfw.http1.target import RequestTarget
+from netfw.http1.traits import request_traits, response_traits, wanted_upgrade
 from netfw.policy.model import Action, Phase
 from netfw.proxy import phases
 from netfw.proxy.exchange import Exchange
@@ -64,35 +63,21 @@ _UNTIL_CLOSE = FramingKind.UNTIL_CLOSE
 class Forwarding:
     """Serves one exchange of `client`: `RequestUser` towards it, `ResponseUser` towards the origin's connection."""
 
-    __slots__ = (
-        "_allowed",
-        "_awaits_continue",
-        "_steps",
-        "_client",
-        "_client_gone",
-        "_ended",
-        "_exchange",
-        "_framing",
-        "_keep",
-        "_origin_head",
-        "_out",
-        "_plane",
-        "_produces",
-        "_reopening",
-        "_request",
-        "_request_done",
-        "_request_printer",
-        "_response_done",
-        "_response_printer",
-        "_reused",
-        "_target",
-        "_tunnel",
-        "_tls",
-        "_to_origin",
-        "_upgrade",
-        "_upstream",
-        "_uploads",
-    )
+    # What most exchanges never change stands on the class: an object costs what is set on it.
+    _allowed: Sequence[Address] = ()
+    _upstream: UpstreamConnection | None = None
+    _reused = False
+    _reopening: Deferred[Any] | None = None
+    _request_printer: Any = None
+    _uploads = False
+    _response_printer: Any = None
+    _response_done = False
+    _produces = False
+    _origin_head: ResponseHead | None = None
+    _keep = False
+    _client_gone = False
+    _ended = False
+    _steps: Steps
 
     def __init__(
         self,
@@ -103,6 +88,7 @@ class Forwarding:
         *,
         tls: bool,
     ) -> None:
+        traits = request_traits(event.head)
         self._client = client
         self._plane = client.plane
         self._exchange = exchange
@@ -113,25 +99,13 @@ class Forwarding:
         # A request for another host than its tunnel's inherits nothing of the tunnel.
         tunnel = client.tunnel
         self._tunnel = tunnel if tunnel is not None and exchange.authority is tunnel.authority else None
-        self._allowed: Sequence[Address] = ()
-        self._upstream: UpstreamConnection | None = None
-        self._reused = False
-        self._reopening: Deferred[Any] | None = None
-        self._upgrade = _UPGRADES.get(wanted_upgrade(event.head))
-        self._request_printer = body_printer(event.framing)
-        self._request_done = False
-        self._uploads = False
+        self._upgrade = None if traits.upgrade is None else _UPGRADES.get(traits.upgrade)
+        self._awaits_continue = traits.expects
+        self._request_done = done = client.request_is_complete
+        if not done:
+            self._request_printer = body_printer(event.framing)
         self._to_origin: list[bytes] = []
-        self._response_printer: Any = None
-        self._response_done = False
-        self._produces = False
-        self._origin_head: ResponseHead | None = None
-        self._awaits_continue = event.head.fields.has(b"expect")
         self._out: list[bytes] = []
-        self._keep = False
-        self._client_gone = False
-        self._ended = False
-        self._steps: Steps
 
     def start(self) -> None:
         """Run the phases and everything between them."""
@@ -142,7 +116,8 @@ class Forwarding:
     # -- the steps ----------------------------------------------------------------------------------------------------
 
     def _pre_dns(self, _: object) -> None:
-        check_request(self._plane.configuration.limits, self._framing)
+        if not self._request_done:
+            check_request(self._plane.configuration.limits, self._framing)
         tunnel = self._tunnel
         if tunnel is None:
             phases.pre_dns(self._exchange)
@@ -154,7 +129,7 @@ class Forwarding:
         if tunnel is not None:
             return tunnel.addresses
         found = phases.resolve(self._exchange, self._plane)
-        if isinstance(found, Resolution):
+        if type(found) is Resolution:
             return self._judge(found)
         return found.addCallback(self._judge)
 
@@ -196,14 +171,14 @@ class Forwarding:
             upgrade=self._upgrade,
         )
         upstream.begin(self, self._request.method)
+        if self._request_done:
+            upstream.send_head(head)  # no body, or a second try: it was empty and has been read
+            return
         self._to_origin.append(head)
-        if self._framing.kind is not _NONE and not self._uploads:
+        if not self._uploads:
             self._uploads = True
             upstream.transport.registerProducer(self._client, True)
-        if self._request_done:
-            self.request_batch_end()  # a second try: the body was empty and has been read
-        else:
-            self._client.read_body()
+        self._client.read_body()
 
     def _post_response(self, event: ResponseHeadReceived) -> None:
         exchange = self._exchange
@@ -432,7 +407,7 @@ class Forwarding:
         assert upstream is not None
         if not self._request_done:
             upstream.abort()  # an early answer: what is left of the request must not be read as the next one
-        elif self._origin_head is not None and keeps_connection(self._origin_head) and upstream.is_open:
+        elif self._origin_head is not None and response_traits(self._origin_head).keeps and upstream.is_open:
             self._plane.pool.put(upstream)
         else:
             upstream.close()

@@ -31,6 +31,9 @@ class DestinationGuard:
         self._closed_ports = {port: name for port, name in CLOSED_PORTS.items() if port not in section.allow_ports}
         self._own: set[tuple[Address, int]] = set()
         self._own_ports: set[int] = set()
+        # By identity: a name that is asked for again and again has the same tuple of addresses each time, and hashing
+        # addresses costs more than the look-up. The entry holds its tuple, so that no other can take its identity.
+        self._all_open: dict[tuple[int, int], tuple[Address, ...]] = {}
         for own, port in own_addresses:
             self.add_own(own, port)
         self._verdicts: dict[Address, str | None] = {}
@@ -44,6 +47,7 @@ class DestinationGuard:
         """Keep this listening address of the proxy itself closed; nothing opens it."""
         self._own.add((address, port))
         self._own_ports.add(port)
+        self._all_open.clear()
 
     def prohibits_port(self, port: int) -> str | None:
         """Why this port must not be dialled on any address, with the setting that would open it; None when it may be.
@@ -52,6 +56,27 @@ class DestinationGuard:
         """
         name = self._closed_ports.get(port)
         return None if name is None else f"port {port} ({name}) is kept closed; `guard.allow_ports` would open it"
+
+    def open_ones(self, addresses: tuple[Address, ...], port: int) -> tuple[tuple[Address, ...], str | None]:
+        """The addresses that may be dialled on this port; the second is why one may not, None where all may."""
+        key = (id(addresses), port)
+        if key in self._all_open:
+            return addresses, None
+        open_ones = []
+        why = None if addresses else "the name has no address"
+        for address in addresses:
+            prohibited = self.prohibits(address, port)
+            if prohibited is None:
+                open_ones.append(address)
+            else:
+                why = prohibited
+        if why is not None:
+            return tuple(open_ones), why
+        if port not in self._own_ports:  # otherwise it depends on the addresses that this machine has just now
+            if len(self._all_open) >= self._REMEMBERED:
+                self._all_open.clear()
+            self._all_open[key] = addresses
+        return addresses, None
 
     def prohibits(self, address: Address, port: int) -> str | None:
         """Why this address must not be dialled, with the setting that would open it; None when it may be."""

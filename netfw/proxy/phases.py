@@ -9,7 +9,7 @@ PostRESPONSE: the origin's head is known; nothing of it was handed over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 
 from twisted.internet.defer import Deferred
@@ -22,7 +22,7 @@ from netfw.policy.evaluate import evaluate
 from netfw.policy.model import Action, Phase
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Exchange
-from netfw.transport.resolution import Resolution, literal_resolution
+from netfw.transport.resolution import Resolution
 
 Address = IPv4Address | IPv6Address
 _log = Logger()
@@ -33,7 +33,6 @@ _DNS_RESULTS: dict[type[NetfwError], str] = {NameNotFound: "not_found", DnsTimeo
 _PRE_DNS = Phase.PRE_DNS
 _PRE_REQUEST = Phase.PRE_REQUEST
 _POST_RESPONSE = Phase.POST_RESPONSE
-# Enum members by name of the module: looking one up in its class costs more than the comparison (Python 3.11).
 _ALLOW = Action.ALLOW
 _ALERT = Action.ALERT
 
@@ -53,7 +52,11 @@ def take(exchange: Exchange, decision: Decision) -> None:
     """Make a decision count: it is in the record, and a DENY ends the exchange (raises `Denied`)."""
     exchange.decisions.append(decision)
     if decision.action is not _ALLOW:
-        raise Denied(f"Blocked by {decision.phase.value} rule {decision.rule}", decision=decision)
+        raise _denied(decision)
+
+
+def _denied(decision: Decision) -> Denied:
+    return Denied(f"Blocked by {decision.phase.value} rule {decision.rule}", decision=decision)
 
 
 def certain(outcome: Decision | Open) -> Decision:
@@ -63,18 +66,29 @@ def certain(outcome: Decision | Open) -> Decision:
     raise PolicyFailure(f"rule {outcome.pending} could not be decided in {outcome.phase.value}; this is a denial")
 
 
+def decide(exchange: Exchange, phase: Phase) -> None:
+    """Evaluate a phase and take it: every fact is known by now. Raises `Denied`, or `PolicyFailure`."""
+    outcome = judge(exchange, phase)
+    if type(outcome) is not Decision:
+        outcome = certain(outcome)
+    exchange.decisions.append(outcome)
+    if outcome.action is not _ALLOW:
+        raise _denied(outcome)
+
+
 def pre_dns(exchange: Exchange) -> None:
     """Take PreDNS. Nothing has been asked or sent yet."""
-    take(exchange, certain(judge(exchange, _PRE_DNS)))
+    decide(exchange, _PRE_DNS)
 
 
 def resolve(exchange: Exchange, plane: DataPlane) -> Resolution | Deferred[Resolution]:
     """Find the addresses of the exchange's host; a literal is its own answer."""
-    assert exchange.authority is not None
-    host = exchange.authority.host
-    why = plane.guard.prohibits_port(exchange.authority.port)
+    authority = exchange.authority
+    assert authority is not None
+    host = authority.host
+    why = plane.guard.prohibits_port(authority.port)
     if why is not None:
-        raise DestinationProhibited(f"{exchange.authority} is out of bounds: {why}")
+        raise DestinationProhibited(f"{authority} is out of bounds: {why}")
     if host.is_address:
         exchange.resolution = literal_resolution(host)
         return exchange.resolution
@@ -99,22 +113,13 @@ def resolve(exchange: Exchange, plane: DataPlane) -> Resolution | Deferred[Resol
     return plane.resolver.resolve(host).addCallbacks(found, failed)
 
 
-def judged_addresses(exchange: Exchange, plane: DataPlane, addresses: Iterable[Address]) -> tuple[Address, ...]:
+def judged_addresses(exchange: Exchange, plane: DataPlane, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
     """The addresses that the guard lets through; raises `DestinationProhibited` where none is left."""
     assert exchange.authority is not None
-    port = exchange.authority.port
-    guard = plane.guard
-    open_ones = []
-    why = "the name has no address"
-    for address in addresses:
-        prohibited = guard.prohibits(address, port)
-        if prohibited is None:
-            open_ones.append(address)
-        else:
-            why = prohibited
+    open_ones, why = plane.guard.open_ones(addresses, exchange.authority.port)
     if not open_ones:
         raise DestinationProhibited(f"{exchange.authority.host} is out of bounds: {why}")
-    return tuple(open_ones)
+    return open_ones
 
 
 def pre_request(exchange: Exchange, addresses: Sequence[Address]) -> tuple[Address, ...]:
@@ -125,7 +130,7 @@ def pre_request(exchange: Exchange, addresses: Sequence[Address]) -> tuple[Addre
     """
     if len(addresses) == 1 or DESTINATION_IP not in exchange.policy.needs(_PRE_REQUEST):
         exchange.facts.destination_ip = addresses[0]
-        take(exchange, certain(judge(exchange, _PRE_REQUEST)))
+        decide(exchange, _PRE_REQUEST)
         return tuple(addresses)
     decisions, allowed = _outcomes(exchange, addresses)
     taken = next((d for d in decisions if isinstance(d, Decision) and d.action is _ALLOW), None)
@@ -200,4 +205,4 @@ def _with_alerts_of(taken: Decision, outcomes: Sequence[Decision | Open]) -> Dec
 
 def post_response(exchange: Exchange) -> None:
     """Take PostRESPONSE on the origin's head; `facts.show_response` has been called."""
-    take(exchange, certain(judge(exchange, _POST_RESPONSE)))
+    decide(exchange, _POST_RESPONSE)

@@ -12,8 +12,9 @@ from netfw.config.model import NameCheck, NameVerdict
 from netfw.errors import LoopDetected, MalformedRequest, NetfwError, NotOffered, TooManyRequests
 from netfw.http1.errors import FramingError
 from netfw.http1.events import RequestHeadReceived
-from netfw.http1.forwarding import max_forwards, via_contains
+from netfw.http1.forwarding import FORWARD_LIMITED, max_forwards, via_contains
 from netfw.http1.target import RequestTarget, TargetForm, parse_target
+from netfw.http1.traits import request_traits
 from netfw.policy.decision import Decision, Match, RuleRef
 from netfw.policy.facts import ABSENT
 from netfw.policy.model import Action, Phase
@@ -30,6 +31,11 @@ if TYPE_CHECKING:
     from netfw.proxy.tunnel import Tunnel
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+# Enum members by name of the module: looking one up in its class costs more than the comparison (Python 3.11).
+_ABSOLUTE = TargetForm.ABSOLUTE
+_ASTERISK = TargetForm.ASTERISK
+_AUTHORITY = TargetForm.AUTHORITY
+_ORIGIN = TargetForm.ORIGIN
 
 
 def route(client: ClientConnection, exchange: Exchange, event: RequestHeadReceived) -> None:
@@ -40,10 +46,11 @@ def route(client: ClientConnection, exchange: Exchange, event: RequestHeadReceiv
         rate = client.caller.request_rate
         if rate is not None and (wait := rate.take()):
             raise TooManyRequests("this client asks too often", retry_after=wait)
-        target = parse_target(event.head.method, event.head.target)
-        if via_contains(event.head.fields, client.plane.via):
+        head = event.head
+        target = parse_target(head.method, head.target)
+        if request_traits(head).via is not None and via_contains(head.fields, client.plane.via):
             raise LoopDetected("this request has been through this proxy before")
-        if max_forwards(event.head) == 0:
+        if head.method in FORWARD_LIMITED and max_forwards(head) == 0:
             raise NotOffered("this proxy answers no OPTIONS or TRACE itself, and Max-Forwards lets it ask nobody else")
         if client.tunnel is None:
             _outer(client, exchange, event, target)
@@ -57,35 +64,36 @@ def route(client: ClientConnection, exchange: Exchange, event: RequestHeadReceiv
 
 def _outer(client: ClientConnection, exchange: Exchange, event: RequestHeadReceived, target: RequestTarget) -> None:
     form = target.form
-    match form:
-        case TargetForm.AUTHORITY:
-            exchange.kind = "connect"
-            exchange.scheme = "https"
-            exchange.authority = target.authority
-            exchange.facts = first_facts(exchange, protocol="https")
-            Tunnelling(client, exchange).start()
-        case TargetForm.ABSOLUTE:
-            if target.scheme != b"http":
-                raise NotOffered(
-                    "only http is asked for in absolute-form; https goes through CONNECT"
-                    if target.scheme == b"https"
-                    else "only http and https are offered"
-                )
-            assert target.authority is not None
-            exchange.scheme = "http"
-            exchange.authority = target.authority
-            exchange.path, exchange.query = target.path, target.query
-            if client.plane.own_pages.is_own(target.authority):
-                _own_page(client, exchange, target)
-                return
-            exchange.facts = first_facts(exchange, protocol="http")
-            exchange.facts.sni = ABSENT
-            exchange.facts.tls_intercepted = False
-            exchange.facts.show_request(event.head, target, target.authority)
-            Forwarding(client, exchange, event, target, tls=False).start()
-        case _:
-            exchange.path, exchange.query = target.path, target.query
+    authority = target.authority
+    if form is _ABSOLUTE:
+        if target.scheme != b"http":
+            raise NotOffered(
+                "only http is asked for in absolute-form; https goes through CONNECT"
+                if target.scheme == b"https"
+                else "only http and https are offered"
+            )
+        assert authority is not None
+        exchange.scheme = "http"
+        exchange.authority = authority
+        exchange.path = target.path
+        exchange.query = target.query
+        if client.plane.own_pages.is_own(authority):
             _own_page(client, exchange, target)
+            return
+        exchange.facts = facts = first_facts(exchange, protocol="http")
+        facts.sni = ABSENT
+        facts.tls_intercepted = False
+        facts.show_request(event.head, target, authority)
+        Forwarding(client, exchange, event, target, tls=False).start()
+    elif form is _AUTHORITY:
+        exchange.kind = "connect"
+        exchange.scheme = "https"
+        exchange.authority = authority
+        exchange.facts = first_facts(exchange, protocol="https")
+        Tunnelling(client, exchange).start()
+    else:
+        exchange.path, exchange.query = target.path, target.query
+        _own_page(client, exchange, target)
 
 
 def _inner(client: ClientConnection, exchange: Exchange, event: RequestHeadReceived, target: RequestTarget) -> None:
@@ -94,7 +102,7 @@ def _inner(client: ClientConnection, exchange: Exchange, event: RequestHeadRecei
     exchange.path, exchange.query = target.path, target.query
     if tunnel.failure is not None:
         raise tunnel.failure
-    if target.form not in (TargetForm.ORIGIN, TargetForm.ASTERISK):
+    if target.form is not _ORIGIN and target.form is not _ASTERISK:
         raise MalformedRequest("inside a tunnel a request has the origin-form")
     named = other_authority(tunnel.authority, _DEFAULT_PORTS[tunnel.scheme], event.head)
     if named is not None:

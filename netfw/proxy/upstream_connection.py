@@ -66,6 +66,8 @@ class UpstreamConnection(Protocol):
         self.address = address
         self.address_text = str(address)
         self.tls = tls
+        self.key = (authority.host.text, authority.port, tls)
+        """What the pool finds it by."""
         self.exchanges = 0
         self.is_open = True
         self.heard = False
@@ -98,6 +100,10 @@ class UpstreamConnection(Protocol):
             self._deadline = self._deadlines.start(self._response_timeout, self._timed_out)
         else:
             self._deadline.restart(self._response_timeout)
+
+    def send_head(self, head: bytes) -> None:
+        """Send the head of a request without a body, right after `begin`."""
+        self.transport.write(head)
 
     def write(self, parts: list[bytes]) -> None:
         """Send request bytes; any that are still wanted by the origin keep the exchange alive."""
@@ -176,10 +182,10 @@ class UpstreamConnection(Protocol):
             return
         self.heard = True
         self._reader.feed(data)
-        if self._head_seen:
-            self._deadline.restart(self._idle_timeout)
         if not self._held:
             self._read()
+        if self._user is not None and self._head_seen and self._deadline is not None:
+            self._deadline.restart(self._idle_timeout)
 
     def _read(self) -> None:
         user = self._user
@@ -189,18 +195,20 @@ class UpstreamConnection(Protocol):
         try:
             while self._user is user and not self._held:
                 event = reader.next_event()
-                if event is None:
-                    break
-                if isinstance(event, BodyReceived):
+                if type(event) is BodyReceived:
                     user.response_body(event.data)
-                elif isinstance(event, ResponseHeadReceived):
+                elif type(event) is ResponseHeadReceived:
                     if event.head.status >= 200 or event.head.status == 101:
                         self._head_seen = True
-                        self._deadline.restart(self._idle_timeout)
                     user.response_head(event)
-                elif isinstance(event, MessageComplete):
+                elif type(event) is MessageComplete:
                     self._user = None
                     user.response_complete(event.trailers)
+                else:
+                    break
+                if self._user is user and reader.ends_here():
+                    self._user = None
+                    user.response_complete(Fields.EMPTY)
         except FramingError as problem:
             self.fail(OriginProtocolError("the origin's answer is not valid HTTP/1.1", detail=str(problem)))
         user.response_batch_end()

@@ -36,8 +36,7 @@ class UpstreamPool:
         self, authority: Authority, tls: bool, addresses: Collection[IPv4Address | IPv6Address]
     ) -> UpstreamConnection | None:
         """The connection that was used last among those allowed, or None."""
-        key = (authority.host.text, authority.port, tls)
-        waiting = self._waiting.get(key)
+        waiting = self._waiting.get((authority.host.text, authority.port, tls))
         if not waiting:
             return None
         for index in range(len(waiting) - 1, -1, -1):
@@ -45,7 +44,7 @@ class UpstreamPool:
             if connection.address in addresses:
                 del waiting[index]
                 if not waiting:
-                    del self._waiting[key]
+                    del self._waiting[connection.key]
                 del self._in_order[connection]
                 connection.when_closed_idle = None
                 return connection
@@ -61,8 +60,7 @@ class UpstreamPool:
             oldest = next(iter(self._in_order))
             self._forget(oldest)
             oldest.close()
-        authority = connection.authority
-        key = (authority.host.text, authority.port, connection.tls)
+        key = connection.key
         self._waiting.setdefault(key, []).append(connection)
         self._in_order[connection] = key
         connection.wait_idle(self._idle_seconds, self._forget)

@@ -52,7 +52,6 @@ class RecordedExchange(Protocol):
 
     id: str
     kind: str
-    caller: RecordedCaller
     started: float
     finished: float
     proxy_name: str
@@ -85,6 +84,10 @@ class RecordedExchange(Protocol):
     names: dict[str, str | None] | None
     error: NetfwError | None
     close_reason: str | None
+
+    @property
+    def caller(self) -> RecordedCaller:
+        """Who asked."""
 
     @property
     def generation(self) -> int | None:

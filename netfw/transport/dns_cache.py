@@ -69,6 +69,13 @@ class DnsCache:
             shown = kept.shown = replace(kept.value, ttl=ttl, source="cache")
         return shown
 
+    def true_until(self, name: str, now: float, latest: float) -> float:
+        """Until when `get` gives the same object as it does now, `latest` at most."""
+        kept = self._kept.get(name)
+        if kept is None or kept.shown is None:
+            return latest
+        return min(latest, kept.until - kept.shown.ttl)
+
     def put(self, name: str, value: Resolution | Absence, ttl: float | None, now: float) -> None:
         """Keep an answer for `ttl` seconds within the limits above; None: a negative answer that did not say.
 

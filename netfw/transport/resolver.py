@@ -27,7 +27,7 @@ from netfw.transport.deadlines import Deadlines
 from netfw.transport.dns_cache import Absence, DnsCache
 from netfw.transport.dns_lookup import Found, lookup, settings_of
 from netfw.transport.dns_servers import Server
-from netfw.transport.hosts_file import HostsFile
+from netfw.transport.hosts_file import CHECK_INTERVAL, HostsFile
 from netfw.transport.resolution import (
     FAMILIES,
     Address,
@@ -91,6 +91,8 @@ class DnsResolver:
         # By name: what the hosts file said, and the resolution made of it. Made once, since a busy name is asked for
         # thousands of times a second.
         self._from_hosts: dict[str, tuple[tuple[Address, ...], Resolution]] = {}
+        # By name: what was said, from when until when it is said again without looking.
+        self._said: dict[str, tuple[Resolution, float, float]] = {}
 
     @property
     def lookups(self) -> int:
@@ -120,12 +122,24 @@ class DnsResolver:
 
     def known(self, host: Host) -> Resolution | None:
         """What can be said without asking the DNS; raises NameNotFound for a name that is known to be missing."""
+        now = self._reactor.seconds()
+        said = self._said.get(host.text)
+        if said is not None and said[1] <= now < said[2]:
+            return said[0]
+        found = self._find(host, now)
+        if found is not None:
+            if len(self._said) >= MAX_LOOKUPS:
+                self._said.clear()
+            # For a second at most, as often as the hosts file is looked at, and never while a shown TTL is not true.
+            self._said[host.text] = (found, now, self._cache.true_until(host.text, now, now + CHECK_INTERVAL))
+        return found
+
+    def _find(self, host: Host, now: float) -> Resolution | None:
         if host.is_address:
             return literal_resolution(host)
         families = self._settings.families
         if is_localhost(host):
             return loopback_resolution(host, families)
-        now = self._reactor.seconds()
         if self._hosts is not None:
             listed = self._hosts.addresses(host, now)
             if listed:
