@@ -22,7 +22,7 @@ from netfw.policy.evaluate import evaluate
 from netfw.policy.model import Action, Phase
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Exchange
-from netfw.transport.resolution import Resolution
+from netfw.transport.resolution import Resolution, literal_resolution
 
 Address = IPv4Address | IPv6Address
 _log = Logger()
