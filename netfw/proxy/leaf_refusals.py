@@ -28,7 +28,7 @@ class LeafRefusals:
         if sign not in SIGNS:
             return False
         self._counts[sign,] = self._counts.get((sign,), 0) + 1
-        self.pins.note(host.text, exchange.client_ip, sign, self._now())
+        self.pins.note(host.text, exchange.caller.address_text, sign, self._now())
         return True
 
     def note_end(self, exchange: Exchange, host: Host, *, alert: str | None, after: float, shows_failure: bool) -> bool:
