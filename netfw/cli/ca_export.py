@@ -98,7 +98,7 @@ def export_command(
     if form == "der" and len(trusted) > 1:
         remarks.append(f"DER holds one certificate: {common_name(top)}. The others: --only next, --only previous.")
         trusted = trusted[:1]
-    content = _write(form, trusted, system_roots, store_password_file, remarks)
+    content = _write(form, trusted, system_roots, store_password_file)
     if output is None:
         sys.stdout.buffer.write(content)
     else:
@@ -143,7 +143,6 @@ def _write(
     trusted: tuple[x509.Certificate, ...],
     system_roots: Path,
     password_file: Path | None,
-    remarks: list[str],
 ) -> bytes:
     if form == "pem":
         return pem_bundle(trusted)
@@ -157,13 +156,7 @@ def _write(
     password = _store_password(password_file)
     if form == "jks":
         return _jks(trusted, password)
-    content, for_java = pkcs12_store(trusted, password)
-    if not for_java:
-        remarks.append(
-            "this release of cryptography cannot mark the entries as trusted for Java (45 and newer can); for Java use"
-            " pem and: keytool -importcert -noprompt -alias netfw -file netfw.pem -keystore trust.p12"
-        )
-    return content
+    return pkcs12_store(trusted, password)
 
 
 def _store_password(path: Path | None) -> bytes:

@@ -65,10 +65,13 @@ class NameVerdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ProxySection:
-    """`hostname` is how clients call this proxy; None: not known."""
+    """`hostname` is how clients call this proxy; None: not known. `pac_direct`: browsers may go round it when it is
+    down.
+    """
 
     name: str
     hostname: str | None
+    pac_direct: bool = False
 
 
 @dataclass(frozen=True, slots=True)

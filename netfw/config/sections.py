@@ -49,6 +49,7 @@ def read_proxy(table: Table) -> ProxySection:
     section = ProxySection(
         name=table.take("name", values.name, "netfw"),
         hostname=table.take("hostname", _hostname, None),
+        pac_direct=table.take("pac_direct", values.boolean, False),
     )
     table.close()
     return section

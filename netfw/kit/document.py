@@ -39,7 +39,7 @@ Without netfw on the client, the proxy's listener serves what is needed:
 | `/ca.p12` | the same as a trust store (PKCS#12) without keys; its password is `changeit` |
 | `/ca.crl` | what the CA has revoked, once there is a list (`netfw ca crl`) |
 | `/setup.sh` | a script that does what `netfw env` does; it fetches nothing, so what was read is what runs |
-| `/proxy.pac` | automatic configuration for browsers; it names no way round the proxy |
+| `/proxy.pac` | automatic configuration for browsers; it names a way round the proxy only with `pac_direct` |
 
 ```sh
 curl --noproxy '*' -o setup.sh http://egress:3128/setup.sh

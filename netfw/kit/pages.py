@@ -39,7 +39,12 @@ class Page:
 
 
 def pages(
-    name: str, listeners: tuple[ProxyAddress, ...], authority_pem: bytes | None, crl: bytes | None = None
+    name: str,
+    listeners: tuple[ProxyAddress, ...],
+    authority_pem: bytes | None,
+    crl: bytes | None = None,
+    *,
+    pac_direct: bool = False,
 ) -> dict[str, Page]:
     """Every page by its path. `listeners` is how clients may call the proxy, the preferred one first; `crl`: in DER."""
     certificates = certificates_only(authority_pem) if authority_pem is not None else b""
@@ -59,7 +64,8 @@ def pages(
     if listeners:
         script = setup_script(listeners[0], certificates or None)
         found["/setup.sh"] = Page("text/x-shellscript; charset=utf-8", script.encode())
-        found["/proxy.pac"] = Page("application/x-ns-proxy-autoconfig", proxy_pac(listeners).encode())
+        script = proxy_pac(listeners, direct=pac_direct)
+        found["/proxy.pac"] = Page("application/x-ns-proxy-autoconfig", script.encode())
     else:
         for path in ("/setup.sh", "/proxy.pac"):
             found[path] = Page(TEXT, NO_ADDRESS.encode(), 404)

@@ -20,7 +20,9 @@ _REASONS = {200: "OK", 404: "Not Found"}
 
 
 class OwnPages:
-    """`ca_certificate` gives the PEM chain's root side, None where nothing is intercepted; `ca_crl` its list, DER."""
+    """`ca_certificate` gives the PEM chain's root side, None where nothing is intercepted; `ca_crl` its list, DER.
+    `pac_direct`: whether `/proxy.pac` names a way round a proxy that is down.
+    """
 
     def __init__(
         self,
@@ -29,11 +31,13 @@ class OwnPages:
         hostname: str | None,
         ca_certificate: Callable[[], bytes | None],
         ca_crl: Callable[[], bytes | None] = lambda: None,
+        pac_direct: bool = False,
     ) -> None:
         self._proxy_name = proxy_name
         self._hostname = hostname.lower() if hostname else None
         self._ca_certificate = ca_certificate
         self._ca_crl = ca_crl
+        self._pac_direct = pac_direct
         self._own: set[tuple[str, int]] = set()
         self._listeners: list[ProxyAddress] = []
         self._made: tuple[tuple[bytes | None, bytes | None], dict[str, Page]] | None = None
@@ -74,7 +78,8 @@ class OwnPages:
         if self._made is None or self._made[0] != made_of:
             # Clients that can do only plain HTTP to a proxy are many: the plain listeners come first.
             listeners = sorted(self._listeners, key=lambda listener: listener.scheme)
-            self._made = (made_of, pages(self._proxy_name, tuple(listeners), certificate, crl))
+            made = pages(self._proxy_name, tuple(listeners), certificate, crl, pac_direct=self._pac_direct)
+            self._made = (made_of, made)
         return self._made[1]
 
 

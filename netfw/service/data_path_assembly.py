@@ -32,6 +32,7 @@ from netfw.telemetry.record_log import RecordLog
 from netfw.tls.interception import InterceptionContexts
 from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
+from netfw.transport.turns import Turns
 
 
 def build_data_path(
@@ -71,7 +72,9 @@ def build_data_path(
         leaf_refusals=LeafRefusals(
             Pins(), metrics.tally("netfw_leaf_refusals", "Clients that did not take our leaf.", ("sign",)), time.time
         ),
-        interception=InterceptionContexts(issuer, limits.leaf_cache) if issuer is not None else None,
+        interception=(
+            InterceptionContexts(issuer, limits.leaf_cache, turns=Turns(reactor)) if issuer is not None else None
+        ),
         upstream_tls=UpstreamTls(credentials.profiles),
         pool=UpstreamPool(
             capacity=limits.idle_upstream_connections, idle_seconds=replaceable.upstream_idle_seconds(configuration)
@@ -86,6 +89,7 @@ def build_data_path(
             hostname=configuration.proxy.hostname,
             ca_certificate=lambda: path.credentials.ca_certificate,
             ca_crl=lambda: path.credentials.ca_crl,
+            pac_direct=configuration.proxy.pac_direct,
         ),
         explainer=replaceable.explainer(configuration),
         head_limits=replaceable.head_limits(configuration),

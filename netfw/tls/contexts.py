@@ -204,21 +204,31 @@ def _add_client_authority(context: Any, certificate: x509.Certificate) -> None:
         context.add_client_ca(crypto.X509.from_cryptography(certificate))
 
 
+# The chain and the key are the same for all leaves of a process. To turn them into OpenSSL's own objects takes up to a
+# millisecond, and pyOpenSSL does it anew each time unless it is given objects of its own classes, which it would
+# rather not be: it may refuse them one day, or warn of that.
+_REFUSES_ITS_OWN = (TypeError, DeprecationWarning)
+
+
 def _add_chain_certificate(context: Any, certificate: x509.Certificate) -> None:
     try:
+        context.add_extra_chain_cert(_as_x509(certificate))
+    except _REFUSES_ITS_OWN:
         context.add_extra_chain_cert(certificate)
-    except TypeError:  # pyOpenSSL before 24.3 takes its own class only
-        context.add_extra_chain_cert(crypto.X509.from_cryptography(certificate))
 
 
 def _use_private_key(context: Any, key: ec.EllipticCurvePrivateKey) -> None:
     try:
-        context.use_privatekey(key)
-    except TypeError:  # pyOpenSSL before 24.3 takes its own class only
         context.use_privatekey(_as_pkey(key))
+    except _REFUSES_ITS_OWN:
+        context.use_privatekey(key)
+
+
+@lru_cache(maxsize=16)
+def _as_x509(certificate: x509.Certificate) -> crypto.X509:
+    return crypto.X509.from_cryptography(certificate)
 
 
 @lru_cache(maxsize=8)
 def _as_pkey(key: Any) -> crypto.PKey:
-    # OpenSSL 3.0 takes 0.2 ms to decode a key, and all leaves of a process have the same.
     return crypto.PKey.from_cryptography_key(key)

@@ -12,13 +12,18 @@ from collections.abc import Callable
 from typing import Union
 
 from OpenSSL import SSL
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from netfw.interfaces import ICertificateIssuer
 from netfw.names.host import Host
 from netfw.tls.contexts import leaf_context
+from netfw.transport.turns import Turns
 from netfw.x509.leaf import Leaf
+
+
+def _fired(result: Leaf | Failure) -> Deferred[Leaf]:
+    return fail(result) if isinstance(result, Failure) else succeed(result)
 
 
 class _Entry:
@@ -31,16 +36,25 @@ class _Entry:
 
 
 class InterceptionContexts:
-    """Server contexts by canonical host; at most `capacity`, the least recently used goes first."""
+    """Server contexts by canonical host; at most `capacity`, the least recently used goes first.
+
+    With `turns`, many that are asked for at once are made a few in each turn of the reactor.
+    """
 
     def __init__(
-        self, issuer: ICertificateIssuer, capacity: int, *, seconds: Callable[[], float] = time.time
+        self,
+        issuer: ICertificateIssuer,
+        capacity: int,
+        *,
+        seconds: Callable[[], float] = time.time,
+        turns: Turns | None = None,
     ) -> None:
         if capacity < 1:
             raise ValueError(f"at least one context must fit, not {capacity}")
         self._issuer = issuer
         self._capacity = capacity
         self._seconds = seconds
+        self._turns = turns
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._waiting: dict[str, list[Deferred[SSL.Context]]] = {}
 
@@ -65,10 +79,24 @@ class InterceptionContexts:
         caller: Deferred[SSL.Context] = Deferred(waiting.remove)
         waiting.append(caller)
         if not asked:
-            self._issuer.issue(host).addCallback(self._keep).addErrback(self._fall_back, text).addBoth(
-                self._answer, text
-            )
+            self._in_turn(lambda: self._ask(host))
         return caller
+
+    def _in_turn(self, work: Callable[[], object]) -> None:
+        if self._turns is None:
+            work()
+        else:
+            self._turns.run(work)
+
+    def _ask(self, host: Host) -> None:
+        asked = self._issuer.issue(host)
+        if asked.called:
+            self._end(asked, host.text)
+        else:  # the answer comes when somebody else has the turn
+            asked.addBoth(lambda result: self._in_turn(lambda: self._end(_fired(result), host.text)))
+
+    def _end(self, leaf: Deferred[Leaf], text: str) -> None:
+        leaf.addCallback(self._keep).addErrback(self._fall_back, text).addBoth(self._answer, text)
 
     def forget_all(self) -> None:
         """Drop every context: the authority has changed. Handshakes that have begun are not touched."""

@@ -7,12 +7,11 @@ needs a library of its own (`cli.ca_export`). RFC 7468 rules PEM, RFC 7292 PKCS#
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.serialization import pkcs12
 
+from netfw.x509.pkcs12 import trust_store
 from netfw.x509.reading import PEM_CERTIFICATE, common_name, fingerprint, is_self_issued
 
 
@@ -49,20 +48,10 @@ def pem_bundle(certificates: Sequence[x509.Certificate], system_pem: bytes = b""
     return b"".join(parts)
 
 
-def pkcs12_store(certificates: Sequence[x509.Certificate], password: bytes) -> tuple[bytes, bool]:
-    """A PKCS#12 trust store, and whether Java takes the entries as trusted.
-
-    Java wants an attribute that `cryptography` writes from release 45 on.
-    """
-    entries = [
-        pkcs12.PKCS12Certificate(certificate, alias.encode())
-        for certificate, alias in zip(certificates, aliases(certificates), strict=True)
-    ]
-    encryption = serialization.BestAvailableEncryption(password)
-    for_java: Any = getattr(pkcs12, "serialize_java_truststore", None)
-    if for_java is not None:
-        return bytes(for_java(entries, encryption)), True
-    return pkcs12.serialize_key_and_certificates(None, None, None, entries, encryption), False
+def pkcs12_store(certificates: Sequence[x509.Certificate], password: bytes) -> bytes:
+    """A PKCS#12 trust store, whose entries Java takes as trusted."""
+    ders = [certificate.public_bytes(serialization.Encoding.DER) for certificate in certificates]
+    return trust_store(ders, aliases(certificates), password.decode("utf-8"))
 
 
 def system_certificates(pem: bytes) -> int:

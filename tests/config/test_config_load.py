@@ -27,6 +27,7 @@ from netfw.config.model import (
     NameCheck,
     NameVerdict,
     OriginEntry,
+    ProxySection,
     SourceEntry,
     TunnelsSection,
 )
@@ -89,7 +90,7 @@ def test_what_the_shipped_configuration_comments_out_is_the_default(tmp_path: Pa
 def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
     """What is written is what the model holds; relative paths are relative to the file."""
     path = write_config(
-        proxy={"name": "egress-1", "hostname": "Proxy.Example."},
+        proxy={"name": "egress-1", "hostname": "Proxy.Example.", "pac_direct": True},
         listeners=[
             {"name": "a", "type": "HTTP", "address": "::1", "clients": ["10.0.0.0/8", "192.0.2.7"]},
             {"name": "b", "type": "HTTPS", "address": "127.0.0.1", "certificate": "ca.pem", "private_key": "ca.key"},
@@ -119,7 +120,7 @@ def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
     )
     configuration = load_config(path)
     first, second = configuration.listeners
-    assert (configuration.proxy.name, configuration.proxy.hostname) == ("egress-1", "proxy.example")
+    assert configuration.proxy == ProxySection("egress-1", "proxy.example", True)
     assert (first.port, second.port) == (3128, 8443)
     assert first.clients == (IPv4Network("10.0.0.0/8"), IPv4Network("192.0.2.7/32"))
     assert second.clients == defaults.CLIENTS

@@ -177,6 +177,51 @@ def test_env_is_all_that_a_tool_needs(
         assert done.stdout.count(ECHOED) == 2  # both of its clients
 
 
+def test_apt_with_its_own_format(
+    printed: Path, intercepting: ProxyProcess, tls_origin: HttpOrigin, certificates: Any
+) -> None:
+    """sudo drops variables, so apt has a file of settings: its https method fetches with nothing else."""
+    helper = Path("/usr/lib/apt/apt-helper")
+    if not helper.exists():
+        pytest.skip("program missing: apt-helper")
+    done = netfw(
+        printed, "env", "--format", "apt", "--proxy", f"http://127.0.0.1:{intercepting.port()}",
+        "--ca", str(certificates.intercept[0]), "--bundle-dir", str(printed / "apt dir"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # Whoever runs the tests as root: apt's own user may not look into the tests' directory.
+    (printed / "apt.conf").write_text(done.stdout + 'APT::Sandbox::User "root";\n')
+    since = len(intercepting.records())
+    got = printed / "apt-got"
+    fetched = subprocess.run(
+        [str(helper), "download-file", f"https://origin.test:{tls_origin.port}/echo?kit", str(got)],
+        env={**environment(printed), "APT_CONFIG": str(printed / "apt.conf")}, cwd=printed,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False,
+    )  # fmt: skip
+    assert fetched.returncode == 0, fetched.stdout + fetched.stderr
+    assert ECHOED in got.read_text()
+    record = intercepting.wait_for_records(lambda record: record["kind"] == "exchange", since=since)[0]
+    assert "APT" in record["user_agent"]
+
+
+def test_java_with_its_own_format(
+    printed: Path, intercepting: ProxyProcess, tls_origin: HttpOrigin, certificates: Any
+) -> None:
+    """A file of arguments, and no variable at all."""
+    need(["java", "javac"])
+    done = netfw(
+        printed, "env", "--format", "java", "--proxy", f"http://127.0.0.1:{intercepting.port()}",
+        "--ca", str(certificates.intercept[0]), "--bundle-dir", str(printed / "java-dir"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    (printed / "netfw.args").write_text(done.stdout)
+    (printed / "nothing.sh").write_text("")
+    command = ["java", "@netfw.args", "-XX:TieredStopAtLevel=1", "Fetch.java", url_of("java", tls_origin)]
+    found = run_sourced(printed, "nothing.sh", command)
+    assert found.returncode == 0, found.stdout
+    assert found.stdout.count(ECHOED) == 2
+
+
 @pytest.mark.parametrize("tool", ["curl", "requests", "wget"])
 def test_without_it_they_do_not(tool: str, printed: Path, tls_origin: HttpOrigin) -> None:
     """So that the test above says something."""

@@ -78,6 +78,9 @@ def test_the_name_is_the_configured_one_else_the_address() -> None:
 
 def test_listeners_with_tls() -> None:
     """They come after the plain ones; one whose kind nobody told is not shown beside another."""
+    direct = OwnPages(proxy_name="a", hostname="egress.test", ca_certificate=lambda: None, pac_direct=True)
+    direct.add_own("10.0.0.1", 3128, tls=False)
+    assert b'"PROXY egress.test:3128; DIRECT"' in direct.answer(b"GET", b"/proxy.pac").body
     own = OwnPages(proxy_name="a", hostname="egress.test", ca_certificate=lambda: None)
     own.add_own("0.0.0.0", 8443, tls=True)
     own.add_own("0.0.0.0", 3128, tls=False)

@@ -96,8 +96,8 @@ WWW = server_name(b"www.example.com")
 
 
 def test_the_corpus_is_there() -> None:
-    """Hellos of OpenSSL, GnuTLS, Python, curl, Node, Java and Chromium."""
-    assert {"chromium", "curl", "gnutls", "java", "node", "openssl", "pyopenssl", "python"} <= set(CORPUS)
+    """Hellos of OpenSSL, GnuTLS, Python, curl, Go, Node, Java and Chromium."""
+    assert {"chromium", "curl", "gnutls", "go", "java", "node", "openssl", "pyopenssl", "python"} <= set(CORPUS)
 
 
 @pytest.mark.parametrize("name", CORPUS)
@@ -115,6 +115,7 @@ def test_real_hellos(name: str) -> None:
     assert not found.has_early_data
     expected = {
         "chromium": (b"h2", b"http/1.1"), "curl": (b"h2", b"http/1.1"), "node": (b"h2", b"http/1.1"),
+        "go": (b"h2", b"http/1.1"),
         "java": (b"http/1.1",), "gnutls-alpn": (b"http/1.1",), "python-alpn": (b"h2", b"http/1.1"),
         "python-tls12": (b"http/1.1",),
     }  # fmt: skip
@@ -126,6 +127,17 @@ def test_every_truncation_wants_more(name: str) -> None:
     """A whole hello less any number of bytes is None, never an answer and never an error."""
     data = CORPUS[name]
     assert all(read_client_hello(data[:size]) is None for size in range(len(data)))
+
+
+@pytest.mark.parametrize("name", CORPUS)
+def test_every_split_point_reads_the_same(name: str) -> None:
+    """In two pieces, cut anywhere."""
+    data = CORPUS[name]
+    expected = read(data)
+    for place in range(1, len(data)):
+        reader = ClientHelloReader()
+        assert reader.feed(data[:place]) is None
+        assert reader.feed(data[place:]) == expected
 
 
 @pytest.mark.parametrize("name", CORPUS)
@@ -359,6 +371,28 @@ def test_no_name_is_read_other_than_openssl_reads_it(
     for place, value in changes:
         content[place % len(content)] = value
     wire = records(message(bytes(content)), size)
+    taken, name = OPENSSL(wire)
+    try:
+        ours = read_client_hello(wire)
+    except ClientHelloError:
+        return
+    if taken and ours is not None:
+        assert ours.server_name == name
+
+
+@given(
+    corpus_name=st.sampled_from(sorted(CORPUS)),
+    changes=st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 255)), min_size=1, max_size=3),
+    size=st.integers(1, 2000),
+)
+def test_no_name_of_a_real_hello_is_read_other_than_openssl_reads_it(
+    corpus_name: str, changes: list[tuple[int, int]], size: int
+) -> None:
+    """Each client's own hello, with bytes changed anywhere and in records of any size."""
+    content = bytearray(unwrapped(CORPUS[corpus_name]))
+    for place, value in changes:
+        content[place % len(content)] = value
+    wire = records(bytes(content), size)
     taken, name = OPENSSL(wire)
     try:
         ours = read_client_hello(wire)

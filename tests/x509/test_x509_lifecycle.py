@@ -270,7 +270,7 @@ def test_a_bundle_holds_each_certificate_once() -> None:
 def test_a_pkcs12_store_holds_certificates_and_no_key() -> None:
     """Under names that tell them apart."""
     one, two = TestAuthority("Same"), TestAuthority("Same")
-    store = pkcs12.load_pkcs12(pkcs12_store([one.certificate, two.certificate], b"changeit")[0], b"changeit")
+    store = pkcs12.load_pkcs12(pkcs12_store([one.certificate, two.certificate], b"changeit"), b"changeit")
     assert store.key is None
     assert {entry.certificate for entry in store.additional_certs} == {one.certificate, two.certificate}
     assert len({entry.friendly_name for entry in store.additional_certs}) == 2

@@ -37,6 +37,24 @@ public class Hello {
 }
 """
 
+GO = """
+package main
+
+import (
+	"crypto/tls"
+	"net"
+	"os"
+)
+
+func main() {
+	plain, err := net.Dial("tcp", "127.0.0.1:"+os.Args[1])
+	if err != nil {
+		os.Exit(1)
+	}
+	tls.Client(plain, &tls.Config{ServerName: "www.example.com", NextProtos: []string{"h2", "http/1.1"}}).Handshake()
+}
+"""
+
 NODE = (
     f"require('tls').connect({{port: {{port}}, host: '127.0.0.1', servername: '{NAME}', "
     "ALPNProtocols: ['h2', 'http/1.1']}).on('error', () => process.exit(0))"
@@ -134,6 +152,11 @@ def clients() -> dict[str, Callable[[int], object]]:
         source = Path(tempfile.mkdtemp()) / "Hello.java"
         source.write_text(JAVA)
         found["java"] = command("java", str(source), "{port}")
+    if shutil.which("go"):
+        directory = Path(tempfile.mkdtemp())
+        (directory / "hello.go").write_text(GO)
+        subprocess.run(["go", "build", "-o", "hello", "hello.go"], cwd=directory, check=True)
+        found["go"] = command(str(directory / "hello"), "{port}")
     return found
 
 
