@@ -123,7 +123,9 @@ def _suggestion(host: dict[str, Any], without_ca: set[str]) -> tuple[Any, str]:
     if len(clients) == 1:
         entry = {"domain": host["host"], "source": clients[0]}
         written = f"{{domain: {host['host']}, source: {clients[0]}}}"
-    return entry, f"bypass: [{written}]"
+    # One host is not enough to tell a client that pins from one that trusts nothing of ours.
+    doubt = ", if it has the CA" if "unknown_ca" in host["signs"] else ""
+    return entry, f"bypass: [{written}]{doubt}"
 
 
 def _few(names: list[str]) -> str:

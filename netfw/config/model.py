@@ -122,6 +122,7 @@ class TlsInterceptSection:
     """`ca_certificate` and `ca_private_key` are set whenever `enabled` is. `ca_password_file`: for an encrypted key.
 
     `only`: nothing else is intercepted, None for everything. `bypass` is never intercepted, whatever `only` says.
+    `organization` is what the subject of leaves says beside the host; empty: nothing.
     """
 
     enabled: bool
@@ -130,6 +131,7 @@ class TlsInterceptSection:
     bypass: tuple[DestinationEntry, ...]
     ca_password_file: Path | None = None
     only: tuple[DestinationEntry, ...] | None = None
+    organization: str = "netfw"
 
 
 @dataclass(frozen=True, slots=True)

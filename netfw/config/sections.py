@@ -42,6 +42,7 @@ from netfw.names.host import host_from_text
 SOCKET_PATH_LIMIT = 107
 # More than any machine has cores for; each holds a listening socket, kept by the supervisor.
 MOST_WORKERS = 256
+LONGEST_ORGANIZATION = 64
 
 
 def read_proxy(table: Table) -> ProxySection:
@@ -108,6 +109,7 @@ def read_tls_intercept(table: Table, directory: Path) -> TlsInterceptSection:
     only = table.take_list("only", destination, None)  # type: ignore[arg-type]  # nothing is said: everything
     if table.is_empty_list("only"):
         table.complain("only", "names nothing, so nothing would be intercepted; write mode: DISABLED or leave it out")
+    organization = table.take("organization", _organization, "netfw")
     table.close()
     return TlsInterceptSection(
         enabled=enabled,
@@ -116,6 +118,7 @@ def read_tls_intercept(table: Table, directory: Path) -> TlsInterceptSection:
         bypass=bypass,
         ca_password_file=password_file,
         only=only,
+        organization=organization,
     )
 
 
@@ -296,6 +299,15 @@ def destination(value: object) -> DestinationEntry:
         port = values.count(1, 65535)(value["port"]) if value.get("port") is not None else None
         return DestinationEntry(domain=_domain(value["domain"]), source=source, port=port)
     return DestinationEntry(domain=_domain(value), source=None)
+
+
+def _organization(value: object) -> str:
+    if value == "":
+        return ""
+    written = values.text(value)
+    if len(written) > LONGEST_ORGANIZATION:
+        raise ValueError(f"{written!r} is longer than {LONGEST_ORGANIZATION} characters, X.520's limit")
+    return written
 
 
 def _domain(value: object) -> str:

@@ -77,7 +77,13 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
     status = ProcessStatus(name=configuration.proxy.name, now=time.time)
     policies = choose_policy_source(configuration, reactor, status, lambda result: service.reloaded(result))
     authority = _authority(configuration)
-    issuer = LocalIssuer(authority, capacity=configuration.limits.leaf_cache) if authority is not None else None
+    issuer = None
+    if authority is not None:
+        issuer = LocalIssuer(
+            authority,
+            capacity=configuration.limits.leaf_cache,
+            organization=configuration.tls_intercept.organization,
+        )
     path = build_data_path(
         configuration,
         reactor,
@@ -192,7 +198,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     authority = _authority(configuration)
     credentials = [read_credentials(configuration)]
     expiry = ExpiryWatch(deadlines, time.time, credentials[-1].ends)
-    signer = LeafSigner(authority, time.time) if authority is not None else None
+    signer = _signer(authority, configuration)
     inheritance = Inheritance(configuration, given.listeners)
     serials = iter(range(1, 1 << 62))
 
@@ -285,6 +291,13 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     site.resource = GatheringResource(site.resource, supervisor.gather)
     _serve_admin(configuration, site, control, reactor, given, service)
     return service
+
+
+def _signer(authority: CertificateAuthority | None, configuration: Configuration) -> LeafSigner | None:
+    """Who signs for workers."""
+    if authority is None:
+        return None
+    return LeafSigner(authority, time.time, organization=configuration.tls_intercept.organization)
 
 
 def _add_switch(

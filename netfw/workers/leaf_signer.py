@@ -37,9 +37,12 @@ def _host(text: str) -> Host:
 
 
 class LeafSigner:
-    """`now`: seconds since the epoch."""
+    """`now`: seconds since the epoch; `organization`: what subjects say beside the host."""
 
-    def __init__(self, authority: CertificateAuthority, now: Callable[[], float]) -> None:
+    def __init__(
+        self, authority: CertificateAuthority, now: Callable[[], float], *, organization: str = "netfw"
+    ) -> None:
+        self._organization = organization
         self._now = now
         self.replace_authority(authority)
 
@@ -58,7 +61,8 @@ class LeafSigner:
             if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
                 raise ValueError("the key is not a P-256 one")
             half: Any = _PublicHalf(key)
-            leaf = issue_leaf(self._authority, host, half, datetime.fromtimestamp(self._now(), UTC))
+            now = datetime.fromtimestamp(self._now(), UTC)
+            leaf = issue_leaf(self._authority, host, half, now, organization=self._organization)
         except AuthorityExpired as error:
             return LeafRefused(question.request, str(error))
         except Exception as error:

@@ -100,6 +100,7 @@ def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
             "ca": CA,
             "bypass": [".example.com", {"domain": "*.example.org", "source": "10.1.0.0/16"}],
             "only": [".example.net", {"domain": "example.com", "port": 8443}],
+            "organization": "Egress Ltd",
         },
         tunnels={"hosts": ["ssh.example.com", {"domain": "db.example.com", "port": 5432, "source": "10.1.0.0/16"}]},
         dns={"resolvers": ["192.0.2.53", "[2001:db8::53]:5353"], "timeout": "500ms"},
@@ -129,6 +130,7 @@ def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
         DestinationEntry(".example.com", None),
         DestinationEntry("*.example.org", ip_network("10.1.0.0/16")),
     )
+    assert configuration.tls_intercept.organization == "Egress Ltd"
     assert configuration.tls_intercept.only == (
         DestinationEntry(".example.net", None),
         DestinationEntry("example.com", None, 8443),
@@ -325,6 +327,8 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ),
     ({"tls_intercept": {"bypass": ["a b"]}}, "tls_intercept.bypass[0]", ""),
     ({"tls_intercept": {"bypass": [{"source": "::/0"}]}}, "tls_intercept.bypass[0]", "write a domain"),
+    ({"tls_intercept": {"organization": "a" * 65}}, "tls_intercept.organization", "longer than 64"),
+    ({"tls_intercept": {"organization": 5}}, "tls_intercept.organization", "not a text"),
     ({"tls_intercept": {"only": []}}, "tls_intercept.only", "mode: DISABLED"),
     ({"tls_intercept": {"only": [{"domain": "a.test", "port": 0}]}}, "tls_intercept.only[0]", "1 to 65535"),
     ({"tls_intercept": {"only": [{"domain": "a.test", "ports": 1}]}}, "tls_intercept.only[0]", "write a domain"),

@@ -303,3 +303,18 @@ def make_real(proxy_maker: Callable[..., ProxyProcess], session_dir: Path) -> It
     hosts.write_text("127.0.0.1 www.example.com\n")
     with proxy_maker("real-hellos", intercept=True, dns={"hosts_file": str(hosts)}) as proxy:
         yield proxy
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_subject_is_configurable(
+    workers: int, make_proxy: Callable[..., ProxyProcess], tls_origin: HttpOrigin, ca: Path
+) -> None:
+    """What it says beside the host."""
+    proxy = make_proxy(intercept=True, workers=workers, tls_intercept={"organization": "Egress Ltd"})
+    with WireClient(proxy.port()) as client:
+        assert client.connect(f"origin.test:{tls_origin.port}").status == 200
+        shown = client.start_tls(ca, "origin.test").getpeercert() or {}
+        assert dict(pair for part in shown["subject"] for pair in part) == {  # type: ignore[union-attr,misc,index]
+            "organizationName": "Egress Ltd", "commonName": "origin.test",
+        }  # fmt: skip
+        client.ask("GET", "/echo", f"origin.test:{tls_origin.port}")

@@ -158,3 +158,15 @@ def test_the_chain_goes_with_it() -> None:
     (certificate,) = certificates_from_pem(answer.certificate.encode())
     assert certificate.issuer == AUTHORITY.certificate.subject
     assert answer.chain == ()
+
+
+SUBJECTS = [("Egress Ltd", "CN=origin.test,O=Egress Ltd"), ("", "CN=origin.test")]
+
+
+@pytest.mark.parametrize(("organization", "subject"), SUBJECTS)
+def test_the_subject_says_what_is_configured(organization: str, subject: str) -> None:
+    """Beside the host, or nothing."""
+    signer = LeafSigner(AUTHORITY, lambda: SECONDS, organization=organization)
+    answer: Any = signer.answer(IssueLeaf(7, "origin.test", P256))
+    (certificate,) = certificates_from_pem(answer.certificate.encode())
+    assert certificate.subject.rfc4514_string() == subject
