@@ -49,6 +49,19 @@ test-oldest: ## The tests with Debian 12's own Python, Twisted and libraries; as
 	@scripts/install-oldest $(OLDEST)
 	$(OLDEST) -m pytest -q -p no:cacheprovider $(SIDE_BY_SIDE) $(ARGS)
 
+.PHONY: soak
+soak: $(VENV)/.stamp-dev ## What takes minutes: 9,000 tunnels, slowhttptest, 100 reloads, gigabytes, every cut (as root it installs programs)
+	@scripts/install-test-programs || echo 'Tests of what is missing are skipped, and named at the end.'
+	NETFW_EXHAUSTIVE=1 $(BIN)/python -m pytest -q -m soak $(ARGS) tests/integration
+	NETFW_EXHAUSTIVE=1 $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) --timeout 1800 tests/proxy/test_faults.py
+
+# Not SECONDS itself: bash has a variable of that name.
+FUZZ_SECONDS = $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),60)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.stamp-dev ## Fuzz every parser for SECONDS (60) each, guided by coverage; TARGET=name for one
+	$(BIN)/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS) $(if $(TARGET),--target $(TARGET))
+
 .PHONY: lint
 lint: $(VENV)/.stamp-dev ## Style (ruff), types (mypy), layers (import-linter)
 	$(BIN)/ruff check .

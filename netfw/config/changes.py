@@ -23,6 +23,7 @@ _MEMBERS = frozenset(
         "listeners.proxy_protocol_from",
         "listeners.certificate",
         "listeners.private_key",
+        "log.mask",
     ]
 )
 _NOT_TAKEN = frozenset({"limits.leaf_cache"})

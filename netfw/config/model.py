@@ -291,9 +291,12 @@ class DenySection:
 
 @dataclass(frozen=True, slots=True)
 class LogSection:
-    """Where records go: a file, or standard output (None)."""
+    """Where records go: a file, or standard output (None). `mask`: names of query parameters, with `*` and `?`, whose
+    values are left out of them, besides those that tell a secret by themselves.
+    """
 
     path: Path | None
+    mask: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,15 +233,18 @@ def read_deny(table: Table) -> DenySection:
 
 
 def read_log(table: Table, directory: Path) -> LogSection:
-    """`log`: where records go. `stdout: true`, which is also what holds when nothing is said, or `path`."""
+    """`log`: where records go (`stdout: true`, which is also what holds when nothing is said, or `path`), and what is
+    left out of them.
+    """
     path = table.take("path", values.path(directory), None)
     stdout = table.take("stdout", values.boolean, None)
     if path is not None and stdout:
         table.complain("", "has both path and stdout; keep one of the two")
     if stdout is False and "path" not in table:
         table.complain("stdout", "false leaves records nowhere to go; write path: FILE")
+    mask = table.take_list("mask", values.text, single=True)
     table.close()
-    return LogSection(path=path)
+    return LogSection(path=path, mask=mask)
 
 
 def read_admin(table: Table, directory: Path) -> AdminSection:

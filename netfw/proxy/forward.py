@@ -262,7 +262,7 @@ class Forwarding:
             self._failed(OriginProtocolError("the origin switched protocols although nobody asked for that"))
             return
         exchange = self._exchange
-        exchange.durations["first_byte"] = self._plane.now() - exchange.started
+        exchange.durations["first_byte"] = max(0.0, self._plane.now() - exchange.started)
         try:
             self._post_response(event)
             self._relay_response(event)

@@ -95,6 +95,8 @@ class DestinationGuard:
 
     def _is_own(self, address: Address, port: int) -> bool:
         real = unwrap(address)
+        if real.is_unspecified:
+            return True  # the kernel takes it for this machine itself
         for own, own_port in self._own:
             # A listener on 127.0.0.1 is not reached by 127.0.0.2, but one on 0.0.0.0 or :: is by every local address.
             if own_port == port and (own == real or (own.is_unspecified and _is_local(real))):

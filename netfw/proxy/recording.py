@@ -27,7 +27,9 @@ class Recording:
 
     def finished(self, exchange: Exchange) -> None:
         """Write the exchange's record and count it."""
-        exchange.finished = self._now()
+        now = self._now()
+        # The clock on the wall may have been set back meanwhile; nothing took less than no time.
+        exchange.finished = now if now > exchange.started else exchange.started
         try:
             self._sink.write(record_line(exchange))
         except Exception:

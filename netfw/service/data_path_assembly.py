@@ -29,6 +29,7 @@ from netfw.service.descriptors import fitted
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.pins import Pins
 from netfw.telemetry.record_log import RecordLog
+from netfw.telemetry.record_values import mask_also
 from netfw.tls.interception import InterceptionContexts
 from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
@@ -49,6 +50,7 @@ def build_data_path(
     """
     configuration = fitted(configuration)
     limits = configuration.limits
+    mask_also(configuration.log.mask)
     metrics = Metrics()
     records = RecordLog(configuration.log.path)
     metrics.watch_record_log("file" if configuration.log.path else "stdout", records)

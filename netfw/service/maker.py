@@ -12,6 +12,7 @@ from twisted.application.service import IService
 
 from netfw.service.given_sockets import GivenSocketsError, assign_given_sockets, take_given_sockets
 from netfw.service.options import Options
+from netfw.service.steady_clock import make_steady
 from netfw.service.systemd import Notifier
 
 __all__ = ["Options", "makeService"]
@@ -24,6 +25,7 @@ def makeService(options: Options) -> IService:
 
     from netfw.service.assembly import assemble
 
+    make_steady(reactor)
     # Now, before twistd goes into the background: both are meant for the process that was started.
     notifier = Notifier(os.environ, os.getpid())
     try:

@@ -18,6 +18,7 @@ from netfw.service import replaceable
 from netfw.service.credentials import Credentials
 from netfw.service.data_path import DataPath
 from netfw.service.descriptors import fitted
+from netfw.telemetry.record_values import mask_also
 
 
 def prepare(path: DataPath, wanted: Configuration, credentials: Credentials) -> Callable[[], None]:
@@ -37,6 +38,7 @@ def prepare(path: DataPath, wanted: Configuration, credentials: Credentials) -> 
             admission.rates = replaceable.rates(limits.connection_rate)
         admission.limits = limits
         admission.forget_clients()
+        mask_also(new.log.mask)
         plane.destinations.limit = limits.connections_per_destination
         plane.pool.resize(
             capacity=limits.idle_upstream_connections, idle_seconds=replaceable.upstream_idle_seconds(new)

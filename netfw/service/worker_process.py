@@ -20,6 +20,7 @@ from twisted.internet.main import installReactor
 from twisted.logger import ILogObserver, LogEvent, eventAsText, globalLogBeginner
 from zope.interface import provider
 
+from netfw.service.steady_clock import make_steady
 from netfw.workers.channel import Channel, adopt_channel
 from netfw.workers.child import CHANNEL_DESCRIPTOR
 from netfw.workers.messages import LIMIT_TO_WORKER, TO_WORKER
@@ -46,6 +47,7 @@ def run() -> int:
     os.set_blocking(_STDERR, False)
     globalLogBeginner.beginLoggingTo([_print_event], redirectStandardIO=False, discardBuffer=True)
     reactor: Any = EPollReactor()
+    make_steady(reactor)
     installReactor(reactor)
     # Only now: parts of Twisted that this imports would choose a reactor of their own.
     from netfw.service.worker_assembly import build_worker

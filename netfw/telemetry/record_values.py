@@ -11,6 +11,8 @@ name tells a secret. A secret that is a path segment, or the whole query without
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from fnmatch import translate
 from functools import lru_cache
 
 VALUE_LIMIT = 2048
@@ -30,6 +32,8 @@ _USERINFO = re.compile(r"(//|%2[Ff]%2[Ff])(?:[^/?#&%]|%(?!2[Ff]))*(?:@|%40)")
 _SEPARATORS = re.compile(r"([&;])")
 _MATRIX = re.compile(r";([^=;/]*)=([^;/]*)")
 _NAME_KEPT = 64
+_NAME_LOOKED_AT = 256
+_also_secret: re.Pattern[str] | None = None
 
 
 def cut(text: str) -> str:
@@ -48,9 +52,22 @@ def peer_text(value: bytes | str) -> str:
     return value[: VALUE_LIMIT - 1].decode("latin-1") + _CUT  # type: ignore[union-attr]  # the same
 
 
+def mask_also(patterns: Iterable[str]) -> None:
+    """From now on these names of parameters (`*` and `?` as in file names, in any case) tell a secret too; others that
+    were said before do no more. One setting of the process, as records are one log of it.
+    """
+    global _also_secret
+    # One `*` for several in a row, and the name cut: no pattern makes a long search.
+    words = [re.sub(r"\*+", "*", pattern) for pattern in patterns]
+    _also_secret = re.compile("|".join(translate(word) for word in words), re.IGNORECASE) if words else None
+    _is_secret_kept.cache_clear()
+
+
 def _is_secret(name: str) -> bool:
     if "%" in name:
         name = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), name)
+    if _also_secret is not None and _also_secret.match(name[:_NAME_LOOKED_AT]):
+        return True
     if not _WORDS.isdisjoint(word.lower() for word in _WORD.findall(name)):
         return True
     lowered = name.lower()

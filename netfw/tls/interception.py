@@ -27,10 +27,11 @@ def _fired(result: Leaf | Failure) -> Deferred[Leaf]:
 
 
 class _Entry:
-    __slots__ = ("context", "ends_at", "renew_at")
+    __slots__ = ("begins_at", "context", "ends_at", "renew_at")
 
     def __init__(self, leaf: Leaf) -> None:
         self.context = leaf_context(leaf)
+        self.begins_at = leaf.not_before.timestamp()
         self.renew_at = leaf.renew_at.timestamp()
         self.ends_at = leaf.not_after.timestamp()
 
@@ -69,7 +70,8 @@ class InterceptionContexts:
         """
         text = host.text
         entry = self._entries.get(text)
-        if entry is not None and self._seconds() < entry.renew_at:
+        # A clock that was set back makes a leaf of the time before it one that is not valid yet.
+        if entry is not None and entry.begins_at <= self._seconds() < entry.renew_at:
             self._entries.move_to_end(text)
             return entry.context
         waiting = self._waiting.get(text)

@@ -47,6 +47,11 @@ class Leaf:
     not_after: datetime
     renew_at: datetime
 
+    @property
+    def not_before(self) -> datetime:
+        """Clients take it from here on."""
+        return not_before(self.certificate)
+
 
 def issue_leaf(
     authority: CertificateAuthority,

@@ -29,7 +29,8 @@ class LeafCache:
         leaf = self._leaves.get(host.text)
         if leaf is None:
             return None
-        if now >= leaf.renew_at:
+        # A clock that was set back makes a leaf of the time before it one that is not valid yet.
+        if not leaf.not_before <= now < leaf.renew_at:
             del self._leaves[host.text]
             return None
         self._leaves.move_to_end(host.text)

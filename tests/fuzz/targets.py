@@ -324,7 +324,7 @@ TARGETS: dict[str, Callable[[bytes], str]] = {
 try:
     from oracles import request_oracles, response_oracles
 except ImportError:
-    pass  # Debian 12 has no httptools; the readers' own promises are fuzzed all the same
+    pass  # httptools is missing or too old; the readers' own promises are fuzzed all the same
 else:
     TARGETS |= {"request_oracles": request_oracles, "response_oracles": response_oracles}
 

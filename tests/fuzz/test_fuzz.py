@@ -31,6 +31,8 @@ KEPT = sorted(FOUND.glob("*/*.bin"))
 @pytest.mark.parametrize("path", KEPT, ids=[f"{path.parent.name}/{path.stem}" for path in KEPT])
 def test_what_was_found_once(path: Path) -> None:
     """It is found no more."""
+    if path.parent.name not in targets.TARGETS:
+        pytest.skip("library missing: httptools 0.6")
     targets.TARGETS[path.parent.name](path.read_bytes())
 
 

@@ -109,3 +109,11 @@ def test_memory_is_bounded():
         assert judge.prohibits(ip_address(0x0A000000 + number), 80) is not None
         assert judge.prohibits(ip_address(0x01000000 + number), 80) is None
     assert judge.prohibits(ip_address("127.0.0.1"), 80) is not None
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0", "::", "::ffff:0.0.0.0"])
+def test_the_unspecified_address_is_this_machine(address):
+    """The kernel connects it to itself: a port of ours stays closed by it, whatever is allowed."""
+    opened = guard("0.0.0.0/0", "::/0", own=(("127.0.0.1", 9901),))
+    assert "this proxy itself" in opened.prohibits(ip_address(address), 9901)
+    assert opened.prohibits(ip_address(address), 9902) is None

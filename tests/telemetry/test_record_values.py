@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netfw.telemetry.record_values import VALUE_LIMIT, cut, is_secret_name, path_text, peer_text, query_text
+from netfw.telemetry.record_values import (
+    VALUE_LIMIT,
+    cut,
+    is_secret_name,
+    mask_also,
+    path_text,
+    peer_text,
+    query_text,
+)
 
 SECRETS = """
     token access_token id_token X-Amz-Security-Token X-Amz-Signature X-Amz-Credential sig key api_key apikey apiKey
@@ -92,3 +102,29 @@ def test_long_hostile_values_are_bounded_in_time(piece: bytes) -> None:
     raw = piece * (65536 // len(piece))
     assert len(path_text(raw)) <= 2 * VALUE_LIMIT
     assert len(query_text(raw)) <= 8 * VALUE_LIMIT
+
+
+def test_more_names_that_tell_a_secret():
+    """As the operator says, in any case and spelling; said anew, the former ones are forgotten."""
+    try:
+        mask_also(["patient_*", "i?", "***x***"])
+        assert query_text(b"patient_id=1&Patient%5Fname=2&id=3&is=4&six=5&big=6") == (
+            "patient_id=***&Patient%5Fname=***&id=***&is=***&six=***&big=6"
+        )
+        assert path_text(b"/a;patient_id=7/b") == "/a;patient_id=***/b"
+        mask_also(["big"])
+        assert query_text(b"patient_id=1&big=6&password=7") == "patient_id=1&big=***&password=***"
+    finally:
+        mask_also([])
+    assert query_text(b"patient_id=1&big=6") == "patient_id=1&big=6"
+
+
+def test_no_pattern_takes_long():
+    """Neither of the operator's stars nor of a client's name."""
+    try:
+        mask_also(["*a*a*a*a*a*a*a*a*b"])
+        begun = time.process_time()
+        query_text(b"a" * 2000 + b"=1")
+        assert time.process_time() - begun < 1
+    finally:
+        mask_also([])

@@ -66,3 +66,12 @@ def test_no_room_is_a_mistake() -> None:
     """A capacity below one is refused."""
     with pytest.raises(ValueError):
         LeafCache(0)
+
+
+def test_a_leaf_of_a_clock_that_was_ahead_is_made_anew() -> None:
+    """After the clock was put right it would not be valid yet."""
+    cache = LeafCache(2)
+    kept = leaf(A)
+    cache.put(kept)
+    assert cache.get(A, kept.not_before) is kept
+    assert cache.get(A, kept.not_before - timedelta(seconds=1)) is None
