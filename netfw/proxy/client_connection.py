@@ -25,9 +25,11 @@ from netfw.http1.reader import RequestReader
 from netfw.http1.traits import request_traits
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Caller, Exchange
+from netfw.proxy.rest import Rest
 from netfw.proxy.routing import route
 from netfw.tls.failures import TlsAlertReceived
 from netfw.transport.closing import close, linger
+from netfw.transport.deadlines import next_turn
 from netfw.transport.socket_facts import carrier
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
     from netfw.proxy.upstream_connection import UpstreamConnection
 
 _READ_AHEAD = 64 * 1024
+_IN_A_ROW = 16
+"""Pipelined requests that are answered in one turn of the reactor, so that one client cannot have it for itself."""
 
 
 class RequestUser(Shape):
@@ -75,6 +79,7 @@ class ClientConnection(Protocol):
         self._held = False
         self._paused = False
         self._pumping = False
+        self._resting = False
         self._handed_over = False
         self._refused = False
 
@@ -126,12 +131,16 @@ class ClientConnection(Protocol):
 
     def _pump(self) -> None:
         """Read as far as the state allows. A loop, not recursion: pipelined requests may be answered at once."""
-        if self._pumping:
+        if self._pumping or self._resting:
             return
         self._pumping = True
+        enough = self._served + _IN_A_ROW
         try:
             while self.is_open and not self._handed_over and not self._refused:
                 if self.exchange is None:
+                    if self._served == enough:
+                        self._rest()
+                        return
                     if not self._read_head():
                         return
                 elif not self._reads_body or self._held or self.request_is_complete or not self._read_body():
@@ -139,6 +148,23 @@ class ClientConnection(Protocol):
         finally:
             self._pumping = False
         # Reading stops only by `return`; what falls out of the loop is a connection that is over.
+
+    def _rest(self) -> None:
+        """So many were answered at once: it is others' turn, and who does not read the answers gets no more of them."""
+        self._resting = True
+        if not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
+        if self.transport.unsent > _READ_AHEAD:
+            self.transport.registerProducer(Rest(self.transport, self._go_on), True)
+        else:
+            next_turn(self.plane.reactor, self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if self.is_open and not self._handed_over:
+            self._pump()
+            self._resume_reading()
 
     def _read_head(self) -> bool:
         try:
@@ -251,7 +277,7 @@ class ClientConnection(Protocol):
         """The origin is gone; its end is reported by its own connection."""
 
     def _resume_reading(self) -> None:
-        if self._paused and not self._held and self.is_open and self._reader.buffered <= _READ_AHEAD:
+        if self._paused and not (self._held or self._resting) and self.is_open and self._reader.buffered <= _READ_AHEAD:
             self._paused = False
             self.transport.resumeProducing()
 

@@ -20,7 +20,8 @@ from collections import deque
 from typing import Any
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
-BIG = 4 << 20
+BIG = 300_000
+"""More than the kernel takes for a client whose window is small."""
 _TICK = 0.005
 _AT_ONCE = 100
 

@@ -119,8 +119,8 @@ def test_idle_tunnels_beside_requests(
 
 
 SLOW = {
-    "headers": ["-H", "-i", "2", "-x", "24"],
-    "body": ["-B", "-i", "2", "-s", "8192", "-x", "10"],
+    "headers": ["-H", "-i", "10", "-x", "24"],
+    "body": ["-B", "-i", "10", "-s", "8192", "-x", "10"],
     "range": ["-R", "-a", "5", "-b", "3000"],
     "read": ["-X", "-n", "1", "-w", "128", "-y", "512", "-z", "8", "-k", "1"],
 }
@@ -138,12 +138,13 @@ def test_slow_clients_beside_requests(
     """slowhttptest, in each of its modes, from an address of its own: nobody else waits for it."""
     slowhttptest = program("slowhttptest")
     proxy = make_proxy(policy(), limits=ROOMY)
-    with load_on(proxy) as load:
+    with load_on(proxy) as load, load_on(proxy) as attacked:
+        alone = load("requests", rate=rate, seconds=seconds / 3, source="127.0.0.2")
         path = "/big" if mode == "read" else "/"
         attack = subprocess.Popen(
             [
-                slowhttptest, *SLOW[mode], "-c", str(count), "-r", str(count // 4), "-l", str(seconds + 15), "-p", "5",
-                "-u", f"http://origin.test:{load.origin_port}{path}", "-d", f"127.0.0.1:{proxy.port()}",
+                slowhttptest, *SLOW[mode], "-c", str(count), "-r", str(count // 4), "-l", str(seconds + 60), "-p", "5",
+                "-u", f"http://origin.test:{attacked.origin_port}{path}", "-d", f"127.0.0.1:{proxy.port()}",
             ],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
@@ -161,7 +162,10 @@ def test_slow_clients_beside_requests(
         finally:
             attack.kill()
             attack.wait()
-        report(request, slow_connections=most, rss_mib=round(proxy.rss() / MIB, 1), cpu_s=round(used, 2), main=main)
+        report(
+            request, slow_connections=most, rss_mib=round(proxy.rss() / MIB, 1), cpu_s=round(used, 2),
+            alone=alone, main=main,
+        )  # fmt: skip
         assert main["errors"] == []
         assert main["answered"] == main["asked"]
         if mode != "range":
@@ -169,7 +173,8 @@ def test_slow_clients_beside_requests(
             assert most >= 0.9 * count
             assert still
         if count == 2_000:
-            assert main["p99_ms"] < 100
+            # On a machine that is busy with other things everything waits: twice what it takes without them, then.
+            assert main["p99_ms"] < max(100, 2 * alone["p99_ms"])
     proxy.wait_until(lambda: proxy.status()["connections"] == 0, 60)
     if shutil.which("ss"):
         assert proxy.open_sockets() < 50

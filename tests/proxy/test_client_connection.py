@@ -435,3 +435,52 @@ def test_an_error_of_ours_is_a_500(monkeypatch):
         assert len(play.errors) == 1
         assert "ZeroDivisionError" in play.errors.pop()
         assert play.record(of=1)["error"]["token"] == "proxy_internal_error"
+
+
+# -- many at once
+
+
+def test_one_client_does_not_have_the_reactor_for_itself():
+    """However many requests are pipelined, a turn answers a few of them, and others are served in between."""
+    with Conversation(policy(pre_dns="DENY")) as play:
+        greedy, other = play.client(port=1), play.client(port=2)
+        greedy.says(GET * 500)
+        other.says(GET)
+        play.turn()
+        assert len(play.records) < 100
+        assert other.hears_head().startswith(b"HTTP/1.1 403 ")
+        assert len(play.records) < 400
+        play.until(lambda: greedy.unheard.count(b"HTTP/1.1 403 ") == 500, "all answers")
+
+
+def test_answers_that_nobody_reads_are_not_heaped_up():
+    """What waits to be sent is bounded whatever is asked for; as it is read the next are answered, in their order."""
+    with Conversation(policy(pre_dns="DENY")) as play:
+        play.is_narrow = True
+        client = play.client()
+        client.reads = False
+        asked = [GET.replace(b"origin.test/", b"origin.test/%04d" % number) for number in range(2000)]
+        whole = client.offers(b"".join(asked)) // len(asked[0])
+        assert whole > 300
+        play.settle(200)
+        (connection,) = play.plane.live.connections
+        assert 0 < connection.transport.unsent < 128 * 1024
+        answered = len(play.records)
+        assert answered < whole
+        client.reads_again()
+        play.until(lambda: len(play.records) > answered + 32, "more answers")
+        paths = [record["url"]["path"] for record in play.records]
+        assert paths == [f"/{number:04}" for number in range(len(paths))]
+
+
+def test_a_client_that_leaves_its_answers():
+    """It is gone, and nothing is kept for it."""
+    with Conversation(policy(pre_dns="DENY")) as play:
+        play.is_narrow = True
+        client = play.client()
+        client.reads = False
+        client.offers(GET * 2000)
+        play.settle(50)
+        client.resets()
+        play.until(lambda: play.plane.admission.open == 0, "the end")
+        assert len(play.records) < 600
