@@ -4,7 +4,8 @@ In this room: `Framing` and the tables of RFC 9112, section 6.3, for requests an
 (`reader`), printing them (`bodies`), the Host check (`host_field`).
 
 Stricter than the RFC, which lets a recipient repair some of these: Content-Length beside Transfer-Encoding, a repeated
-Content-Length even if equal, any Transfer-Encoding but exactly `chunked`, Transfer-Encoding in HTTP/1.0.
+Content-Length even if equal, any Transfer-Encoding but exactly `chunked`, Transfer-Encoding in HTTP/1.0, and names that
+programs behind CGI or WSGI take for these two.
 """
 
 from __future__ import annotations
@@ -53,7 +54,9 @@ Framing.CHUNKED = Framing(FramingKind.CHUNKED)
 Framing.UNTIL_CLOSE = Framing(FramingKind.UNTIL_CLOSE)
 Framing.EMPTY = Framing(FramingKind.LENGTH, 0)
 
-_FRAMING_FIELDS = frozenset([b"content-length", b"transfer-encoding"])
+# To whom header names become variables (CGI, WSGI, PHP) these are the fields that they look like.
+_LOOK_ALIKES = frozenset([b"content_length", b"transfer_encoding"])
+_FRAMING_FIELDS = frozenset([b"content-length", b"transfer-encoding"]) | _LOOK_ALIKES
 
 
 def request_declaration(head: RequestHead) -> Framing:
@@ -90,6 +93,8 @@ def response_framing(head: ResponseHead, request_method: bytes) -> Framing:
 
 
 def _declared(fields: Fields, version: Version) -> Framing:
+    if fields.has_any(_LOOK_ALIKES):
+        raise FramingError("a field's name has an underscore where a framing field has a hyphen")
     coding = fields.joined(b"transfer-encoding")
     if coding is None:
         return Framing.of_length(content_length(fields) or 0)
