@@ -23,8 +23,10 @@ from netfw.transport.deadlines import later
 from netfw.transport.socket_facts import Address, as_address
 from netfw.transport.stream import Stream
 
-BATCH = 16
-"""Accepted in one turn, so that a burst of clients does not hold up those who are in."""
+BATCH = 64
+"""Accepted in one turn: enough that a flood of new clients does not queue for seconds when turns are long, and so few
+that it does not hold up those who are in. HAProxy's maxaccept was 64 for years.
+"""
 BACK_OFF = 1.0
 """Seconds without accepting after the process ran out of descriptors or memory."""
 
