@@ -58,6 +58,17 @@ class RequestTimeout(ClientError):
     token = "connection_read_timeout"
 
 
+class ProxyAuthenticationRequired(ClientError):
+    """The client has not said who it is, or nobody believes it. `challenge` is what Proxy-Authenticate asks for."""
+
+    status = 407
+    token = "http_request_denied"
+
+    def __init__(self, message: str, *, challenge: str = "Basic", detail: str = "") -> None:
+        super().__init__(message, detail=detail)
+        self.challenge = challenge
+
+
 class TooManyRequests(ClientError):
     """This client asks more often than `limits.request_rate` lets it."""
 

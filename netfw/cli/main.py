@@ -23,6 +23,7 @@ VERBS = {
     "show": ("netfw.cli.show", "show_command", "Show the rules in the order in which they are looked at."),
     "ca": ("netfw.cli.ca", "ca_command", "Make and show the CA that signs intercepted names."),
     "key": ("netfw.cli.key", "key_command", "Make, show and revoke access keys of the control API."),
+    "user": ("netfw.cli.user", "user_command", "Add users with passwords to a listener's file, and remove them."),
     "env": ("netfw.cli.env", "env_command", "Print what a client's shell, pipeline or image needs to use the proxy."),
     "run": ("netfw.cli.run", "run_command", "Run one command through the proxy."),
     "doctor": ("netfw.cli.doctor", "doctor_command", "Find out whether this client can use the proxy, tool by tool."),

@@ -22,10 +22,11 @@ def credential_files(configuration: Configuration) -> tuple[Path, ...]:
 
 
 def listener_files(section: ListenerSection) -> Iterator[Path]:
-    """What one listener shows."""
-    for path in (section.certificate, section.private_key):
+    """What one listener shows, and what its clients prove themselves by."""
+    for path in (section.certificate, section.private_key, section.client_ca, section.users):
         if path is not None:
             yield path
+    yield from section.client_crl_files
 
 
 def upstream_files(section: UpstreamSection) -> Iterator[Path]:

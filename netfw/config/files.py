@@ -28,6 +28,12 @@ def check_files(configuration: Configuration) -> list[Problem]:
             check(f"listeners[{position}].certificate", unreadable(listener.certificate))
         if listener.private_key is not None:
             check(f"listeners[{position}].private_key", unreadable(listener.private_key))
+        for key, path in (("client_ca", listener.client_ca), ("users", listener.users)):
+            if path is not None:
+                check(f"listeners[{position}].{key}", unreadable(path))
+        for number, path in enumerate(listener.client_crl_files):
+            index = "" if len(listener.client_crl_files) == 1 else f"[{number}]"
+            check(f"listeners[{position}].client_crl_files{index}", unreadable(path))
     intercept = configuration.tls_intercept
     if intercept.enabled and intercept.ca_certificate is not None and intercept.ca_private_key is not None:
         hint = f"make a CA with `netfw ca init --config {configuration.path}`"

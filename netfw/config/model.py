@@ -78,6 +78,8 @@ class ProxySection:
 class ListenerSection:
     """One listening address. `clients`: who may connect; everybody else is closed and counted.
 
+    `client_ca`: whose certificates give clients an identity, and whether one is `client_required`. `users`: a file of
+    names and hashed passwords, asked for where no certificate came; `realm` is what people are told it is for.
     `proxy_protocol_from`: senders whose connections begin with a PROXY header; `clients` is then asked for the address
     in the header.
     """
@@ -90,6 +92,11 @@ class ListenerSection:
     private_key: Path | None
     clients: tuple[Network, ...]
     proxy_protocol_from: tuple[Network, ...] = ()
+    client_ca: Path | None = None
+    client_crl_files: tuple[Path, ...] = ()
+    client_required: bool = True
+    users: Path | None = None
+    realm: str = "netfw"
 
 
 @dataclass(frozen=True, slots=True)

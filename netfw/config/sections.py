@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from netfw.config import defaults, values
+from netfw.config.client_proof import read_client_proof
 from netfw.config.model import (
     AdminSection,
     DenyOpaque,
@@ -69,6 +70,7 @@ def read_listener(table: Table, directory: Path) -> ListenerSection:
         private_key=table.take("private_key", values.path(directory), None),
         clients=table.take_list("clients", values.network, defaults.CLIENTS),
         proxy_protocol_from=_proxy_protocol_from(table),
+        **read_client_proof(table, directory, kind),
     )
     for key in ("certificate", "private_key"):
         if kind is ListenerType.HTTPS and key not in table:

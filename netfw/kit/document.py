@@ -50,6 +50,22 @@ eval "$(sh setup.sh)"
 The pages come over plain HTTP to who has no trust yet. Compare the fingerprint before you trust the CA: who can put in
 another one can read everything. The pages name the proxy as `proxy.hostname` says, else by its listener's address.
 
+## Where the proxy wants a password
+
+It answers 407 until it gets one. Write name and password into the proxy's address, with what is no letter or digit as
+`%XX` (`%40` for `@`); nearly every client takes it from there:
+
+```sh
+export http_proxy=http://alice:secret@egress:3128 https_proxy=http://alice:secret@egress:3128
+git config --global http.proxyAuthMethod basic        # git asks first, and sends it when it is asked
+curl --proxy-user alice https://example.com/          # asks for the password
+```
+
+`netfw env` writes no password anywhere: set these two yourself. Browsers ask; Java needs
+`-Djdk.http.auth.tunneling.disabledSchemes=""` besides, since it keeps Basic from CONNECT otherwise. An address with a
+password is a secret: in a file it is 0600, in a pipeline a masked variable. Machines
+are better off with a certificate, on a listener with `client_ca` (curl: `--proxy-cert`).
+
 ## What it cannot do
 
 Variables are advice: a program can ignore them, and some do without a word. Only a network without another way out

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from netfw.policy.compile import CompiledPolicy
     from netfw.policy.decision import Decision
     from netfw.policy.facts import Facts
+    from netfw.proxy.authentication import Gate
     from netfw.proxy.rates import SourceRate
     from netfw.transport.resolution import Resolution
 
@@ -43,13 +44,16 @@ def new_exchange_id() -> str:
 class Caller:
     """Who is at the other end of a client connection; shared by all its exchanges.
 
-    `when_left` is called once, when the connection is over, whichever protocol holds it then.
+    `is_proven`: a certificate says who it is; `gate`: who asks for a password otherwise. `when_left` is called once,
+    when the connection is over, whichever protocol holds it then.
     """
 
     __slots__ = (
         "address",
         "address_text",
+        "gate",
         "identity",
+        "is_proven",
         "listener_name",
         "port",
         "request_rate",
@@ -77,6 +81,8 @@ class Caller:
         self.source_vpc: str | None = None
         self.source_vpce: str | None = None
         self.identity: str | None = None
+        self.is_proven = False
+        self.gate: Gate | None = None
         self.request_rate: SourceRate | None = None
         """How often this address may ask; None: as often as it likes."""
         self.printed: str | None = None

@@ -29,6 +29,7 @@ from netfw.errors import (
 )
 from netfw.names.host import parse_host
 from netfw.proxy.admission import DRAINING, NOT_A_CLIENT, TOO_FAST, TOO_MANY, TOO_MANY_FROM_CLIENT
+from netfw.proxy.authentication import Gate
 from netfw.proxy.client_connection import ClientConnection
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Caller
@@ -37,6 +38,7 @@ from netfw.proxy.sources import Sources
 from netfw.tls.stream import start_tls
 from netfw.transport.closing import close, linger
 from netfw.transport.proxy_header import ProxyHeader
+from netfw.x509.identity import identity_of
 
 _log = Logger()
 
@@ -69,6 +71,7 @@ class ProxyFactory(Factory):
         self.plane = plane
         self.listener = listener
         self.context = context
+        self.gate: Gate | None = None
         self._sources = Sources(plane.configuration.sources, listener.name)
 
     def reconfigure(self, listener: ListenerSection, context: SSL.Context | None) -> None:
@@ -121,6 +124,7 @@ class ProxyFactory(Factory):
 
     def _caller(self, peer: Address, port: int, vpce: str | None) -> Caller:
         caller = Caller(address=peer, port=port, listener_name=self.listener.name)
+        caller.gate = self.gate
         self._sources.describe(caller, vpce)
         return caller
 
@@ -218,6 +222,11 @@ class FirstByte(Protocol):
 
     def _secured(self, tls: Any) -> None:
         self._plane.live.openings.discard(self)
+        if self._factory.listener.client_ca is not None:
+            shown = tls.connection.get_peer_certificate()
+            # OpenSSL has judged it; where it is optional, who shows none says nothing.
+            if shown is not None:
+                self._caller.identity, self._caller.is_proven = identity_of(shown.to_cryptography()), True
         tls.start(ClientConnection(self._plane, self._factory.listener, self._caller))
 
     def _not_secured(self, failure: Failure) -> None:

@@ -11,12 +11,18 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from http import HTTPStatus
 
 from netfw.config.model import DenyStyle
-from netfw.errors import Denied, DestinationProhibited, NetfwError, OriginCertificateInvalid
+from netfw.errors import (
+    Denied,
+    DestinationProhibited,
+    NetfwError,
+    OriginCertificateInvalid,
+    ProxyAuthenticationRequired,
+)
 from netfw.policy.decision import Decision
 from netfw.policy.model import Phase
 from netfw.proxy.exchange import Exchange
@@ -59,6 +65,13 @@ class Explainer:
 
     def answer(self, exchange: Exchange, error: NetfwError) -> Answer:
         """The answer for this exchange; sets nothing on it."""
+        made = self._answer(exchange, error)
+        if isinstance(error, ProxyAuthenticationRequired):
+            # Whatever the style: without it no client would say who it is.
+            return replace(made, fields=(*made.fields, ("Proxy-Authenticate", error.challenge)))
+        return made
+
+    def _answer(self, exchange: Exchange, error: NetfwError) -> Answer:
         if self._style is DenyStyle.AWS:
             return self._vendor_answer(error)
         decision = error.decision if isinstance(error, Denied) and isinstance(error.decision, Decision) else None

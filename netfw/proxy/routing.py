@@ -52,14 +52,25 @@ def route(client: ClientConnection, exchange: Exchange, event: RequestHeadReceiv
             raise LoopDetected("this request has been through this proxy before")
         if head.method in FORWARD_LIMITED and max_forwards(head) == 0:
             raise NotOffered("this proxy answers no OPTIONS or TRACE itself, and Max-Forwards lets it ask nobody else")
-        if client.tunnel is None:
+        if client.tunnel is not None:
+            _inner(client, exchange, event, target)
+        elif client.caller.gate is None or _is_for_everybody(client, target):
             _outer(client, exchange, event, target)
         else:
-            _inner(client, exchange, event, target)
+            exchange.authority = target.authority  # for the record of a refusal
+            client.caller.gate.pass_through(client, exchange, lambda: _outer(client, exchange, event, target))
     except FramingError as problem:
         client.answer(MalformedRequest(problem.message, status=problem.status_hint))
     except NetfwError as problem:
         client.answer(problem)
+
+
+def _is_for_everybody(client: ClientConnection, target: RequestTarget) -> bool:
+    """Our own pages: whoever sets a client up has not said who they are yet."""
+    if target.form not in (TargetForm.AUTHORITY, TargetForm.ABSOLUTE):
+        return True
+    assert target.authority is not None
+    return target.form is TargetForm.ABSOLUTE and client.plane.own_pages.is_own(target.authority)
 
 
 def _outer(client: ClientConnection, exchange: Exchange, event: RequestHeadReceived, target: RequestTarget) -> None:

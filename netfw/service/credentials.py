@@ -19,6 +19,7 @@ from OpenSSL import SSL
 
 from netfw.config.credential_files import ca_crl, credential_files, intercept_files, listener_files, upstream_files
 from netfw.config.model import Configuration, ListenerSection
+from netfw.config.users_file import Users, UsersFileProblem, read_users
 from netfw.tls.context_files import ContextProblem, certificates_of, contents, crls_of
 from netfw.tls.contexts import listener_context
 from netfw.tls.origin_profiles import OriginProfiles
@@ -37,11 +38,14 @@ class CredentialsRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """`listeners`: a context for each, None where it has no certificate of its own. `ends`: what expires when, as
-    seconds since the epoch, by what people call it. `marks`: what a part was made of; the same mark, the same part.
+    """`listeners`: a context for each, None where it has no certificate of its own; `users`: who has a password there.
+
+    `ends`: what expires when, as seconds since the epoch, by what people call it. `marks`: what a part was made of; the
+    same mark, the same part.
     """
 
     listeners: tuple[SSL.Context | None, ...]
+    users: tuple[Users | None, ...]
     profiles: OriginProfiles
     ca_certificate: bytes | None
     ca_crl: bytes | None
@@ -79,6 +83,10 @@ def read_credentials(
         attempt(_listener, section, place) if section.name not in kept or former is None else former.listeners[position]
         for position, section in enumerate(configuration.listeners)
     ]
+    users = [
+        attempt(_users, section, place) if section.name not in kept or former is None else former.users[position]
+        for position, section in enumerate(configuration.listeners)
+    ]
     profiles = attempt(OriginProfiles, configuration.upstream, place)
     intercept = configuration.tls_intercept
     pem = crl = None
@@ -93,6 +101,7 @@ def read_credentials(
     assert isinstance(profiles, OriginProfiles) and isinstance(ends, dict)
     return Credentials(
         listeners=tuple(context if isinstance(context, SSL.Context) else None for context in listeners),
+        users=tuple(found if isinstance(found, dict) else None for found in users),
         profiles=profiles,
         ca_certificate=pem if isinstance(pem, bytes) else None,
         ca_crl=crl if isinstance(crl, bytes) else None,
@@ -123,7 +132,25 @@ def _there(configuration: Configuration, place: Place) -> Iterable[Path]:
 def _listener(section: ListenerSection, place: Place) -> SSL.Context | None:
     if section.certificate is None or section.private_key is None:
         return None
-    return listener_context(place(section.certificate), place(section.private_key))
+    return listener_context(
+        place(section.certificate),
+        place(section.private_key),
+        client_ca=place(section.client_ca) if section.client_ca is not None else None,
+        client_crls=[place(path) for path in section.client_crl_files],
+        client_required=section.client_required,
+    )
+
+
+def _users(section: ListenerSection, place: Place) -> Users | None:
+    if section.users is None:
+        return None
+    path = place(section.users)
+    try:
+        return read_users(contents(path).decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ContextProblem(f"{path}: is not UTF-8 text") from None
+    except UsersFileProblem as problem:
+        raise ContextProblem(f"{path}: {problem}") from None
 
 
 def _checked_pem(path: Path) -> bytes:

@@ -95,10 +95,13 @@ class DataPath:
         def has_changed(part: str) -> bool:
             return former.marks.get(part) != credentials.marks.get(part)
 
-        for bound, context in zip(self.listeners, credentials.listeners, strict=True):
-            if has_changed(f"listener {bound.section.name}"):
-                bound.factory.context = context
-                _log.info("listener {name} has another certificate", name=bound.section.name)
+        for bound, context, users in zip(self.listeners, credentials.listeners, credentials.users, strict=True):
+            if not has_changed(f"listener {bound.section.name}"):
+                continue
+            bound.factory.context = context
+            if bound.factory.gate is not None and users is not None:
+                bound.factory.gate.passwords.renew(users)
+            _log.info("listener {name} has other certificates or users", name=bound.section.name)
         if has_changed("upstream"):
             plane.upstream_tls.renew(credentials.profiles)
             plane.pool.renew_verified()

@@ -10,6 +10,7 @@ from typing import Any
 
 from netfw.config.model import Configuration
 from netfw.proxy.admission import Admission
+from netfw.proxy.authentication import Gate
 from netfw.proxy.consistency import Consistency
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.destination_list import DestinationList
@@ -19,6 +20,7 @@ from netfw.proxy.leaf_refusals import LeafRefusals
 from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.live import LiveConnections
 from netfw.proxy.own_pages import OwnPages
+from netfw.proxy.passwords import Passwords
 from netfw.proxy.recording import Recording
 from netfw.proxy.refusals import Refusals
 from netfw.proxy.upstream_pool import UpstreamPool
@@ -103,6 +105,9 @@ def build_data_path(
         (section, ProxyFactory(plane, section, context))
         for section, context in zip(configuration.listeners, credentials.listeners, strict=True)
     ]
+    for (section, factory), users in zip(listeners, credentials.users, strict=True):
+        if users is not None:
+            factory.gate = Gate(section.realm, Passwords(users, reactor, time.monotonic))
     metrics.watch("netfw_open_connections", "Client connections that are open.", lambda: plane.admission.open)
     metrics.watch(
         "netfw_connections_limit", "Client connections that may be open.", lambda: plane.admission.limits.connections
