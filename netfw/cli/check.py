@@ -15,6 +15,7 @@ from netfw.config.errors import ConfigErrors
 from netfw.config.model import Configuration
 from netfw.config.preflight import Preflight, preflight, read_authority
 from netfw.policy.model import Phase
+from netfw.proxy.credentials import check_credentials
 from netfw.x509.reading import not_after
 
 
@@ -35,6 +36,7 @@ def check_command(file: Path | None, config: Path | None, as_json: bool) -> None
     now = time.time()
     try:
         found = preflight(find_config(file or config).absolute(), now, read_configured)
+        check_credentials(found.configuration)
     except ConfigErrors as errors:
         if as_json:
             print_json({"ok": False, "problems": problems_as_data(errors.problems)})

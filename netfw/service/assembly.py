@@ -19,8 +19,8 @@ from netfw.admin.status import ProcessStatus
 from netfw.config.model import Configuration
 from netfw.config.preflight import read_authority
 from netfw.policy.compile import CompiledPolicy
+from netfw.proxy.credentials import read_credentials
 from netfw.service.control_assembly import ControlSurface
-from netfw.service.credentials import read_credentials
 from netfw.service.data_path import listener_rows
 from netfw.service.data_path_assembly import build_data_path
 from netfw.service.expiry_watch import ExpiryService, ExpiryWatch

@@ -16,10 +16,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from netfw.config.model import ListenerSection, ListenerType
+from netfw.proxy.credentials import Credentials
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.pace import Pace
-from netfw.service.credentials import Credentials
 from netfw.telemetry.metrics_merge import export
 from netfw.telemetry.record_log import RecordLog
 from netfw.transport.accepting import ListeningSocket

@@ -12,6 +12,7 @@ from netfw.config.model import Configuration
 from netfw.proxy.admission import Admission
 from netfw.proxy.authentication import Gate
 from netfw.proxy.consistency import Consistency
+from netfw.proxy.credentials import Credentials
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.destination_list import DestinationList
 from netfw.proxy.destinations import Destinations
@@ -25,7 +26,6 @@ from netfw.proxy.recording import Recording
 from netfw.proxy.refusals import Refusals
 from netfw.proxy.upstream_pool import UpstreamPool
 from netfw.service import replaceable
-from netfw.service.credentials import Credentials
 from netfw.service.data_path import DataPath
 from netfw.service.descriptors import fitted
 from netfw.telemetry.metrics import Metrics

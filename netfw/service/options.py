@@ -21,6 +21,7 @@ from netfw.config.model import Configuration
 from netfw.config.places import find_config
 from netfw.config.preflight import preflight
 from netfw.policy.model import PolicyConfiguration
+from netfw.proxy.credentials import check_credentials
 from netfw.service.first_policy import first_policy
 
 _HELP = """\
@@ -77,6 +78,7 @@ class Options(usage.Options):
             # twistd changes to / when it goes into the background: from here on all paths are absolute.
             self["config"] = find_config(self["config"]).absolute()
             self.configuration = preflight(self["config"], time.time(), _policy).configuration
+            check_credentials(self.configuration)
         except ConfigErrors as errors:
             _refuse(str(errors))
         if self.configuration.log.path is None and not self._in_foreground():

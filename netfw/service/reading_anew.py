@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThreadPool
 
 from netfw.config.model import Configuration
 from netfw.config.preflight import read_authority
-from netfw.service.credentials import Credentials, read_credentials
+from netfw.proxy.credentials import Credentials, read_credentials
 from netfw.workers.sealed_files import close_files, places_of
 from netfw.x509.authority import CertificateAuthority
 

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from netfw.config.model import Configuration
+from netfw.proxy.credentials import Credentials
 from netfw.proxy.destination_list import DestinationList
 from netfw.proxy.guard import DestinationGuard
 from netfw.service import replaceable
-from netfw.service.credentials import Credentials
 from netfw.service.data_path import DataPath
 from netfw.service.descriptors import fitted
 from netfw.telemetry.record_values import mask_also

@@ -18,7 +18,7 @@ from netfw.config.errors import ConfigErrors
 from netfw.config.load import load_config
 from netfw.config.model import Configuration
 from netfw.errors import NetfwError
-from netfw.service.credentials import CredentialsRefused
+from netfw.proxy.credentials import CredentialsRefused
 from netfw.service.policy_source import PolicyInForce, ReloadResult
 from netfw.x509.authority import AuthorityProblem
 

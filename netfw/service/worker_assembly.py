@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
 
 from netfw.config.model import Configuration
-from netfw.service.credentials import Credentials, read_credentials
+from netfw.proxy.credentials import Credentials, read_credentials
 from netfw.service.data_path import BoundListener, DataPath
 from netfw.service.data_path_assembly import build_data_path
 from netfw.service.reconfiguration import prepare

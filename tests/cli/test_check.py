@@ -53,3 +53,17 @@ def test_markup_in_a_configuration_is_shown_as_it_is(config: Path) -> None:
     renamed = config.with_name("[red]proxy[0].yaml")
     config.rename(renamed)
     assert "[red]proxy[0].yaml" in check(renamed).output
+
+
+def test_what_is_in_certificates_and_lists_is_read_too(config: Path) -> None:
+    """A users file or roots that a start would refuse are told with their names."""
+    (config.parent / "users").write_text("alice:{SHA}x\n")
+    (config.parent / "roots.pem").write_text("nothing")
+    config.write_text(
+        "listeners: [{name: a, address: 127.0.0.1, port: 3128, users: users}]\n"
+        "policy: {file: policy.yaml}\nupstream: {trust: roots.pem}\n"
+    )
+    result = check(config)
+    assert result.exit_code == 1
+    assert f"{config.parent}/users: line 1: the hash of 'alice' is made with MD5 or SHA-1" in result.output
+    assert f"{config.parent}/roots.pem: there is no PEM certificate in it" in result.output

@@ -1,8 +1,8 @@
 """Everything that the proxy proves itself and others with, read from its files at once: all of it, or none.
 
 In this room: files in, contexts and bytes out, with every problem told. It may take a while (roots are thousands of
-lines), so a proxy that serves does it in a thread. Not here: who uses them (`data_path`), when they are read again
-(`renewal`), and the CA's key (`config.preflight.read_authority`).
+lines), so a proxy that serves does it in a thread. Not here: who uses them (`service.data_path`), when they are read
+again (`service.reading_anew`), and the CA's key (`config.preflight.read_authority`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
 from netfw.config.credential_files import ca_crl, credential_files, intercept_files, listener_files, upstream_files
+from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.model import Configuration, ListenerSection
 from netfw.config.users_file import Users, UsersFileProblem, read_users
 from netfw.tls.context_files import ContextProblem, certificates_of, contents, crls_of
@@ -117,6 +118,15 @@ def _kept(configuration: Configuration, place: Place) -> frozenset[str]:
         for section in configuration.listeners
         if any(os.path.exists(place(path)) and not os.access(place(path), os.R_OK) for path in listener_files(section))
     )
+
+
+def check_credentials(configuration: Configuration) -> None:
+    """Raise ConfigErrors with what a start would be refused with."""
+    try:
+        read_credentials(configuration)
+    except CredentialsRefused as refused:
+        source = str(configuration.path)
+        raise ConfigErrors([Problem("", problem, source=source) for problem in refused.problems]) from None
 
 
 def _there(configuration: Configuration, place: Place) -> Iterable[Path]:
