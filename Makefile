@@ -7,6 +7,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 CONFIG ?= etc/proxy.yaml
 ARGS ?=
+WORKERS ?= 2
 BIN := $(VENV)/bin
 OLDEST ?= /usr/bin/python3
 
@@ -43,6 +44,10 @@ test: $(VENV)/.stamp-dev ## All tests; as root it first installs the client prog
 	@scripts/install-test-programs || echo 'Tests of what is missing are skipped, and named at the end.'
 	@scripts/make-aws-clients $(BIN)/python || echo 'Tests of what is missing are skipped, and named at the end.'
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(ARGS)
+
+.PHONY: test-workers
+test-workers: $(VENV)/.stamp-dev ## The tests of the whole server again, with WORKERS processes where none are asked for
+	NETFW_TEST_WORKERS=$(WORKERS) $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) tests/integration $(ARGS)
 
 .PHONY: test-oldest
 test-oldest: ## The tests with Debian 12's own Python, Twisted and libraries; as root it first installs them

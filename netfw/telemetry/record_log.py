@@ -10,6 +10,7 @@ Not here: what a record says (`exchange_record`). The thread does not survive a 
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 from collections import deque
@@ -242,19 +243,27 @@ class RecordLog:
         self._identity = (found.st_dev, found.st_ino)
         self._descriptor = descriptor
         if stat.S_ISREG(found.st_mode) and found.st_size and not self._rest_is_torn:
-            self._end_torn_line(path, found.st_size)
+            self._end_torn_line(path)
 
     @property
     def _rest_is_torn(self) -> bool:
         """Part of the batch is in the file already: the rest goes right behind it."""
         return bool(self._batch) and len(self._rest) < sum(map(len, self._batch))
 
-    def _end_torn_line(self, path: Path, size: int) -> None:
-        """Give the last line its end when whoever wrote it died before: the next record must not be lost with it."""
+    def _end_torn_line(self, path: Path) -> None:
+        """Give the last line its end when whoever wrote it died before: the next record must not be lost with it.
+
+        Several processes may begin with the same file: one of them does it, and the others see that it is done.
+        """
+        descriptor: int = self._descriptor  # type: ignore[assignment]  # open
         with open(path, "rb") as file:
-            file.seek(size - 1)
-            if file.read(1) not in (b"\n", b""):
-                os.write(self._descriptor, b"\n")  # type: ignore[arg-type]  # open
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                file.seek(os.fstat(descriptor).st_size - 1)
+                if file.read(1) not in (b"\n", b""):
+                    os.write(descriptor, b"\n")
+            finally:
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
 
     def _follow_path(self) -> None:
         """Leave a file that is no longer the one at `path`: renamed, or deleted."""

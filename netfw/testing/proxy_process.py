@@ -24,6 +24,8 @@ import yaml
 START_SECONDS = 60.0
 STOP_SECONDS = 40.0
 RECORD_SECONDS = 10.0
+WORKERS = int(os.environ.get("NETFW_TEST_WORKERS", "0"))
+"""Of every test proxy that does not say how many it wants: `NETFW_TEST_WORKERS=2` tests with worker processes."""
 _TROUBLE = re.compile(r"Unhandled|Traceback \(most recent call last\)|Unexpected error|was never retrieved")
 
 RUN_TWISTD = "from twisted.scripts.twistd import run; run()"
@@ -93,7 +95,7 @@ def configuration(
         "guard": {"allow": ["127.0.0.0/8"]},
         "log": {"path": str(directory / "records.jsonl")},
         "admin": {"socket": str(directory / "admin.sock")},
-        "workers": 0,
+        "workers": WORKERS,
     }
     if resolver_port is not None:
         document["dns"] = {"resolvers": [f"127.0.0.1:{resolver_port}"]}

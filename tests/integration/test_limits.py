@@ -274,7 +274,7 @@ def test_response_body_by_chunks(bounded: ProxyProcess) -> None:
 
 def test_connections_of_all_and_of_one(make_proxy: Any) -> None:
     """One client cannot take the place of all, and all together no more than there is; who leaves makes place."""
-    proxy = make_proxy(policy(), limits={"connections": 4, "connections_per_client": 3})
+    proxy = make_proxy(policy(), limits={"connections": 4, "connections_per_client": 3}, workers=0)
 
     def status_for(source: str) -> int:
         with WireClient(proxy.port(), source=source) as client:
@@ -479,7 +479,9 @@ def test_abort_deadline(hurried: ProxyProcess) -> None:
 def test_a_flood_of_refused_connections(make_proxy: Any) -> None:
     """Each kind has one record at once, the others one with their count at the end, and none is lost: over a cap, no
     TLS on a TLS port, TLS that breaks."""
-    proxy = make_proxy(policy(), intercept=True, limits={"connections_per_client": 1}, timeouts={"drain": HALF})
+    proxy = make_proxy(
+        policy(), intercept=True, limits={"connections_per_client": 1}, timeouts={"drain": HALF}, workers=0
+    )
     plain, tls = proxy.port(), proxy.port("tls")
     kinds: list[tuple[int, str, bytes]] = [
         (plain, "127.0.0.2", b""),  # over the cap: one is inside

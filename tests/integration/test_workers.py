@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,84 @@ def test_one_that_is_killed_takes_only_its_own_connections(pair: ProxyProcess, o
         client.close()
     assert [row["restarts"] for row in pair.status()["workers"]] == [1, 0]
     assert pair.status()["state"] == "ready"
+
+
+class Witness:
+    """Asks over kept connections, and notes of each that broke when it was opened and which process had it."""
+
+    def __init__(self, proxy: ProxyProcess, origin: HttpOrigin) -> None:
+        self.done = 0
+        self.wrong: list[int] = []
+        self.broken: list[tuple[float, float, int | None]] = []
+        self.workers: dict[int, int] = {}
+        self._proxy, self._origin = proxy, origin
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        while not self._over.is_set():
+            opened, pid = time.monotonic(), None
+            try:
+                with WireClient(self._proxy.port(), timeout=PATIENCE) as client:
+                    for _ in range(20):
+                        client.send(get(self._origin))
+                        status = client.read_response().status
+                        if status != 200:
+                            self.wrong.append(status)
+                        self.done += 1
+                        pid = pid or self._pid_of(client)
+            except (OSError, AssertionError):
+                self.broken.append((opened, time.monotonic(), pid))
+
+    def _pid_of(self, client: WireClient) -> int | None:
+        workers = dict(self.workers)
+        try:
+            return workers.get(worker_of(workers, self._proxy.port(), client))
+        except FileNotFoundError:
+            return None
+
+    def __enter__(self) -> Witness:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(PATIENCE)
+
+
+def living(proxy: ProxyProcess, killed: dict[int, float]) -> dict[int, int]:
+    """Worker number to process id of those that serve; empty when the machine is too busy to say."""
+    try:
+        return {number: pid for number, pid in pids(proxy).items() if pid not in killed}
+    except OSError:
+        return {}
+
+
+@pytest.mark.timeout(400)  # twenty starts of a process
+def test_twenty_kills_under_load(make_proxy: Any, origin: HttpOrigin) -> None:
+    """No request fails but those of the process that is killed, and each has a replacement in the end."""
+    proxy = make_proxy(policy(), workers=4)
+    killed: dict[int, float] = {}
+    with ExitStack() as stack:
+        witnesses = [stack.enter_context(Witness(proxy, origin)) for _ in range(2)]
+        for _ in range(20):
+            workers = wait_until(lambda: len(now := living(proxy, killed)) > 1 and now, 2 * PATIENCE)
+            for witness in witnesses:
+                witness.workers = workers
+            seen = sum(witness.done for witness in witnesses)
+            wait_until(lambda seen=seen: sum(witness.done for witness in witnesses) > seen + 10)
+            victim = min(workers.values())
+            killed[victim] = time.monotonic()
+            os.kill(victim, signal.SIGKILL)
+        wait_until(lambda: len(living(proxy, killed)) == 4, 2 * PATIENCE)
+    assert len(killed) == 20
+    assert not set(pids(proxy).values()) & set(killed)
+    assert [status for witness in witnesses for status in witness.wrong] == []
+    for opened, ended, pid in [one for witness in witnesses for one in witness.broken]:
+        # Whose a connection was that broke before its first answer was looked up is not known.
+        at_fault = [when for other, when in killed.items() if pid in (None, other) and opened <= when <= ended]
+        assert at_fault, (opened, ended, pid, killed)
+    assert proxy.status()["state"] == "ready"
 
 
 def test_a_killed_workers_queue_waits_for_its_replacement(pair: ProxyProcess, origin: HttpOrigin) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
 import threading
@@ -100,6 +101,29 @@ def test_it_appends(open_log: Any, tmp_path: Path) -> None:
     log.write(b'{"n":1}\n')
     assert log.close()
     assert path.read_bytes() == b'{"n":0}\n{"torn":\n{"n":1}\n'
+
+
+def test_a_torn_line_is_ended_once_by_whoever_comes_first(open_log: Any, tmp_path: Path) -> None:
+    """Processes that begin together with the same file wait for one another: there is no empty line."""
+    path = tmp_path / "log"
+    path.write_bytes(b'{"torn":')
+    starts = [threading.Thread(target=open_log, args=(path,)) for _ in range(3)]
+    with open(path, "rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        for start in starts:
+            start.start()
+        # All of them are at the lock, or will be.
+        while sum(f"/{path.name}" in os.readlink(f"/proc/self/fd/{one}") for one in _open_descriptors()) < 7:
+            sleep(0.001)
+        assert path.read_bytes() == b'{"torn":'
+        fcntl.flock(held, fcntl.LOCK_UN)
+    for start in starts:
+        start.join(20)
+    assert path.read_bytes() == b'{"torn":\n'
+
+
+def _open_descriptors() -> list[str]:
+    return [one for one in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{one}")]
 
 
 def test_a_file_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
