@@ -9,6 +9,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from twisted.application.service import Service
@@ -25,7 +26,7 @@ from netfw.control.operations.call import Site
 from netfw.control.resource import ControlResource
 from netfw.control.throttle import Throttle
 from netfw.interfaces import IRecordSink, IStore
-from netfw.store.resources import StoredListener
+from netfw.store.resources import StoredListener, StoredProxy
 from netfw.telemetry.record_log import RecordLog
 
 NO_CONTROL = ControlSection(
@@ -77,7 +78,6 @@ class ControlSurface:
         reactor: Any,
         *,
         policies: Any,
-        store: IStore | None,
         ca_certificate: bytes | None,
         ports: Callable[[], Sequence[int | None]],
     ) -> None:
@@ -87,16 +87,16 @@ class ControlSurface:
         self._ports = ports
         self._arns = Arns(section.region, section.account)
         self._ca_arn = None if ca_certificate is None else ca_arn(section, ca_certificate)
+        self._observed: Callable[[Any, StoredProxy], StoredProxy] | None = None
         self.services: list[Service] = []
         audit: Any = _AuditInLog()
         if section.audit is not None:
             audit = RecordLog(section.audit)
             self.services.append(AuditFile(audit))
-        place = configuration.policy.file or configuration.policy.directory
         self.resource = ControlResource(
             reactor=reactor,
             now=time.time,
-            store=store or FilePolicies(policies, configuration.proxy.name, str(place), self.site),
+            store=self._store(reactor, policies),
             site=self.site,
             identity=Identity(
                 KeyFile(section.keys) if section.keys is not None else None,
@@ -106,6 +106,22 @@ class ControlSurface:
             audit=audit,
         )
 
+    def _store(self, reactor: Any, policies: Any) -> IStore:
+        section = self._configuration.policy
+        if section.store is None:
+            place = section.file or section.directory
+            return FilePolicies(policies, self._configuration.proxy.name, str(place), self.site)
+        # The room of the store brings a database library with it: entered only where there is one.
+        from netfw.service.control_store import ControlStore
+        from netfw.store.configured import followed
+        from netfw.store.fleet import observed
+
+        following = followed(self._configuration)
+        store = ControlStore(reactor, lambda: following.open(time.time))
+        self._observed = observed
+        self.services.append(store)
+        return store
+
     def site(self) -> Site:
         """What holds here now."""
         configuration = self._configuration
@@ -113,7 +129,7 @@ class ControlSurface:
             StoredListener(port or section.port, section.type.value)
             for section, port in zip(configuration.listeners, self._ports(), strict=True)
         )
-        return Site(
+        site = Site(
             arns=self._arns,
             quotas=self._section.quotas,
             hostname=configuration.proxy.hostname,
@@ -121,6 +137,7 @@ class ControlSurface:
             tls_mode="ENABLED" if configuration.tls_intercept.enabled else "DISABLED",
             ca_arn=self._ca_arn,
         )
+        return site if self._observed is None else replace(site, observed=self._observed)
 
 
 def ca_arn(section: ControlSection, certificate: bytes) -> str:

@@ -6,7 +6,7 @@ with what was there before and after. Not here: who may call what (`roles`), and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -20,9 +20,16 @@ Input = Mapping[str, Any]
 Output = dict[str, Any]
 
 
+def _as_stored(_transaction: Any, proxy: StoredProxy) -> StoredProxy:
+    return proxy
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
-    """What holds where the API is served: this process's proxy.yaml, as far as the API shows it or is bound by it."""
+    """What holds where the API is served: this process's proxy.yaml, as far as the API shows it or is bound by it.
+
+    `observed(transaction, proxy)` is the proxy in the state that its processes report.
+    """
 
     arns: Arns
     quotas: Quotas
@@ -30,6 +37,7 @@ class Site:
     listeners: tuple[StoredListener, ...] = ()
     tls_mode: str = "DISABLED"
     ca_arn: str | None = None
+    observed: Callable[[Any, StoredProxy], StoredProxy] = _as_stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +67,8 @@ class Call:
     def replace(self, collection: Any, before: Resource, after: Resource, token: str | None) -> Resource:
         """Keep a resource's new state; return it with its new token."""
         changed: Resource = collection.replace(after, token)
-        self.changes.append(Change(before.arn, _told(before), _told(changed)))
+        old, new = _told(before), _told(changed)
+        self.changes.append(Change(before.arn, old, new, policy=old != new))
         return changed
 
     def retag(self, collection: Any, before: Resource, tags: Mapping[str, str]) -> None:

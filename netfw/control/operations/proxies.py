@@ -56,7 +56,7 @@ def create(transaction: Any, given: Input, call: Call) -> Output:
 def describe(transaction: Any, given: Input, call: Call) -> Output:
     """DescribeProxy."""
     name = named(call.site.arns, Resource.PROXY, given.get("ProxyName"), given.get("ProxyArn"), "Proxy")
-    proxy: StoredProxy = transaction.proxies.get(name)
+    proxy: StoredProxy = call.site.observed(transaction, transaction.proxies.get(name))
     return {
         "Proxy": {**shown_proxy(proxy, call.site.arns), "PrivateDNSName": call.site.hostname},
         "UpdateToken": proxy.update_token,
@@ -82,7 +82,7 @@ def update(transaction: Any, given: Input, call: Call) -> Output:
         listeners.append(one)
     _check_listeners(listeners, call.site)
     mode, ca_arn = _tls(given.get("TlsInterceptProperties", {}), call.site, before.tls_mode)
-    after = replace(before, listeners=tuple(listeners), tls_mode=mode, ca_arn=ca_arn, modify_state="COMPLETED")
+    after = replace(before, listeners=tuple(listeners), tls_mode=mode, ca_arn=ca_arn, modify_state="MODIFYING")
     return _output(call.replace(transaction.proxies, before, after, given["UpdateToken"]), call)
 
 

@@ -264,7 +264,7 @@ def test_a_proxy_is_updated_within_what_proxy_yaml_permits(made: Api) -> None:
     assert refusal.startswith("UnsupportedOperationException")
     assert made.refusal("UpdateProxy", **update, ListenerPropertiesToAdd=listener).startswith("InvalidRequestException")
     answer = made("UpdateProxy", **update, ListenerPropertiesToRemove=listener, ListenerPropertiesToAdd=listener)
-    assert answer["Proxy"]["ProxyModifyState"] == "COMPLETED"
+    assert answer["Proxy"]["ProxyModifyState"] == "MODIFYING"
     assert made.refusal("UpdateProxy", **update).startswith("InvalidTokenException")
     assert made.refusal("UpdateProxy", **{**update, "NatGatewayId": "nat-2"}).startswith("InvalidRequestException")
 
