@@ -335,6 +335,7 @@ def _describe(
 ) -> None:
     """What `/status` shows of any proxy, each asked when somebody looks."""
     status.part("generation", lambda: policies.current.generation)
+    status.part("hostname", lambda: configuration.proxy.hostname)
     status.part("policy", lambda: policies.current.configuration.name)
     status.part("policy_loaded_at", lambda: int(policies.loaded_at))
     if configuration.policy.store is not None:

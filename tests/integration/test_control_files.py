@@ -24,7 +24,9 @@ KEY = AccessKey("NFWK" + "A" * 16, "s" * 40, "ann", frozenset({Role.OWNER}))
 TYPE = "application/x-amz-json-1.0"
 
 
-class _Unix(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
+    """Over a Unix socket."""
+
     def __init__(self, path: Path) -> None:
         super().__init__("localhost", timeout=30)
         self._path = path
@@ -104,7 +106,7 @@ def test_reads_are_answered_and_changes_refused(
     proxy = start(workers=workers, proxy={"name": "edge", "hostname": "proxy.test"})
 
     def ask(operation: str, **given: Any) -> tuple[int, dict[str, Any]]:
-        return call(_Unix(Path(proxy.config["admin"]["socket"])), operation, given)
+        return call(UnixConnection(Path(proxy.config["admin"]["socket"])), operation, given)
 
     status, group = ask("DescribeProxyRuleGroup", ProxyRuleGroupName="web")
     assert status == 200
@@ -115,6 +117,7 @@ def test_reads_are_answered_and_changes_refused(
     described = ask("DescribeProxy", ProxyName="edge")[1]["Proxy"]
     assert (described["ProxyState"], described["PrivateDNSName"]) == ("ATTACHED", "proxy.test")
     assert described["ListenerProperties"][0]["Port"] == proxy.status()["listeners"][0]["port"]
+    assert proxy.status()["hostname"] == "proxy.test"
     status, refused = ask("DeleteProxyRuleGroup", ProxyRuleGroupName="web")
     assert (status, refused["__type"]) == (400, "UnsupportedOperationException")
     assert str(proxy.policy_path) in refused["Message"]
@@ -180,7 +183,7 @@ def test_what_is_no_call_is_refused(start: Callable[..., ProxyProcess], tmp_path
         ("POST", "/", target, b"{" * 100_000, 400),
         ("POST", "/", {"Content-Type": TYPE}, b"x" * 5000, 413),
     ):
-        connection = _Unix(path)
+        connection = UnixConnection(path)
         connection.request(method, where, body, fields)
         assert connection.getresponse().status == status, (method, where)
         connection.close()
