@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from netfw.cli.audit import audited
 from netfw.cli.ca_enterprise import csr_command, import_command
 from netfw.cli.ca_export import export_command
 from netfw.cli.ca_make import init_command
@@ -40,15 +41,15 @@ def ca_command() -> None:
 
 
 for command in (
-    init_command,
+    audited(init_command, "ca"),
     show_command,
     check_command,
-    export_command,
-    csr_command,
-    import_command,
-    rotate_command,
-    replace_command,
-    revoke_command,
-    crl_command,
+    audited(export_command, "ca"),
+    audited(csr_command, "ca"),
+    audited(import_command, "ca"),
+    audited(rotate_command, "ca"),
+    audited(replace_command, "ca"),
+    audited(revoke_command, "ca"),
+    audited(crl_command, "ca"),
 ):
     ca_command.add_command(command)

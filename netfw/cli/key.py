@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from netfw.cli.audit import audited
 from netfw.cli.ca_files import SECRET, make_directories, write_file
 from netfw.cli.config_option import config_option, find_config, json_option
 from netfw.cli.screen import print_json
@@ -140,3 +141,7 @@ def _write(path: Path, keys: AccessKeys) -> None:
 
 def _shown(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+for command in (create_command, revoke_command):
+    audited(command, "key")

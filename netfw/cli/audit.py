@@ -1,0 +1,111 @@
+"""Audit records of what is done by command: the same file and form as those of the control API.
+
+In this room: wrapping a command so that what it did, or was refused, is a line of `control.audit`. A command whose
+record cannot be written does nothing. Not here: the record (`control.audit`).
+"""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import hashlib
+import os
+import time
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import click
+
+from netfw.cli.config_option import find_config
+from netfw.config.errors import ConfigErrors
+from netfw.config.load import load_config
+from netfw.config.model import Configuration
+from netfw.control.audit import audit_line
+from netfw.control.operations.call import Change
+from netfw.control.roles import Caller
+
+_MODE = 0o640
+
+
+def audited(command: click.Command, what: str) -> click.Command:
+    """The command, which from now on leaves a record where the configuration has a file for it. `what` is before its
+    name in the record.
+    """
+    run: Any = command.callback
+
+    @functools.wraps(run)
+    def with_record(*arguments: Any, **options: Any) -> Any:
+        configuration = _configuration(options.get("config"))
+        if configuration is None or configuration.control is None or configuration.control.audit is None:
+            return run(*arguments, **options)
+        descriptor = _open(configuration.control.audit)
+        before, outcome = _authority(configuration), "failed"
+        try:
+            result = run(*arguments, **options)
+            outcome = "done"
+            return result
+        finally:
+            try:
+                change = Change("interception CA", before, _authority(configuration))
+                about = {name: str(value) for name, value in options.items() if value not in (None, (), False)}
+                os.write(descriptor, _line(f"{what} {command.name}", configuration, about, outcome, change))
+            finally:
+                os.close(descriptor)
+
+    command.callback = with_record
+    return command
+
+
+def _configuration(config: Path | None) -> Configuration | None:
+    try:
+        return load_config(find_config(config), with_files=False)
+    except ConfigErrors:
+        # The command says so itself, unless it was told everything by options.
+        return None
+
+
+def _open(path: Path) -> int:
+    """The file, made as the owner of its directory where root makes it, so that the proxy can go on writing to it."""
+    try:
+        new = not path.exists()
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, _MODE)
+        if new and os.geteuid() == 0:
+            owner = path.parent.stat()
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    except OSError as error:
+        raise click.ClickException(
+            f"{path}: no audit record can be written, so nothing is done: {error.strerror}"
+        ) from None
+    return descriptor
+
+
+def _authority(configuration: Configuration) -> dict[str, Any]:
+    """Which CA is there: the fingerprint of its certificate's file."""
+    certificate = configuration.tls_intercept.ca_certificate
+    try:
+        content = b"" if certificate is None else certificate.read_bytes()
+    except OSError:
+        content = b""
+    return {"certificate": str(certificate), "sha256": hashlib.sha256(content).hexdigest() if content else None}
+
+
+def _line(operation: str, configuration: Configuration, about: dict[str, str], outcome: str, change: Change) -> bytes:
+    caller = Caller(_user(), frozenset(), origin=f"command, uid {os.getuid()}, pid {os.getpid()}")
+    return audit_line(
+        now=time.time(),
+        request_id=str(uuid4()),
+        caller=caller,
+        operation=operation,
+        about={**about, "config": str(configuration.path)},
+        outcome=outcome,
+        changes=[change] if change.before != change.after else [],
+    )
+
+
+def _user() -> str:
+    """Who typed it, also behind sudo."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
