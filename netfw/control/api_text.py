@@ -79,10 +79,11 @@ Clients that speak CBOR get an empty 404 on `/service/...`.
   none.
 * **Pages** are of `MaxResults` (100 if it is not given). A `NextToken` says after which name to go on, so what comes
   and goes meanwhile moves nothing.
-* **Proxies** have the listeners, the certificates and the TLS interception of proxy.yaml; a call that asks for others
-  is an `UnsupportedOperationException`, and leaving `ListenerProperties` out takes them as they are. `NatGatewayId`
-  is an opaque handle, one proxy each. `PcaArn` names the interception CA as `DescribeProxy` shows it.
-  `PrivateDNSName` is `proxy.hostname`.
+* **Proxies** have the listeners and the certificates of proxy.yaml; a call that asks for others is an
+  `UnsupportedOperationException`, and leaving `ListenerProperties` out takes them as they are. Where proxy.yaml has
+  `tls_intercept.mode: ENABLED`, `TlsInterceptMode` turns interception off and on, within seconds. `NatGatewayId` is an
+  opaque handle, one proxy each. `PcaArn` names the interception CA as `DescribeProxy` shows it. `PrivateDNSName` is
+  `proxy.hostname`.
 * **With policy files** reads are answered and changes are refused (`UnsupportedOperationException`).
 
 Unlike the vendor, netfw refuses unknown members, members that stand there twice, and everything else that it would

@@ -120,7 +120,7 @@ OPERATIONS: tuple[Operation, ...] = (
     _operation(
         "CreateProxy",
         "Makes a proxy that follows a configuration. NatGatewayId is an opaque handle, one proxy for each. Listeners "
-        "and TLS interception may be set as far as proxy.yaml of the nodes permits.",
+        "are those of proxy.yaml, which also says whether TLS may be intercepted.",
         Resource.PROXY,
         {
             "ProxyName": shapes.RESOURCE_NAME,
@@ -321,7 +321,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     _operation(
         "UpdateProxy",
-        "Adds and removes listeners and sets TLS interception, as far as proxy.yaml of the nodes permits.",
+        "Turns TLS interception off and on where proxy.yaml permits it; the listeners must stay those of proxy.yaml.",
         Resource.PROXY,
         {
             "NatGatewayId": shapes.NAT_GATEWAY_ID,

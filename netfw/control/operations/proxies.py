@@ -1,7 +1,8 @@
 """Proxies: create, describe, list, update, delete.
 
 A proxy is a name in the store: the processes whose proxy.yaml has it as `proxy.name` follow its configuration. Their
-listeners, certificates and TLS interception are those of proxy.yaml; what asks for others is an unsupported operation.
+listeners and certificates are those of proxy.yaml, which also says whether TLS may be intercepted; what asks for more is
+an unsupported operation.
 """
 
 from __future__ import annotations
@@ -131,9 +132,9 @@ def _check_listeners(listeners: Sequence[StoredListener], site: Site) -> None:
 
 def _tls(given: Input, site: Site, present: str) -> tuple[str, str | None]:
     mode = given.get("TlsInterceptMode", present)
-    if mode != site.tls_mode:
+    if mode == "ENABLED" and site.tls_mode != mode:
         raise UnsupportedOperation(
-            f"TLS interception is set in proxy.yaml (tls_intercept.mode), and is {site.tls_mode}"
+            "TLS interception is not permitted by proxy.yaml: tls_intercept.mode is DISABLED there"
         )
     if given.get("PcaArn") not in (None, site.ca_arn):
         known = f"; the CA here is {site.ca_arn}" if site.ca_arn is not None else ": there is none here"

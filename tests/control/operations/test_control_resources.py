@@ -239,7 +239,6 @@ def test_a_proxy_shows_what_proxy_yaml_says(made: Api) -> None:
             {"ListenerProperties": [{"Port": 9, "Type": "HTTP"}, {"Port": 9, "Type": "HTTPS"}]},
             "InvalidRequestException",
         ),
-        ({"TlsInterceptProperties": {"TlsInterceptMode": "DISABLED"}}, "UnsupportedOperationException"),
         ({"TlsInterceptProperties": {"PcaArn": "arn:aws:acm-pca:x"}}, "InvalidRequestException: PcaArn"),
         ({"ProxyConfigurationName": "no"}, "ResourceNotFoundException"),
         ({"ProxyConfigurationName": None}, "InvalidRequestException"),
@@ -267,6 +266,21 @@ def test_a_proxy_is_updated_within_what_proxy_yaml_permits(made: Api) -> None:
     assert answer["Proxy"]["ProxyModifyState"] == "MODIFYING"
     assert made.refusal("UpdateProxy", **update).startswith("InvalidTokenException")
     assert made.refusal("UpdateProxy", **{**update, "NatGatewayId": "nat-2"}).startswith("InvalidRequestException")
+
+
+def test_interception_is_turned_off_and_on_where_proxy_yaml_permits_it(made: Api) -> None:
+    """Off always; on only where there is a CA."""
+    token = create_proxy(made)["UpdateToken"]
+    update = {"ProxyName": "p", "NatGatewayId": "nat-1"}
+    off, on = ({"TlsInterceptMode": mode} for mode in ("DISABLED", "ENABLED"))
+    answer = made("UpdateProxy", **update, TlsInterceptProperties=off, UpdateToken=token)
+    assert answer["Proxy"]["TlsInterceptProperties"] == off
+    made.site = replace(SITE, tls_mode="DISABLED", ca_arn=None)
+    refusal = made.refusal("UpdateProxy", **update, TlsInterceptProperties=on, UpdateToken=answer["UpdateToken"])
+    assert refusal.startswith("UnsupportedOperationException")
+    made.site = SITE
+    answer = made("UpdateProxy", **update, TlsInterceptProperties=on, UpdateToken=answer["UpdateToken"])
+    assert answer["Proxy"]["TlsInterceptProperties"] == {**on, "PcaArn": SITE.ca_arn}
 
 
 def test_the_vendors_profile_has_one_proxy(made: Api) -> None:
