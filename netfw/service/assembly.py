@@ -146,7 +146,7 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
     site = AdminSite(status, service.reload, plane.recording.metrics, reactor=reactor, control=control.resource)
     site.pages.add_page(b"/pins", lambda: {"pins": plane.leaf_refusals.pins.rows()})
     _add_switch(
-        site, status, plane.recording.metrics, configuration, records, lambda on: succeed(path.intercept(on))
+        site, status, plane.recording.metrics, configuration, records, control, lambda on: succeed(path.intercept(on))
     )
     _serve_admin(configuration, site, control, reactor, given, service)
     return service
@@ -285,7 +285,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     )
     site = AdminSite(status, service.reload, metrics, reactor=reactor, control=control.resource)
     site.pages.add_page(b"/pins", lambda: {"pins": supervisor.tally.pins(supervisor.living())})
-    _add_switch(site, status, metrics, configuration, records, supervisor.switch_interception)
+    _add_switch(site, status, metrics, configuration, records, control, supervisor.switch_interception)
     site.resource = GatheringResource(site.resource, supervisor.gather)
     _serve_admin(configuration, site, control, reactor, given, service)
     return service
@@ -304,9 +304,10 @@ def _add_switch(
     metrics: Metrics,
     configuration: Configuration,
     records: RecordLog,
+    control: ControlSurface,
     apply: Callable[[bool], Deferred[None]],
 ) -> None:
-    """Interception can be turned off and on; status and metrics show how it stands."""
+    """Interception can be turned off and on, by command and by the store; status and metrics show how it stands."""
     switch = InterceptionSwitch(
         configured=configuration.tls_intercept.enabled,
         apply=apply,
@@ -315,6 +316,7 @@ def _add_switch(
         now=time.time,
     )
     site.pages.add_switch(b"/intercept", switch.turn)
+    control.follow(switch.turn)
     status.part("interception", switch.describe)
     metrics.watch("netfw_interception_in_force", "Is TLS intercepted?", lambda: int(switch.in_force))
 

@@ -26,6 +26,7 @@ from netfw.control.operations.call import Site
 from netfw.control.resource import ControlResource
 from netfw.control.throttle import Throttle
 from netfw.interfaces import IRecordSink, IStore
+from netfw.service.proxy_settings import ProxySettings, Turn
 from netfw.store.resources import StoredListener, StoredProxy
 from netfw.telemetry.record_log import RecordLog
 
@@ -87,6 +88,8 @@ class ControlSurface:
         self._ports = ports
         self._arns = Arns(section.region, section.account)
         self._ca_arn = None if ca_certificate is None else ca_arn(section, ca_certificate)
+        self._proxy_store: IStore | None = None
+        self._reactor = reactor
         self._observed: Callable[[Any, StoredProxy], StoredProxy] | None = None
         self.services: list[Service] = []
         audit: Any = _AuditInLog()
@@ -119,8 +122,24 @@ class ControlSurface:
         following = followed(self._configuration)
         store = ControlStore(reactor, lambda: following.open(time.time))
         self._observed = observed
+        self._proxy_store = store
         self.services.append(store)
         return store
+
+    def follow(self, turn: Turn) -> None:
+        """Have what the store says of this proxy carried out; `turn` turns interception off and on."""
+        if self._proxy_store is None:
+            return
+        configuration = self._configuration
+        self.services.append(
+            ProxySettings(
+                self._reactor,
+                self._proxy_store,
+                configuration.proxy.name,
+                configured=configuration.tls_intercept.enabled,
+                turn=turn,
+            )
+        )
 
     def site(self) -> Site:
         """What holds here now."""

@@ -108,3 +108,34 @@ def test_a_store_that_is_away_is_an_error_of_ours(postgres: PostgresServer, tmp_
         finally:
             postgres.start()
         wait_until(lambda: "__type" not in ask("DescribeProxyRuleGroup", ProxyRuleGroupName="g"))
+
+
+@pytest.mark.timeout(300)
+def test_the_api_turns_interception_off_and_on_in_the_running_proxy(
+    tmp_path: Path, dns: DnsServer, certificates: Any
+) -> None:
+    """Without a restart, and the status says by whom."""
+    url = f"sqlite:///{tmp_path / 'policy.sqlite'}"
+    certificate, key = certificates.intercept
+    intercept = {"mode": "ENABLED", "ca": {"certificate": str(certificate), "private_key": str(key)}}
+    with following(tmp_path / "p", url, resolver_port=dns.port, tls_intercept=intercept) as proxy:
+        ask = asking(proxy)
+        defaults = dict.fromkeys(("PreDNS", "PreREQUEST", "PostRESPONSE"), "DENY")
+        ask("CreateProxyConfiguration", ProxyConfigurationName="main", DefaultRulePhaseActions=defaults)
+        made = ask(
+            "CreateProxy",
+            ProxyName="netfw-test",
+            NatGatewayId="nat-1",
+            ProxyConfigurationName="main",
+            TlsInterceptProperties={"TlsInterceptMode": "DISABLED"},
+        )
+        wait_until(lambda: proxy.status()["interception"]["in_force"] is False)
+        assert proxy.status()["interception"]["switched"]["by"] == {"store": "proxy netfw-test"}
+        ask(
+            "UpdateProxy",
+            ProxyName="netfw-test",
+            NatGatewayId="nat-1",
+            TlsInterceptProperties={"TlsInterceptMode": "ENABLED"},
+            UpdateToken=made["UpdateToken"],
+        )
+        wait_until(lambda: proxy.status()["interception"]["in_force"] is True)

@@ -1,7 +1,7 @@
 """Proxies: create, describe, list, update, delete.
 
 A proxy is a name in the store: the processes whose proxy.yaml has it as `proxy.name` follow its configuration. Their
-listeners and certificates are those of proxy.yaml, which also says whether TLS may be intercepted; what asks for more is
+listeners and certificates are those of proxy.yaml, which also says whether TLS may be intercepted; asking for more is
 an unsupported operation.
 """
 
