@@ -77,6 +77,14 @@ lint: $(VENV)/.stamp-dev ## Style (ruff), types (mypy), layers (import-linter)
 check: $(VENV)/.stamp-run ## Check CONFIG and its rules without starting anything
 	@$(BIN)/netfw check $(CONFIG)
 
+.PHONY: deb
+deb: ## Build the Debian package into build/deb; as root it first installs what that needs
+	@scripts/build-deb
+
+.PHONY: test-deb
+test-deb: ## Install, upgrade under load, remove and purge the package in a Debian 12 of its own (as root, ten minutes)
+	@scripts/test-deb
+
 .PHONY: clean
 clean: ## Remove caches and build products; .venv and var/ (the CA, records) stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from netfw.policy.roff import escape, example, text_line
+
 _HEAD = r"""'\" t
 .\" Printed by `python -m netfw.policy.document --man`; change it there.
 .TH NETFW\-POLICY 5 "" netfw "File formats"
@@ -23,7 +25,6 @@ _TAIL = r""".SH SEE ALSO
 .BR twistd (1),
 \fBnetfw \-\-help\fR
 """
-_ESCAPES = {"\\": r"\e", "-": r"\-", "`": r"\(ga", "^": r"\(ha", "~": r"\(ti", "'": r"\(aq", '"': r"\(dq"}
 _ITEM = re.compile(r"(\*|\d+\.) ")
 _CELL = 13
 _UNBROKEN = 20
@@ -61,9 +62,9 @@ def _roff(block: list[str]) -> str:
     if first.startswith(("# ", "<!--")):
         return ""
     if first.startswith("## "):
-        return f".SH {_escape(first[3:].upper())}\n"
+        return f".SH {escape(first[3:].upper())}\n"
     if first.startswith("```"):
-        return ".PP\n.RS 4\n.EX\n" + "".join(_text_line(_escape(line)) for line in block[1:-1]) + ".EE\n.RE\n"
+        return example(block[1:-1])
     if first.startswith("|"):
         return _table([[cell.strip() for cell in line.strip("|").split(" | ")] for line in block])
     if marked := _ITEM.match(first):
@@ -99,12 +100,7 @@ def _key(head: list[str], row: list[str]) -> str:
 
 
 def _prose(lines: list[str]) -> str:
-    return "".join(_text_line(line) for line in _inline("\n".join(line.strip() for line in lines)).split("\n"))
-
-
-def _text_line(line: str) -> str:
-    """A line that no macro is seen in."""
-    return (r"\&" if line.startswith((".", "'")) else "") + line + "\n"
+    return "".join(text_line(line) for line in _inline("\n".join(line.strip() for line in lines)).split("\n"))
 
 
 def _inline(text: str) -> str:
@@ -114,7 +110,7 @@ def _inline(text: str) -> str:
     # Between backquotes nothing is marked: `*` and `.x` are themselves there.
     for number, piece in enumerate(text.split("`")):
         if number % 2:
-            code = r"\%" + _escape(piece)
+            code = r"\%" + escape(piece)
             if len(piece) < _UNBROKEN:
                 code = code.replace(" ", r"\ ")
             out.append(rf"\fB{code}" + ("" if bold else r"\fR"))
@@ -123,9 +119,5 @@ def _inline(text: str) -> str:
             if place:
                 bold = not bold
                 out.append(r"\fB" if bold else r"\fR")
-            out.append(_escape(part))
+            out.append(escape(part))
     return "".join(out)
-
-
-def _escape(text: str) -> str:
-    return "".join(_ESCAPES.get(character, character) for character in text)
