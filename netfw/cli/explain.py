@@ -11,12 +11,12 @@ from rich.table import Table
 from rich.text import Text
 
 from netfw.cli.config_option import json_option
-from netfw.cli.imagined_request import ImaginedRequest, RequestProblem, parse_address, parse_header, parse_url
 from netfw.cli.policy_option import FoundPolicy, find_policy, policy_options
 from netfw.cli.screen import print_json, screen
 from netfw.policy.decision import Decision, Open
 from netfw.policy.explain import Explanation, RuleState, RuleStep, explain
 from netfw.policy.facts import ABSENT, NOT_YET
+from netfw.policy.imagined_request import ImaginedRequest, RequestProblem, parse_address, parse_header, parse_url
 from netfw.policy.model import Action
 from netfw.policy.values import ValueProblem, parse_date
 

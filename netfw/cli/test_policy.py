@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from netfw.cli.config_option import json_option
-from netfw.cli.imagined_request import ImaginedRequest, RequestProblem, parse_address, parse_header, parse_url
 from netfw.cli.policy_option import FoundPolicy, find_policy, policy_options
 from netfw.cli.screen import print_json
 from netfw.config.document import read_document
@@ -21,6 +20,7 @@ from netfw.policy.compile import CompiledPolicy, compile_policy
 from netfw.policy.decision import Decision, Match, Open
 from netfw.policy.evaluate import evaluate
 from netfw.policy.facts import ABSENT, NOT_YET
+from netfw.policy.imagined_request import ImaginedRequest, RequestProblem, parse_address, parse_header, parse_url
 from netfw.policy.model import Action, Phase
 from netfw.policy.values import ValueProblem, parse_date
 

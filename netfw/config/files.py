@@ -64,6 +64,17 @@ def check_files(configuration: Configuration) -> list[Problem]:
     for position, shown in enumerate(upstream.client_certificates):
         check(f"upstream.client_certificates[{position}].certificate", unreadable(shown.certificate))
         check(f"upstream.client_certificates[{position}].private_key", exposed(shown.private_key))
+    manhole = configuration.manhole
+    if manhole is not None:
+        for name, path in (("authorized_keys", manhole.authorized_keys), ("read_only_keys", manhole.read_only_keys)):
+            if path is not None:
+                check(f"manhole.{name}", unreadable(path))
+        if manhole.socket is not None:
+            check("manhole.socket", _no_directory(manhole.socket.parent, writable=True))
+        if manhole.audit is not None:
+            check("manhole.audit", _unwritable(manhole.audit))
+        place = manhole.host_keys if manhole.host_keys.exists() else manhole.host_keys.parent
+        check("manhole.host_keys", _no_directory(place, writable=True))
     if configuration.log.path is not None:
         check("log.path", _unwritable(configuration.log.path))
     if configuration.admin.certificate is not None:

@@ -16,7 +16,8 @@ from netfw.config.control_section import read_control
 from netfw.config.document import locate, parse_json, parse_yaml, read_text
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.files import check_files
-from netfw.config.model import AdminSection, Configuration, ListenerSection
+from netfw.config.manhole_section import read_manhole
+from netfw.config.model import Address, Configuration, ListenerSection
 from netfw.config.policy_section import read_policy_section
 from netfw.config.sources import read_sources
 from netfw.config.table import Table
@@ -57,6 +58,7 @@ def _read(document: dict[str, object], file: Path, problems: list[Problem]) -> C
     directory = file.parent
     listeners = _listeners(top, directory)
     admin_table = top.table("admin")
+    manhole_table = top.table("manhole")
     configuration = Configuration(
         path=file,
         proxy=sections.read_proxy(top.table("proxy")),
@@ -74,11 +76,17 @@ def _read(document: dict[str, object], file: Path, problems: list[Problem]) -> C
         admin=sections.read_admin(admin_table, directory),
         workers=sections.read_workers(top),
         sources=read_sources(top, listeners),
+        manhole=read_manhole(manhole_table, directory),
         control=read_control(top.table("control"), directory),
         consistency=read_consistency(top.table("consistency")),
         tunnels=sections.read_tunnels(top.table("tunnels")),
     )
-    _check_admin(configuration.admin, listeners, admin_table)
+    _check_port(configuration.admin.address, configuration.admin.port, listeners, admin_table)
+    manhole = configuration.manhole
+    if manhole is not None:
+        _check_port(manhole.address, manhole.port, listeners, manhole_table)
+        if manhole.port and (manhole.address, manhole.port) == (configuration.admin.address, configuration.admin.port):
+            manhole_table.complain("port", f"{manhole.port} is the admin surface's port; choose another")
     top.close()
     return configuration
 
@@ -102,14 +110,16 @@ def _listeners(top: Table, directory: Path) -> tuple[ListenerSection, ...]:
     return tuple(read)
 
 
-def _check_admin(admin: AdminSection, listeners: tuple[ListenerSection, ...], table: Table) -> None:
-    if admin.address is None or not admin.port:
+def _check_port(
+    address: Address | None, port: int | None, listeners: tuple[ListenerSection, ...], table: Table
+) -> None:
+    if address is None or not port:
         return
     for listener in listeners:
-        if listener.port != admin.port or listener.address is None:
+        if listener.port != port or listener.address is None:
             continue
-        if listener.address == admin.address or listener.address.is_unspecified:
-            table.complain("port", f"{admin.port} is the port of listener {listener.name}; choose another")
+        if listener.address == address or listener.address.is_unspecified:
+            table.complain("port", f"{port} is the port of listener {listener.name}; choose another")
 
 
 def _collide(one: ListenerSection, other: ListenerSection) -> bool:

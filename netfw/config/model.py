@@ -357,6 +357,23 @@ class ControlSection:
 
 
 @dataclass(frozen=True, slots=True)
+class ManholeSection:
+    """Where operators look inside by SSH: a Unix socket, or a loopback address and port.
+
+    `authorized_keys`: who may do everything there, `read_only_keys`: who may only look. `host_keys`: the directory of
+    the proxy's own keys. `audit`: the file of logins and commands, None: the program's own log alone.
+    """
+
+    socket: Path | None
+    address: Address | None
+    port: int | None
+    authorized_keys: Path | None
+    read_only_keys: Path | None
+    host_keys: Path
+    audit: Path | None
+
+
+@dataclass(frozen=True, slots=True)
 class Configuration:
     """All of it. `path` is the file it came from. `workers`: processes that serve, 0: the one that was started."""
 
@@ -379,3 +396,4 @@ class Configuration:
     consistency: ConsistencySection = ConsistencySection()
     tunnels: TunnelsSection = TunnelsSection()
     control: ControlSection | None = None
+    manhole: ManholeSection | None = None

@@ -31,6 +31,11 @@ class Table:
         elif value is not None:
             self.complain("", f"{_shown(value)} is not a mapping; write {wanted} under it, one `key: value` a line")
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether the file says nothing here."""
+        return not self._values
+
     def __contains__(self, key: str) -> bool:
         return key in self._values
 

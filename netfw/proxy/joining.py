@@ -44,10 +44,10 @@ def join(
         left_first=from_client,
         right_first=from_origin,
     )
-    plane.live.relays.add(joined)
+    plane.live.relays[joined] = exchange
 
     def ended(outcome: RelayOutcome | Failure) -> None:
-        plane.live.relays.discard(joined)
+        plane.live.relays.pop(joined, None)
         metrics.tunnel_closed()
         if isinstance(outcome, Failure):
             _log.failure("the relay of exchange {id} broke", failure=outcome, id=exchange.id)

@@ -12,6 +12,7 @@ from netfw.errors import NetfwError, ShuttingDown
 
 if TYPE_CHECKING:
     from netfw.proxy.client_connection import ClientConnection
+    from netfw.proxy.exchange import Exchange
 
 
 class Opening(Protocol):
@@ -21,13 +22,13 @@ class Opening(Protocol):
 
 
 class LiveConnections:
-    """`relays` are the Deferreds of tunnels and upgrades; cancelling one aborts both its sides."""
+    """`relays` are the Deferreds of tunnels and upgrades, with what each is for; cancelling one aborts both sides."""
 
     def __init__(self) -> None:
         self._idle_before: dict[ClientConnection, int] = {}
         self.connections: set[ClientConnection] = set()
         self.openings: set[Opening] = set()
-        self.relays: set[Deferred[Any]] = set()
+        self.relays: dict[Deferred[Any], Exchange] = {}
 
     def __len__(self) -> int:
         return len(self.connections) + len(self.openings) + len(self.relays)

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from netfw.admin.server import AdminSite, admin_services
 from netfw.admin.status import ProcessStatus
+from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.model import Configuration
 from netfw.config.preflight import read_authority
 from netfw.policy.compile import CompiledPolicy
@@ -51,6 +52,7 @@ from netfw.workers.sockets import Inheritance
 from netfw.workers.supervisor import Supervisor
 from netfw.x509.authority import CertificateAuthority
 
+_MANHOLE_HINT = "run: pip install 'netfw[manhole]', or leave the section out"
 WORKER_MODULE = "netfw.service.worker_process"
 
 
@@ -149,7 +151,37 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         site, status, plane.recording.metrics, configuration, records, control, lambda on: succeed(path.intercept(on))
     )
     _serve_admin(configuration, site, control, reactor, given, service)
+    _serve_manhole(
+        configuration,
+        reactor,
+        given,
+        service,
+        policies=policies,
+        status=status.status,
+        gather=lambda: None,
+        connections=path.connections,
+        reload=service.reload,
+        replace=None,
+    )
     return service
+
+
+def _serve_manhole(
+    configuration: Configuration, reactor: Any, given: GivenSockets, parent: MultiService, **parts: Any
+) -> None:
+    if configuration.manhole is None:
+        return
+    # Twisted's SSH is large, and nobody who has no manhole needs it, or the library that it stands on.
+    try:
+        from netfw.service.manhole_assembly import manhole_service
+        from netfw.service.manhole_operations import ManholeOperations
+    except ImportError as error:
+        raise ConfigErrors(
+            [Problem("manhole", f"needs a library that is missing: {error}; {_MANHOLE_HINT}")]
+        ) from error
+
+    operations = ManholeOperations(reactor=reactor, configuration=configuration, **parts)
+    manhole_service(configuration, reactor, operations, given.manhole).setServiceParent(parent)
 
 
 def _serve_admin(
@@ -288,6 +320,18 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     _add_switch(site, status, metrics, configuration, records, control, supervisor.switch_interception)
     site.resource = GatheringResource(site.resource, supervisor.gather)
     _serve_admin(configuration, site, control, reactor, given, service)
+    _serve_manhole(
+        configuration,
+        reactor,
+        given,
+        service,
+        policies=policies,
+        status=status.status,
+        gather=supervisor.gather,
+        connections=supervisor.connections,
+        reload=service.reload,
+        replace=supervisor.replace,
+    )
     return service
 
 

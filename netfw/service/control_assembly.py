@@ -69,6 +69,10 @@ class AuditFile(Service):
         super().stopService()
         self._record_log.close()
 
+    def reopen(self) -> None:
+        """Open it again, after a rotation."""
+        self._record_log.reopen()
+
 
 class ControlSurface:
     """The resource, and the services that run with it."""

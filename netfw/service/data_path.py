@@ -20,6 +20,7 @@ from netfw.proxy.credentials import Credentials
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.pace import Pace
+from netfw.service.connection_rows import connection_rows
 from netfw.telemetry.metrics_merge import export
 from netfw.telemetry.record_log import RecordLog
 from netfw.transport.accepting import ListeningSocket
@@ -166,6 +167,10 @@ class DataPath:
         self.plane.refusals.close()
         self.records.close()
         self.plane.deadlines.stop()
+
+    def connections(self, most: int) -> list[dict[str, Any]]:
+        """Who is connected, as rows; up to so many."""
+        return connection_rows(self.plane.live, self.plane.now(), most)
 
     def figures(self) -> dict[str, Any]:
         """How it is right now, as numbers; a worker's answer to its supervisor."""

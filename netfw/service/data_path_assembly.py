@@ -116,5 +116,8 @@ def build_data_path(
     admin = configuration.admin
     if admin.address is not None and admin.port is not None:
         plane.guard.add_own(admin.address, admin.port)
+    manhole = configuration.manhole
+    if manhole is not None and manhole.address is not None and manhole.port is not None:
+        plane.guard.add_own(manhole.address, manhole.port)
     path = DataPath(plane=plane, listeners=listeners, records=records, credentials=credentials)
     return path

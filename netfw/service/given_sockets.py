@@ -52,11 +52,12 @@ class GivenSocket:
 
 @dataclass(slots=True)
 class GivenSockets:
-    """Whose each is: for each listener those that it has, and the admin surface's two."""
+    """Whose each is: for each listener those that it has, the admin surface's two, the manhole's."""
 
     listeners: list[list[socket.socket]]
     admin_socket: socket.socket | None = None
     admin_port: socket.socket | None = None
+    manhole: socket.socket | None = None
     unused: list[GivenSocket] = field(default_factory=list)
 
 
@@ -104,6 +105,8 @@ def assign_given_sockets(given: Sequence[GivenSocket], configuration: Configurat
             assigned.admin_socket = one.sock
         elif _is_admin_port(one, configuration) and assigned.admin_port is None:
             assigned.admin_port = one.sock
+        elif _is_manhole(one, configuration) and assigned.manhole is None:
+            assigned.manhole = one.sock
         else:
             assigned.unused.append(one)
     _check(assigned, configuration)
@@ -132,6 +135,15 @@ def _is_admin_port(one: GivenSocket, configuration: Configuration) -> bool:
     admin = configuration.admin
     wanted: tuple[Address | None, int | None] = (admin.address, admin.port)
     return one.address is not None and one.address == wanted
+
+
+def _is_manhole(one: GivenSocket, configuration: Configuration) -> bool:
+    manhole = configuration.manhole
+    if manhole is None:
+        return False
+    if manhole.socket is not None:
+        return one.address is None and os.fsdecode(one.sock.getsockname()) == str(manhole.socket)
+    return one.address is not None and one.address == (manhole.address, manhole.port)
 
 
 def _check(assigned: GivenSockets, configuration: Configuration) -> None:

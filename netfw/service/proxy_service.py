@@ -22,6 +22,7 @@ from netfw.proxy.data_plane import DataPlane
 from netfw.service.data_path import BoundListener, DataPath, log_listener
 from netfw.service.policy_source import PolicyInForce, ReloadResult
 from netfw.service.reloading import Commit, Reloading
+from netfw.service.reopening import reopen_files
 from netfw.service.signals import Signals
 from netfw.service.systemd import Notifier
 from netfw.transport.accepting import ListeningSocket, adopt, listen
@@ -95,6 +96,7 @@ class ProxyService(MultiService):
     def reload(self) -> Deferred[dict[str, Any]]:
         """Reopen the records, and read configuration and policy again; a Deferred of the result as a dict."""
         self.path.reopen()
+        reopen_files(self)
         self._notifier.reloading()
         return self._reloading.reload().addCallback(self.reloaded)
 

@@ -97,4 +97,3 @@ class Reloading:
         if changes.waiting:
             _log.warn("settings that wait for a restart: {settings}", settings=", ".join(changes.waiting))
         return result.with_settings(changes.taken, changes.waiting)
-

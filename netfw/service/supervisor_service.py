@@ -22,6 +22,7 @@ from netfw.service.data_path import log_listener
 from netfw.service.policy_source import PolicyInForce, ReloadResult
 from netfw.service.reading_anew import Found
 from netfw.service.reloading import Commit, Reloading
+from netfw.service.reopening import reopen_files
 from netfw.service.signals import Signals
 from netfw.service.systemd import Notifier
 from netfw.telemetry.metrics import Metrics
@@ -119,6 +120,7 @@ class SupervisorService(MultiService):
         """
         self.supervisor.reopen()
         self._records.reopen()
+        reopen_files(self)
         self._notifier.reloading()
         return self._reloading.reload().addCallback(self.reloaded)
 

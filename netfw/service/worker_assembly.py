@@ -40,6 +40,7 @@ class AdoptedPath:
         self.reopen: Callable[[], None] = path.reopen
         self.intercept: Callable[[bool], None] = path.intercept
         self.end: Callable[[], None] = path.end
+        self.connections: Callable[[int], list[dict[str, Any]]] = path.connections
         self.figures: Callable[[], dict[str, Any]] = path.figures
 
     def begin(self) -> None:

@@ -92,6 +92,14 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
+class Connections:
+    """Say who is connected, up to so many."""
+
+    serial: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """No new connections; end when those under way have, or after so many seconds. A second one counts anew."""
 
@@ -176,6 +184,14 @@ class StatusReply:
 
 
 @dataclass(frozen=True, slots=True)
+class ConnectionsReply:
+    """The answer to `Connections`: rows for people."""
+
+    serial: int
+    rows: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Leaving:
     """This worker was asked by somebody else to end, and drains: another one should take its place."""
 
@@ -188,9 +204,21 @@ class Pong:
 
 
 ToWorker = Union[
-    Start, Snapshot, Swap, Forget, LeafIssued, LeafRefused, Status, Drain, Reopen, Reconfigure, Intercept, Ping
+    Start,
+    Snapshot,
+    Swap,
+    Forget,
+    LeafIssued,
+    LeafRefused,
+    Status,
+    Connections,
+    Drain,
+    Reopen,
+    Reconfigure,
+    Intercept,
+    Ping,
 ]
-FromWorker = Union[SnapshotAccepted, SnapshotRefused, Swapped, IssueLeaf, StatusReply, Leaving, Pong]
+FromWorker = Union[SnapshotAccepted, SnapshotRefused, Swapped, IssueLeaf, StatusReply, ConnectionsReply, Leaving, Pong]
 Message = Union[ToWorker, FromWorker]
 
 TO_WORKER: tuple[type[Any], ...] = ToWorker.__args__  # type: ignore[attr-defined]

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from netfw.telemetry.metrics_merge import ExportError, Families
 from netfw.transport.deadlines import Deadlines, later
 from netfw.workers import messages
+from netfw.workers.asking import Asking
 from netfw.workers.back_off import BackOff
 from netfw.workers.child import Child, ChildOwner, ChildState
 from netfw.workers.distribution import Distribution, Published, send_snapshot, send_swap
@@ -95,6 +96,7 @@ class Supervisor:
         self._distribution: Distribution | None = None
         self._ticks = 0
         self._gathering = Gathering(deadlines)
+        self._asking = Asking(deadlines)
         self._all_gone: Deferred[None] | None = None
         self._rolling = False
 
@@ -194,6 +196,7 @@ class Supervisor:
         if self._distribution is not None:
             self._distribution.gone(child)
         self._gathering.gone(child)
+        self._asking.gone(child)
         self._changed()
         if self._all_gone is not None and not any(True for _ in self.children):
             gone, self._all_gone = self._all_gone, None
@@ -224,6 +227,8 @@ class Supervisor:
             child.send(self._leaf(message))
         elif isinstance(message, messages.StatusReply):
             self._figures(child, message)
+        elif isinstance(message, messages.ConnectionsReply):
+            self._asking.answered(child, message)
         elif isinstance(message, messages.SnapshotAccepted):
             if message.serial == child.sent:  # an answer that crossed a newer snapshot says nothing any more
                 child.prepared = message.serial
@@ -331,6 +336,10 @@ class Supervisor:
             child.send(messages.Intercept(on))
         return self.gather()  # what a worker answers now, it answers after that
 
+    def connections(self, most: int) -> Deferred[list[dict[str, Any]]]:
+        """A Deferred of who is connected to any worker, as rows."""
+        return self._asking.connections((child for child in self.children if child.heard), most)
+
     def reopen(self) -> None:
         """Let every worker open its record file again."""
         for child in list(self.children):
@@ -354,6 +363,15 @@ class Supervisor:
         self._rolling = True
         done: Deferred[bool] = Deferred()
         self._replace(list(self._places), done)
+        return done
+
+    def replace(self, number: int) -> Deferred[bool]:
+        """The same for one worker (from 1 on)."""
+        if self._rolling or self.stopping:
+            return succeed(False)
+        self._rolling = True
+        done: Deferred[bool] = Deferred()
+        self._replace([self._places[number - 1]], done)
         return done
 
     def _replace(self, places: Sequence[_Place], done: Deferred[bool]) -> None:

@@ -54,6 +54,9 @@ class DataPath(Protocol):
     def end(self) -> object:
         """Write what waits, close what is kept."""
 
+    def connections(self, most: int) -> list[dict[str, Any]]:
+        """Rows for people."""
+
     def figures(self) -> dict[str, Any]:
         """The members of `StatusReply` but its serial."""
 
@@ -102,6 +105,7 @@ class Worker:
             messages.LeafIssued: self._leaf_issued,
             messages.LeafRefused: self._leaf_refused,
             messages.Status: self._status,
+            messages.Connections: self._connections,
             messages.Drain: lambda message: self.drain(message.seconds),
             messages.Reopen: self._reopen,
             messages.Reconfigure: self._reconfigure,
@@ -242,6 +246,11 @@ class Worker:
     def _intercept(self, message: messages.Intercept) -> None:
         if self._parts is not None:
             self._parts.path.intercept(message.on)
+
+    def _connections(self, message: messages.Connections) -> None:
+        if self._parts is not None:
+            rows = self._parts.path.connections(message.most)
+            self._send(messages.ConnectionsReply(serial=message.serial, rows=rows))
 
     def _reopen(self, _message: messages.Reopen) -> None:
         if self._parts is not None and self._begun:

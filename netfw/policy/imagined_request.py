@@ -1,4 +1,4 @@
-"""A request that nobody sent, as facts for each phase: for `netfw explain` and `netfw test`.
+"""A request that nobody sent, as facts for each phase: for `netfw explain`, `netfw test` and the manhole. PURE.
 
 Nothing is looked up and nothing is dialled; an address that is not given is not yet known.
 """

@@ -1,0 +1,195 @@
+"""What the manhole's commands do: each asks the parts that `assembly` hands in.
+
+Not here: who may run what, and how it is printed (`admin.manhole_commands`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.threads import deferToThreadPool
+
+from netfw.admin.manhole_commands import CommandError, Run, printed
+from netfw.config.model import Configuration
+from netfw.names.domain_form import parse_domain_form
+from netfw.policy.decision import Open
+from netfw.policy.explain import RuleState, explain
+from netfw.policy.facts import ABSENT, NOT_YET
+from netfw.policy.imagined_request import ImaginedRequest, RequestProblem, parse_url
+from netfw.policy.model import Action, Phase, PolicyConfiguration
+from netfw.service.record_file import NoRecordFile, RecordFile
+
+_MOST = 200
+Show = Callable[[str], None]
+
+
+class ManholeOperations:
+    """`gather` asks workers before the status is shown, `connections` gives rows, `replace` replaces one worker: it is
+    None where there are none.
+    """
+
+    def __init__(
+        self,
+        *,
+        reactor: Any,
+        configuration: Configuration,
+        policies: Any,
+        status: Callable[[], Mapping[str, Any]],
+        gather: Callable[[], Any],
+        connections: Callable[[int], Any],
+        reload: Callable[[], Deferred[dict[str, Any]]],
+        replace: Callable[[int], Deferred[bool]] | None,
+    ) -> None:
+        self._reactor = reactor
+        self._configuration = configuration
+        self._policies = policies
+        self._status_source = status
+        self._gather = gather
+        self._rows = connections
+        self._reload_policy = reload
+        self._replace = replace
+        self._records = RecordFile(configuration.log.path, reactor)
+
+    def table(self) -> dict[str, Run]:
+        """Command to what runs it."""
+        return {
+            "status": self._status,
+            "connections": self._connections,
+            "top": self._top,
+            "explain": self._explain,
+            "why": self._why,
+            "trace": self._trace,
+            "policy": self._policy,
+            "reload": self._reload,
+            "drain": self._drain,
+        }
+
+    def _status(self, _: Sequence[str], _show: Show) -> Any:
+        return maybeDeferred(self._gather).addCallback(lambda _: self._status_source())
+
+    def _connections(self, arguments: Sequence[str], _show: Show) -> Any:
+        return self._rows(_number(arguments[0], "most", 10_000) if arguments else _MOST)
+
+    def _top(self, _: Sequence[str], _show: Show) -> Any:
+        return _records(self._records.busiest)
+
+    def _why(self, arguments: Sequence[str], _show: Show) -> Any:
+        (exchange_id,) = arguments
+        return _records(self._records.find, exchange_id).addCallback(
+            lambda record: record if record is not None else f"no record has the id {exchange_id}"
+        )
+
+    def _trace(self, arguments: Sequence[str], show: Show) -> Any:
+        try:
+            client = str(ip_address(arguments[0]))
+        except ValueError:
+            raise CommandError(f"{arguments[0]!r} is not an IP address") from None
+        show(f"exchanges of {client} as they end; Ctrl-C stops")
+        return _records(
+            self._records.follow,
+            lambda record: record.get("client_src_ip") == client,
+            lambda record: show(_traced(record)),
+        )
+
+    def _policy(self, _: Sequence[str], _show: Show) -> Any:
+        current = self._policies.current
+        policy: PolicyConfiguration = current.configuration
+        return {
+            "name": policy.name,
+            "generation": current.generation,
+            "loaded_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._policies.loaded_at)),
+            "rules": {phase.value: sum(1 for _ in policy.rules(phase)) for phase in Phase},
+        }
+
+    def _reload(self, _: Sequence[str], _show: Show) -> Any:
+        return self._reload_policy()
+
+    def _drain(self, arguments: Sequence[str], _show: Show) -> Any:
+        if self._replace is None:
+            raise CommandError("this proxy has no workers: it drains when it is stopped")
+        number = _number(arguments[0], "worker", self._configuration.workers)
+
+        def told(replaced: bool) -> str:
+            return f"worker {number} drains, another one serves" if replaced else f"worker {number} was not replaced"
+
+        return self._replace(number).addCallback(told)
+
+    def _explain(self, arguments: Sequence[str], _show: Show) -> Any:
+        url, method = arguments[0], (arguments[1] if len(arguments) > 1 else "GET").upper()
+        try:
+            scheme, authority, target, tunnel = parse_url(method, url)
+        except RequestProblem as problem:
+            raise CommandError(str(problem)) from None
+        request = ImaginedRequest(
+            method="CONNECT" if tunnel else method,
+            scheme=scheme,
+            authority=authority,
+            target=target,
+            tunnel=tunnel,
+            headers=[],
+            source_ip=ip_address("127.0.0.1"),
+            destination_ip=NOT_YET,
+            sni=None if authority.host.is_address else authority.host.text,
+            status=None,
+            response_headers=[],
+            time=time.time(),
+            client_identity=ABSENT,
+            listener_name=ABSENT,
+            source_vpc=ABSENT,
+            source_vpce=ABSENT,
+            source_account=ABSENT,
+        )
+        intercept = self._configuration.tls_intercept
+        intercepted = intercept.enabled and not any(
+            parse_domain_form(entry.domain).matches(authority.host.text) and entry.source is None
+            for entry in intercept.bypass
+        )
+        pool = self._reactor.getThreadPool()
+        # A hundred thousand rules take a second: not the reactor's.
+        policy = self._policies.current.configuration
+        return deferToThreadPool(self._reactor, pool, _explained, policy, request, intercepted)
+
+
+def _explained(policy: PolicyConfiguration, request: ImaginedRequest, intercepted: bool) -> str:
+    lines = []
+    for phase, facts in request.phases(intercepted):
+        told = explain(policy, phase, facts)
+        result = told.result
+        if isinstance(result, Open):
+            lines.append(f"{phase.value}: not certain yet: {result.pending} waits for what is not yet known")
+        else:
+            reason = f": {result.reason}" if result.reason else ""
+            lines.append(f"{phase.value}: {result.action.value} by {result.rule}{reason}")
+        alerts = [step for step in told.steps if step.state is RuleState.MATCHED and step.action is Action.ALERT]
+        lines += [f"  ALERT by {step.rule}" for step in alerts[:20]]
+        if told.nearest is not None:
+            lines.append(f"  nearest: {told.nearest.rule} would {told.nearest.action.value}, but {told.nearest.why}")
+        if isinstance(result, Open) or not result.allowed:
+            break
+    return "\n".join(printed(line) for line in lines)
+
+
+def _traced(record: Mapping[str, Any]) -> str:
+    url = record.get("url")
+    where = f"{url.get('authority')}{url.get('path')}" if isinstance(url, Mapping) else record.get("dest_ip")
+    rule = record.get("final_rule_name")
+    words = [record.get(name) for name in ("id", "final_action", "http_method")]
+    words += [where, record.get("http_status_code"), f"by {rule}" if rule else None]
+    return printed(" ".join(str(word) for word in words if word))
+
+
+def _number(text: str, name: str, most: int) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= most:
+        raise CommandError(f"{text!r} is no {name}: write a number from 1 to {most}")
+    return int(text)
+
+
+def _records(ask: Callable[..., Deferred[Any]], *arguments: Any) -> Deferred[Any]:
+    try:
+        return ask(*arguments)
+    except NoRecordFile as error:
+        raise CommandError(str(error)) from None
