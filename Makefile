@@ -52,7 +52,7 @@ test-workers: $(VENV)/.stamp-dev ## The tests of the whole server again, with WO
 .PHONY: test-oldest
 test-oldest: ## The tests with Debian 12's own Python, Twisted and libraries; as root it first installs them
 	@scripts/install-oldest $(OLDEST)
-	$(OLDEST) -m pytest -q -p no:cacheprovider $(SIDE_BY_SIDE) $(ARGS)
+	$(OLDEST) -m pytest -q -o cache_dir=.pytest_cache/oldest $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: soak
 soak: $(VENV)/.stamp-dev ## What takes minutes: 9,000 tunnels, slowhttptest, 100 reloads, gigabytes, every cut (as root it installs programs)

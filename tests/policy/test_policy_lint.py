@@ -204,7 +204,7 @@ def test_groups_without_effect():
     ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(policies(), facts())
 def test_what_lint_calls_unmatchable_never_matches(policy, known):
     """No exchange, not even an impossible one, is decided or reported by a rule that is said never to match."""

@@ -28,7 +28,7 @@ def expression(pattern):
     return re.compile(text, re.DOTALL)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(PATTERNS, TEXTS)
 def test_patterns(pattern, text):
     """A pattern matches what the regular expression says, as text and as bytes."""
