@@ -8,7 +8,6 @@ clear answer: neither hangs until somebody's time-out.
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any
 
 from OpenSSL import SSL
@@ -38,6 +37,7 @@ from netfw.proxy.sources import Sources
 from netfw.tls.stream import start_tls
 from netfw.transport.closing import close, linger
 from netfw.transport.proxy_header import ProxyHeader
+from netfw.transport.socket_facts import ip_of
 from netfw.x509.identity import identity_of
 
 _log = Logger()
@@ -85,7 +85,7 @@ class ProxyFactory(Factory):
 
         Whose connections begin with a PROXY header is admitted once it is there, as the client that it names.
         """
-        peer, port = ip_address(addr.host.partition("%")[0]), addr.port  # type: ignore[union-attr]  # ours are TCP
+        peer, port = ip_of(addr.host), addr.port  # type: ignore[union-attr]  # ours are TCP
         if not self._is_sender(peer):
             return self._admit(peer, port, None)
         reason = self.plane.admission.admit_sender()

@@ -7,7 +7,7 @@ is complete and the certificate has proved the authority's name before a byte of
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail
@@ -20,13 +20,14 @@ from netfw.proxy.exchange import Exchange
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.tls.verification import certificate_facts
 from netfw.transport.relay import hand_over
+from netfw.transport.socket_facts import ip_of
 
 Address = IPv4Address | IPv6Address
 
 
 def dialled_address(stream: Any) -> Address:
     """The address at the other end of a dialled stream."""
-    return ip_address(stream.getPeer().host.partition("%")[0])
+    return ip_of(stream.getPeer().host)
 
 
 def dial_origin(plane: DataPlane, exchange: Exchange, addresses: Sequence[Address]) -> Deferred[Any]:

@@ -4,9 +4,9 @@
 when much comes, and writes that in few large writes. The queue has a cap in records and in bytes; what does not fit is
 dropped and counted. A file that cannot be written is tried again, and the program's log says so once a minute.
 
-Each time the writer wants the interpreter's lock it waits up to 5 ms, and until then the kernel wakes it in vain whenever
-the reactor lets go of the lock for a system call. Woken twenty times a second and writing 64 lines at a time, that was
-8,000 switches a second and a fifth of the cost of a request.
+Each time the writer wants the interpreter's lock it waits up to 5 ms, and until then the kernel wakes it in vain
+whenever the reactor lets go of the lock for a system call. Woken twenty times a second and writing 64 lines at a time,
+that was 8,000 switches a second and a fifth of the cost of a request.
 
 Not here: what a record says (`exchange_record`). The thread does not survive a fork: `start` belongs after daemonising.
 """

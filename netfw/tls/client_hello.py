@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from ipaddress import ip_address
+from struct import Struct, unpack
+from struct import error as StructError
 
 from netfw.names.host import Host, HostError, parse_host
 
@@ -149,53 +151,37 @@ class ClientHelloReader:
             raise ClientHelloError(HelloProblem.MALFORMED, "something behind the ClientHello in its record")
 
 
-class _Cursor:
-    """Takes exact lengths from bytes; what does not fit is malformed."""
+_length = Struct(">H").unpack_from
+_extension = Struct(">HH").unpack_from
 
-    __slots__ = ("data", "position", "what")
 
-    def __init__(self, data: bytes, what: str) -> None:
-        self.data = data
-        self.what = what
-        self.position = 0
-
-    def take(self, size: int) -> bytes:
-        piece = self.data[self.position : self.position + size]
-        if len(piece) != size:
-            raise self.malformed()
-        self.position += size
-        return piece
-
-    def number(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
-
-    def vector(self, length_size: int) -> bytes:
-        """Bytes behind their own length."""
-        return self.take(self.number(length_size))
-
-    def end(self) -> None:
-        if not self.is_done:
-            raise self.malformed()
-
-    @property
-    def is_done(self) -> bool:
-        return self.position == len(self.data)
-
-    def malformed(self) -> ClientHelloError:
-        return ClientHelloError(HelloProblem.MALFORMED, f"the lengths of {self.what} do not fit")
+def _malformed(what: str) -> ClientHelloError:
+    return ClientHelloError(HelloProblem.MALFORMED, f"the lengths of {what} do not fit")
 
 
 def _parse(body: bytes) -> ClientHello:
-    cursor = _Cursor(body, "the ClientHello")
-    version = cursor.number(2)
-    if version >> 8 != 3:
-        raise ClientHelloError(HelloProblem.MALFORMED, f"the ClientHello's version is {version:#06x}")
-    cursor.take(32)  # random
-    session_id, suites, compressions = cursor.vector(1), cursor.vector(2), cursor.vector(1)
-    if len(session_id) > 32 or not suites or len(suites) % 2 or 0 not in compressions:
-        raise cursor.malformed()
-    extensions = {} if cursor.is_done else _extensions(cursor.vector(2))
-    cursor.end()
+    # Offsets in one piece of bytes: a call for each field made this a sixth of the cost of a tunnel.
+    try:
+        (version,) = _length(body)
+        if version >> 8 != 3:
+            raise ClientHelloError(HelloProblem.MALFORMED, f"the ClientHello's version is {version:#06x}")
+        session_id = body[34]  # behind version and random: its size
+        position = 35 + session_id
+        (suites,) = _length(body, position)
+        position += 2 + suites
+        compressions = body[position]
+        position += 1 + compressions
+    except (IndexError, StructError):
+        raise _malformed("the ClientHello") from None
+    if (
+        session_id > 32
+        or not suites
+        or suites % 2
+        or position > len(body)
+        or 0 not in body[position - compressions : position]
+    ):
+        raise _malformed("the ClientHello")
+    extensions = {} if position == len(body) else _extensions(_only_vector(body[position:], 2, "the ClientHello"))
     server_name = _server_name(extensions[_SERVER_NAME]) if _SERVER_NAME in extensions else None
     return ClientHello(
         server_name=server_name,
@@ -207,23 +193,40 @@ def _parse(body: bytes) -> ClientHello:
     )
 
 
+def _only_vector(data: bytes, length_size: int, what: str) -> bytes:
+    """What stands behind its own length, and nothing behind that."""
+    size = int.from_bytes(data[:length_size], "big")
+    if len(data) != length_size + size:
+        raise _malformed(what)
+    return data[length_size:]
+
+
 def _extensions(data: bytes) -> dict[int, bytes]:
-    cursor = _Cursor(data, "the extensions")
     found: dict[int, bytes] = {}
-    while not cursor.is_done:
-        number = cursor.number(2)
+    position, end = 0, len(data)
+    while position < end:
+        if end - position < 4:
+            raise _malformed("the extensions")
+        number, size = _extension(data, position)
         if number in found:
             raise ClientHelloError(HelloProblem.DUPLICATE_EXTENSION, f"extension {number} is there twice")
-        found[number] = cursor.vector(2)
+        position += 4
+        content = found[number] = data[position : position + size]
+        if len(content) != size:
+            raise _malformed("the extensions")
+        position += size
     return found
 
 
 def _server_name(data: bytes) -> bytes:
-    outer = _Cursor(data, "the server name")
-    names = _Cursor(outer.vector(2), "the server name")
-    outer.end()
-    kind, name = names.number(1), names.vector(2)
-    if not names.is_done:
+    names = _only_vector(data, 2, "the server name")
+    if len(names) < 3:
+        raise _malformed("the server name")
+    kind, name = names[0], names[3:]
+    (size,) = _length(names, 1)
+    if size > len(name):
+        raise _malformed("the server name")
+    if size < len(name):
         raise ClientHelloError(HelloProblem.SEVERAL_NAMES, "more than one server name")
     if kind != 0:
         raise ClientHelloError(HelloProblem.NOT_A_NAME, f"a server name of type {kind}")
@@ -231,13 +234,15 @@ def _server_name(data: bytes) -> bytes:
 
 
 def _host(name: bytes) -> Host:
-    text = name.decode("ascii", "replace")
-    try:
-        ip_address(text.strip("[]"))
-    except ValueError:
-        pass
-    else:
-        raise ClientHelloError(HelloProblem.ADDRESS, "an address as server name")
+    text = name.decode("ascii", "replace").strip("[]")
+    # What ends in a letter and has no colon is no address: nearly all names.
+    if not text[-1:].isalpha() or ":" in text:
+        try:
+            ip_address(text)
+        except ValueError:
+            pass
+        else:
+            raise ClientHelloError(HelloProblem.ADDRESS, "an address as server name")
     try:
         host = parse_host(name)
     except HostError:
@@ -248,27 +253,26 @@ def _host(name: bytes) -> Host:
 
 
 def _protocols(data: bytes) -> tuple[bytes, ...]:
-    outer = _Cursor(data, "the application protocols")
-    cursor = _Cursor(outer.vector(2), outer.what)
-    outer.end()
+    what = "the application protocols"
+    data = _only_vector(data, 2, what)
     protocols = []
-    while not cursor.is_done:
-        protocols.append(cursor.vector(1))
-        if not protocols[-1]:
-            raise cursor.malformed()
+    position, end = 0, len(data)
+    while position < end:
+        after = position + 1 + data[position]
+        protocol = data[position + 1 : after]
+        if after > end or not protocol:
+            raise _malformed(what)
+        protocols.append(protocol)
+        position = after
     if not protocols:
-        raise cursor.malformed()
+        raise _malformed(what)
     return tuple(protocols)
 
 
 def _versions(data: bytes) -> tuple[int, ...]:
-    outer = _Cursor(data, "the versions")
-    cursor = _Cursor(outer.vector(1), outer.what)
-    outer.end()
-    versions = []
-    while not cursor.is_done:
-        versions.append(cursor.number(2))
-    if not versions:
-        raise cursor.malformed()
+    data = _only_vector(data, 1, "the versions")
+    if not data or len(data) % 2:
+        raise _malformed("the versions")
+    versions = unpack(f">{len(data) // 2}H", data)
     # GREASE values are 0x0a0a, 0x1a1a, ... 0xfafa.
-    return tuple(version for version in versions if version & 0x0F0F != 0x0A0A or version >> 8 != version & 0xFF)
+    return tuple([version for version in versions if version & 0x0F0F != 0x0A0A or version >> 8 != version & 0xFF])

@@ -6,6 +6,10 @@ In this room: what can be asked of a connected socket, in Twisted's words. Not h
 from __future__ import annotations
 
 import socket
+from functools import lru_cache
+from ipaddress import IPv4Address as Ip4
+from ipaddress import IPv6Address as Ip6
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -20,6 +24,12 @@ def as_address(raw: Any) -> Address:
             return IPv4Address("TCP", *raw)
         return IPv6Address("TCP", *raw)
     return UNIXAddress(raw or None)
+
+
+@lru_cache(maxsize=4096)
+def ip_of(host: str) -> Ip4 | Ip6:
+    """The address that the `host` of an address of Twisted's writes, without its zone: few, again and again."""
+    return ip_address(host.partition("%")[0])
 
 
 class SocketFacts:
