@@ -172,6 +172,8 @@ class RecordLog:
             # Whoever appended before it saw the flag is seen here.
             if not self._queue and not self._reopen and not self._closing:
                 self._wake.wait()
+                # Spent: else the wait that gathers would end at once. Whoever closes has said so before waking.
+                self._wake.clear()
             self._asleep = False
             return 0.0 if self._closing else self._gather
         many = len(self._queue) >= _MANY

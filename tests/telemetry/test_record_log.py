@@ -160,6 +160,27 @@ def test_few_writes(open_log: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(sizes) <= 40
 
 
+def test_what_comes_one_by_one_is_gathered_after_sleeping(
+    open_log: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that was asleep collects too: not a write for each line."""
+    sizes = []
+    real_write = os.write
+
+    def counted(descriptor: int, data: bytes) -> int:
+        sizes.append(len(data))
+        return real_write(descriptor, data)
+
+    log = open_log(tmp_path / "log", gather=0.2)
+    monkeypatch.setattr(os, "write", counted)
+    begun = monotonic()
+    for line in lines(0, 40):
+        log.write(line)
+        sleep(0.002)
+    assert log.close()
+    assert len(sizes) <= 3 + (monotonic() - begun) / 0.2
+
+
 def test_rotation_with_reopen(open_log: Any, tmp_path: Path) -> None:
     """After a rename and reopen the new file gets what comes; nothing is lost and nothing is torn."""
     path = tmp_path / "log"
