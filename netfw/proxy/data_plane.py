@@ -36,6 +36,8 @@ class DataPlane:
 
     `now` is the wall clock (seconds since the epoch), `monotonic` the one for durations.
 
+    `descriptors` is the IReactorFDSet that watches the data path's.
+
     `policies.current`, `resolver` and `dialer` are `IPolicySource`, `IResolver` and `IDialer`; `interception` is None
     where no interception CA is configured, `request_rates` where clients may ask as often as they like. `opaque` is
     where tunnels may carry what is neither TLS nor HTTP.
@@ -43,6 +45,7 @@ class DataPlane:
 
     configuration: Configuration
     reactor: Any
+    descriptors: Any
     deadlines: Deadlines
     now: Callable[[], float]
     monotonic: Callable[[], float]

@@ -35,6 +35,7 @@ from netfw.telemetry.record_values import mask_also
 from netfw.tls.interception import InterceptionContexts
 from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
+from netfw.transport.readiness import readiness
 from netfw.transport.turns import Turns
 
 
@@ -56,15 +57,17 @@ def build_data_path(
     metrics = Metrics()
     records = RecordLog(configuration.log.path)
     metrics.watch_record_log("file" if configuration.log.path else "stdout", records)
+    descriptors = readiness(reactor)
     plane = DataPlane(
         configuration=configuration,
         reactor=reactor,
+        descriptors=descriptors,
         deadlines=deadlines,
         now=time.time,
         monotonic=time.monotonic,
         policies=policies,
         resolver=replaceable.resolver(configuration, reactor, deadlines),
-        dialer=replaceable.dialer(configuration, reactor, deadlines),
+        dialer=replaceable.dialer(configuration, descriptors, deadlines),
         guard=DestinationGuard(configuration.guard),
         admission=Admission(limits, replaceable.rates(limits.connection_rate)),
         scope=replaceable.scope(configuration),

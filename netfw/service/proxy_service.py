@@ -71,12 +71,12 @@ class ProxyService(MultiService):
         super().privilegedStartService()
 
     def _listen(self, position: int, bound: BoundListener) -> ListeningSocket:
-        section, reactor = bound.section, self.plane.reactor
+        section, descriptors = bound.section, self.plane.descriptors
         given = self._given[position] if self._given else ()
         if given:
-            opened = adopt(reactor, bound.factory, given[0])
+            opened = adopt(descriptors, bound.factory, given[0])
         else:
-            opened = listen(reactor, bound.factory, str(section.address), section.port)
+            opened = listen(descriptors, bound.factory, str(section.address), section.port)
         log_listener(section, opened.port)
         return opened
 

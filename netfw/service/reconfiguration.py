@@ -59,7 +59,7 @@ def _parts(path: DataPath, old: Configuration, new: Configuration) -> dict[str, 
     if new.dns != old.dns or slower or new.limits.dns_cache != old.limits.dns_cache:
         parts["resolver"] = replaceable.resolver(new, plane.reactor, plane.deadlines)
     if new.egress != old.egress or slower:
-        parts["dialer"] = replaceable.dialer(new, plane.reactor, plane.deadlines)
+        parts["dialer"] = replaceable.dialer(new, plane.descriptors, plane.deadlines)
     if new.guard != old.guard:
         parts["guard"] = DestinationGuard(new.guard, plane.guard.own)
     if new.tls_intercept != old.tls_intercept:

@@ -38,10 +38,10 @@ def resolver(configuration: Configuration, reactor: Any, deadlines: Deadlines) -
     )
 
 
-def dialer(configuration: Configuration, reactor: Any, deadlines: Deadlines) -> Dialer:
-    """What connects to origins."""
+def dialer(configuration: Configuration, descriptors: Any, deadlines: Deadlines) -> Dialer:
+    """What connects to origins. `descriptors` is who watches its connections."""
     return Dialer(
-        reactor,
+        descriptors,
         deadlines,
         connect_timeout=configuration.timeouts.connect,
         source_addresses=configuration.egress.source_addresses,

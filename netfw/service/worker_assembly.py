@@ -61,7 +61,7 @@ class AdoptedPath:
     def _adopt(self, position: int, bound: BoundListener) -> ListeningSocket:
         sock = socket.socket(fileno=self._descriptors[position])
         sock.set_inheritable(False)
-        return adopt(self._path.plane.reactor, bound.factory, sock)
+        return adopt(self._path.plane.descriptors, bound.factory, sock)
 
 
 def _read(configuration: Configuration, files: Mapping[str, int]) -> Credentials:

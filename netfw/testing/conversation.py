@@ -126,6 +126,7 @@ def data_plane(play: Conversation, configuration: Configuration) -> DataPlane:
     return DataPlane(
         configuration=configuration,
         reactor=reactor,
+        descriptors=reactor,
         deadlines=deadlines,
         now=play.now,
         monotonic=reactor.seconds,

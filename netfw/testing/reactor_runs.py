@@ -15,6 +15,8 @@ from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.python.failure import Failure
 
+from netfw.transport.readiness import Readiness
+
 # Closing sockets takes a turn or two, and a sweep of deadlines a quarter of a second.
 _SETTLING = 1.0
 _LOOK = 0.005
@@ -24,6 +26,15 @@ _LOOK = 0.005
 def private_reactor() -> Any:
     """The reactor of `run_in_reactor`. One for the process: each would keep descriptors until the process ends."""
     return EPollReactor()
+
+
+class PrivateReadiness(Readiness):
+    """What watches the data path's descriptors, inside the private reactor; `iterate` turns that one."""
+
+    def __init__(self) -> None:
+        reactor = private_reactor()
+        super().__init__(reactor)
+        self.iterate = reactor.iterate
 
 
 def run_in_reactor(function: Callable[[Any], Any], timeout: float = 10.0) -> Any:

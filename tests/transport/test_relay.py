@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from netfw.testing.deferreds import result_of
 from netfw.testing.fd_reactor import FdReactor, turn_until
-from netfw.testing.reactor_runs import private_reactor
+from netfw.testing.reactor_runs import PrivateReadiness, private_reactor
 from netfw.testing.streams import HalfClosingRecorder, Peer, Recorder, stream_wire, tcp_pair
 from netfw.transport import splice
 from netfw.transport.deadlines import Deadlines
@@ -94,9 +94,9 @@ def way(request, monkeypatch):
     return request.param
 
 
-@pytest.fixture(params=["by hand", "epoll"])
+@pytest.fixture(params=[FdReactor, private_reactor, PrivateReadiness])
 def joined(request, way):
-    joined = Joined(FdReactor() if request.param == "by hand" else private_reactor())
+    joined = Joined(request.param())
     yield joined
     joined.deadlines.stop()
     for stream in (joined.left, joined.right):

@@ -1,0 +1,178 @@
+"""The data path's descriptors, watched by an epoll of their own inside the reactor's.
+
+For each event of a descriptor Twisted's reactor makes a logging context and five calls around the one that matters; for
+a tunnel, which is ten events long, that and registering were a sixth of its cost. An epoll can be watched by another:
+the reactor sees one descriptor, ours, and what is ready behind it is dispatched here, as the reactor would do it.
+
+In this room: `Readiness`, an IReactorFDSet, and `readiness`, which
+gives the reactor itself where the platform has no epoll. Not here: time, threads, signals: the reactor's.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Any
+
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableDescriptor, IReactorFDSet, IReadDescriptor
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+# So many events a turn of the reactor: its timers and other descriptors come in between.
+_A_TURN = 256
+_HAS_EPOLL = hasattr(select, "epoll")
+_IN, _OUT, _GONE = (select.EPOLLIN, select.EPOLLOUT, select.EPOLLERR | select.EPOLLHUP) if _HAS_EPOLL else (1, 4, 24)
+
+
+def readiness(reactor: Any) -> Any:
+    """What the data path gives its descriptors to."""
+    return Readiness(reactor) if _HAS_EPOLL else reactor
+
+
+@implementer(IReactorFDSet, IReadDescriptor)
+class Readiness:
+    """Watches readers and writers. In the reactor only while there are any.
+
+    The epoll is made when the first one comes: after a daemon has left its parent.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._epoll: Any = None
+        self._readers: dict[int, Any] = {}
+        self._writers: dict[int, Any] = {}
+        self._fresh: set[int] = set()
+        self.callLater = reactor.callLater
+        """The reactor's, for descriptors that have nobody else to ask."""
+
+    def __repr__(self) -> str:
+        return f"<Readiness: {len(self._readers)} readers, {len(self._writers)} writers>"
+
+    # IReactorFDSet
+
+    def addReader(self, reader: Any) -> None:
+        fd = reader.fileno()
+        if fd not in self._readers:
+            self._watch(fd, _IN, fd in self._writers and _OUT)
+            self._readers[fd] = reader
+
+    def addWriter(self, writer: Any) -> None:
+        fd = writer.fileno()
+        if fd not in self._writers:
+            self._watch(fd, _OUT, fd in self._readers and _IN)
+            self._writers[fd] = writer
+
+    def removeReader(self, reader: Any) -> None:
+        fd = _take_out(self._readers, reader)
+        if fd >= 0:
+            self._ignore(fd, fd in self._writers and _OUT)
+
+    def removeWriter(self, writer: Any) -> None:
+        fd = _take_out(self._writers, writer)
+        if fd >= 0:
+            self._ignore(fd, fd in self._readers and _IN)
+
+    def removeAll(self) -> list[Any]:
+        found = list({id(each): each for each in (*self._readers.values(), *self._writers.values())}.values())
+        for each in found:
+            self.removeReader(each)
+            self.removeWriter(each)
+        return found
+
+    def getReaders(self) -> list[Any]:
+        return list(self._readers.values())
+
+    def getWriters(self) -> list[Any]:
+        return list(self._writers.values())
+
+    def _watch(self, fd: int, event: int, other: int) -> None:
+        if other:
+            self._epoll.modify(fd, event | other)
+            return
+        if not self._readers and not self._writers:
+            if self._epoll is None:
+                self._epoll = select.epoll()
+            self._reactor.addReader(self)
+        self._epoll.register(fd, event)
+        self._fresh.add(fd)
+
+    def _ignore(self, fd: int, other: int) -> None:
+        try:
+            if other:
+                self._epoll.modify(fd, other)
+            else:
+                self._epoll.unregister(fd)
+        except OSError:
+            pass  # closed before it was taken out: the kernel has done it
+        if not self._readers and not self._writers:
+            self._reactor.removeReader(self)
+
+    # IReadDescriptor: the reactor's side
+
+    def fileno(self) -> int:
+        return -1 if self._epoll is None else int(self._epoll.fileno())
+
+    def logPrefix(self) -> str:
+        return "data path"
+
+    def doRead(self) -> None:
+        """Something is ready. One after the other, each by itself: what one raises ends that one."""
+        readers, writers, fresh = self._readers, self._writers, self._fresh
+        fresh.clear()
+        for fd, event in self._epoll.poll(0, _A_TURN):
+            # Looked up now, for it may have been taken out in this very turn; and what was said of a descriptor before
+            # its number was given to another connection is not for that one. If it holds, it is said again.
+            selectable = readers.get(fd) or writers.get(fd)
+            if selectable is None or fd in fresh:
+                continue
+            in_read = False
+            problem: Any = None
+            try:
+                if event & _GONE and not event & _IN:
+                    in_read = fd in readers
+                    problem = ConnectionDone() if in_read else ConnectionLost()
+                else:
+                    if event & _IN:
+                        in_read = True
+                        problem = selectable.doRead()
+                    if event & _OUT and not problem:
+                        in_read = False
+                        problem = selectable.doWrite()
+            except Exception as raised:
+                self._log.failure("{selectable!r} failed", selectable=selectable)
+                problem = raised
+            if problem:
+                self._disconnect(selectable, problem, in_read)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor ends: so does everything here."""
+        for each in self.removeAll():
+            try:
+                each.connectionLost(reason)
+            except Exception:
+                self._log.failure("{selectable!r} failed", selectable=each)
+
+    def _disconnect(self, selectable: Any, problem: BaseException, in_read: bool) -> None:
+        try:
+            self.removeReader(selectable)
+            if in_read and isinstance(problem, ConnectionDone) and IHalfCloseableDescriptor.providedBy(selectable):
+                selectable.readConnectionLost(Failure(problem))
+            else:
+                self.removeWriter(selectable)
+                selectable.connectionLost(Failure(problem))
+        except Exception:
+            self._log.failure("{selectable!r} failed", selectable=selectable)
+
+
+def _take_out(table: dict[int, Any], selectable: Any) -> int:
+    fd: int = selectable.fileno()
+    if fd == -1:
+        # Closed before it was taken out.
+        fd = next((number for number, other in table.items() if other is selectable), -1)
+    if table.get(fd) is not selectable:
+        return -1
+    del table[fd]
+    return fd

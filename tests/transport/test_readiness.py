@@ -1,0 +1,177 @@
+"""The data path's own epoll inside the reactor's. That it dispatches as the reactor does: `test_fd_reactor`."""
+
+import os
+import select
+import socket
+import struct
+
+import pytest
+from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IReadWriteDescriptor
+from twisted.python.failure import Failure
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from netfw.testing.fd_reactor import FdReactor
+from netfw.testing.streams import tcp_pair
+from netfw.transport import readiness as module
+from netfw.transport.readiness import Readiness, readiness
+
+
+@implementer(IReadWriteDescriptor)
+class Descriptor:
+    """Counts its events; `on_read` is called with it."""
+
+    def __init__(self, sock, on_read=lambda self: self.sock.recv(100) and None):
+        self.sock, self.on_read, self.events = sock, on_read, []
+
+    def fileno(self):
+        return self.sock.fileno()
+
+    def logPrefix(self):
+        return "test"
+
+    def doRead(self):
+        self.events.append("read")
+        return self.on_read(self)
+
+    def doWrite(self):
+        self.events.append("write")
+
+    def connectionLost(self, reason):
+        self.events.append(reason.type)
+
+
+@pytest.fixture
+def reactor():
+    return FdReactor()
+
+
+@pytest.fixture
+def watched(reactor):
+    watched = Readiness(reactor)
+    yield watched
+    watched.removeAll()
+    assert reactor.getReaders() == []
+
+
+@pytest.fixture
+def pairs():
+    pairs = [tcp_pair() for _ in range(3)]
+    yield pairs
+    for sock in (sock for pair in pairs for sock in pair):
+        sock.close()
+
+
+def test_interfaces(watched):
+    """The reactor sees a reader, streams an IReactorFDSet."""
+    assert verifyObject(IReactorFDSet, watched)
+    assert verifyObject(IReadDescriptor, watched)
+
+
+def test_it_is_in_the_reactor_while_it_watches(reactor, watched, pairs):
+    """A proxy that is over leaves nothing in the reactor; before the first descriptor there is no epoll."""
+    assert (watched.fileno(), reactor.getReaders()) == (-1, [])
+    one, other = Descriptor(pairs[0][0]), Descriptor(pairs[1][0])
+    watched.addReader(one)
+    watched.addWriter(other)
+    assert reactor.getReaders() == [watched]
+    watched.removeReader(one)
+    assert reactor.getReaders() == [watched]
+    watched.removeWriter(other)
+    assert reactor.getReaders() == []
+    watched.addReader(one)
+    assert reactor.getReaders() == [watched]
+
+
+def test_time_is_the_reactors(reactor, watched):
+    """Calls later are the reactor's own."""
+    called = []
+    watched.callLater(1, called.append, "late")
+    reactor.advance(1)
+    assert called == ["late"]
+
+
+def test_one_that_fails_harms_no_other(reactor, watched, pairs):
+    """Both are ready in one turn; one raises."""
+
+    def fail(descriptor):
+        raise ZeroDivisionError
+
+    bad, good = Descriptor(pairs[0][0], fail), Descriptor(pairs[1][0])
+    for descriptor, (_, far) in zip((bad, good), pairs, strict=False):
+        watched.addReader(descriptor)
+        far.send(b"x")
+    reactor.turn_until(lambda: ZeroDivisionError in bad.events and "read" in good.events)
+    assert watched.getReaders() == [good]
+
+
+def test_what_was_said_of_a_number_is_not_for_its_next_owner(reactor, watched, pairs):
+    """Both hang up; whoever is told first gives the other's number to a new connection, which lives."""
+    both, replacement = [], []
+
+    def change_hands(descriptor):
+        if replacement:
+            return None
+        (victim,) = (each for each in both if each is not descriptor)
+        number = victim.fileno()
+        watched.removeReader(victim)
+        near, far = tcp_pair()
+        os.dup2(near.fileno(), number)
+        near.close()
+        pairs.append((victim.sock, far))
+        replacement.append(Descriptor(victim.sock))
+        watched.addReader(replacement[0])
+        return ConnectionLost()
+
+    for near, far in pairs[:2]:
+        both.append(Descriptor(near, change_hands))
+        watched.addReader(both[-1])
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        far.close()
+    reactor.turn_until(lambda: replacement)
+    reactor.settle()
+    assert replacement[0].events == []
+    assert watched.getReaders() == replacement
+
+
+def test_somebody_elses_descriptor_stays(watched, pairs):
+    """Taking out what is not in takes out nothing else of that number."""
+    one, other = Descriptor(pairs[0][0]), Descriptor(pairs[0][0])
+    watched.addReader(one)
+    watched.removeReader(other)
+    assert watched.getReaders() == [one]
+
+
+def test_the_end_of_the_reactor_is_the_end_of_all(watched, pairs):
+    """Also when one of them fails on hearing it."""
+
+    class Sulking(Descriptor):
+        def connectionLost(self, reason):
+            raise ZeroDivisionError
+
+    descriptors = [Sulking(pairs[0][0]), Descriptor(pairs[1][0])]
+    for descriptor in descriptors:
+        watched.addReader(descriptor)
+        watched.addWriter(descriptor)
+    watched.connectionLost(Failure(ConnectionLost()))
+    assert descriptors[1].events == [ConnectionLost]
+    assert (watched.getReaders(), watched.getWriters()) == ([], [])
+
+
+def test_closed_before_it_was_taken_out(reactor, watched, pairs):
+    """The kernel forgets it by itself; so does this."""
+    descriptor = Descriptor(pairs[0][0])
+    watched.addReader(descriptor)
+    watched.addWriter(descriptor)
+    pairs[0][0].close()
+    watched.removeReader(descriptor)
+    watched.removeWriter(descriptor)
+    assert reactor.getReaders() == []
+
+
+def test_without_epoll_the_reactor_serves(monkeypatch, reactor):
+    """Other platforms work the same, a little slower."""
+    assert isinstance(readiness(reactor), Readiness) is hasattr(select, "epoll")
+    monkeypatch.setattr(module, "_HAS_EPOLL", False)
+    assert readiness(reactor) is reactor
