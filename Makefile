@@ -55,10 +55,11 @@ test-oldest: ## The tests with Debian 12's own Python, Twisted and libraries; as
 	$(OLDEST) -m pytest -q -o cache_dir=.pytest_cache/oldest $(SIDE_BY_SIDE) $(ARGS)
 
 .PHONY: soak
-soak: $(VENV)/.stamp-dev ## What takes minutes: 9,000 tunnels, slowhttptest, 100 reloads, gigabytes, every cut (as root it installs programs)
+soak: $(VENV)/.stamp-dev ## What takes minutes: 9,000 tunnels, slowhttptest, 100 reloads, gigabytes, every cut, many examples (as root it installs programs)
 	@scripts/install-test-programs || echo 'Tests of what is missing are skipped, and named at the end.'
 	NETFW_EXHAUSTIVE=1 $(BIN)/python -m pytest -q -m soak $(ARGS) tests/integration
-	NETFW_EXHAUSTIVE=1 $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) --timeout 1800 tests/proxy/test_faults.py
+	NETFW_EXHAUSTIVE=1 $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) --timeout 1800 tests/proxy/test_faults.py \
+		tests/policy tests/control/test_control_same_decisions.py tests/telemetry/test_record_line.py
 
 # Not SECONDS itself: bash has a variable of that name.
 FUZZ_SECONDS = $(if $(filter command line environment,$(origin SECONDS)),$(SECONDS),60)

@@ -1,5 +1,8 @@
 """What holds for every test run: property tests without a stop-watch, and an account of what was skipped.
 
+With NETFW_EXHAUSTIVE=1 (`make soak`) property tests try twenty times as many examples; those that ask for a number of
+their own say how many times the usual one.
+
 With NETFW_NO_SKIPS=1 a skipped test fails the run: the gate installs every program that tests ask for, so that a skip
 there means a test that silently stopped testing.
 """
@@ -15,7 +18,8 @@ from hypothesis import HealthCheck, settings
 # The machine may be busy: how long one example takes says nothing about the code.
 settings.register_profile("netfw", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", parent=settings.get_profile("netfw"), max_examples=2000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "netfw"))
+EXHAUSTIVE = os.environ.get("NETFW_EXHAUSTIVE", "") not in ("", "0")
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thorough" if EXHAUSTIVE else "netfw"))
 
 STRICT = os.environ.get("NETFW_NO_SKIPS", "") not in ("", "0")
 

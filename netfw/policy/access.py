@@ -24,11 +24,13 @@ Access = tuple[Condition, IndexName]
 
 
 def possible_accesses(rule: Rule) -> list[Access]:
-    """The conditions of a rule that can be looked up, each with its index."""
+    """The conditions of a rule that can be looked up, each with its index. One with a pattern that matches everything
+    is not worth it; of many values only the first are looked at for that, since an index serves any pattern.
+    """
     found = []
     for condition in rule.conditions:
         name, pattern = _index_of(condition.key, condition.operator)
-        if name is None or (pattern and not all(value.strip("*?") for value in condition.values)):
+        if name is None or (pattern and not all(value.strip("*?") for value in condition.values[:SAMPLE])):
             continue
         found.append((condition, name))
     return found

@@ -20,6 +20,7 @@ from netfw.policy.keys import Key, Kind, find_key
 from netfw.policy.model import Action, Condition
 from netfw.policy.operators import Family, Operator, SetPrefix, find_operator
 from netfw.policy.paths import normal_path, normal_query
+from netfw.policy.slices import Building, Slices, emptied, finished, portions
 from netfw.policy.values import trusted_value
 
 FALSE, TRUE, PENDING = 0, 1, 2
@@ -66,14 +67,24 @@ def condition_parts(condition: Condition) -> tuple[Key, Operator, tuple[str, ...
 
 def build_check(condition: Condition, action: Action) -> Check:
     """The check of a condition in a rule with this action."""
+    return finished(build_in_slices(condition, action, []))
+
+
+def build_in_slices(condition: Condition, action: Action, leftovers: list[Slices]) -> Building[Check]:
+    """As `build_check`, a few values at a time. Appends what takes the check's tables apart in the end."""
     key, operator, texts = condition_parts(condition)
-    values: list[Any] = [trusted_value(key, operator, text) for text in texts]
+    values: list[Any] = []
+    for portion in portions(texts):
+        values += [trusted_value(key, operator, text) for text in portion]
+        yield
     if operator.family is Family.PRESENCE:
         return _presence_check(key, values)
     when_absent = operator.result_without_value(ABSENT)
     when_invisible = operator.result_without_value(INVISIBLE)
     read = key_reader(key)
-    test = fact_test(key, operator, comparison_test(key, operator, values), action)
+    holds = yield from comparison_test(key, operator, values, leftovers)
+    yield from emptied(values)
+    test = fact_test(key, operator, holds, action)
 
     def check(facts: Facts) -> int:
         value = read(facts)

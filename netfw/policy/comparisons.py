@@ -1,19 +1,21 @@
 """Parsed values of a condition to one test: does this value of the fact satisfy any of them, negation set aside?
 
-Values arrive here from `policy.values`, all of the type that the operator compares.
+Values arrive here from `policy.values`, all of the type that the operator compares. There may be 100,000 of them: every
+test is built in slices.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from netfw.policy.glob_index import GlobIndex
 from netfw.policy.globs import Text, glob_matcher, has_wildcard
 from netfw.policy.keys import Key, Kind
 from netfw.policy.operators import Comparison, Family, Operator
-from netfw.policy.values import AddressRange, Value
+from netfw.policy.slices import STEP, Building, Slices, emptied, portions, set_of, sort_in_slices
+from netfw.policy.values import AddressRange
 
 Test = Callable[[Any], bool]
 
@@ -21,34 +23,53 @@ _MANY = 16
 """Patterns from which on an index is cheaper than trying each."""
 
 
-def comparison_test(key: Key, operator: Operator, values: Iterable[Value]) -> Test:
-    """The test of one value of the fact: text, bytes, number, boolean or (version, integer) for an address."""
-    wanted: list[Any] = list(values)
+def comparison_test(key: Key, operator: Operator, values: list[Any], leftovers: list[Slices]) -> Building[Test]:
+    """The test of one value of the fact: text, bytes, number, boolean or (version, integer) for an address.
+
+    Appends what takes its tables apart, when the test is not used any more.
+    """
     if operator.family is Family.STRING:
         if key.kind is Kind.DOMAIN:
-            return domain_test(wanted)
+            return _domain_test(values, leftovers)
         if operator.comparison is Comparison.EQUALS_IGNORE_CASE:
-            lowered = frozenset(wanted)
-            return lambda text: text.lower() in lowered
-        return like_test(wanted) if operator.comparison is Comparison.LIKE else _member_test(wanted)
+            return _ignoring_case(values, leftovers)
+        return (
+            _like_test(values, leftovers) if operator.comparison is Comparison.LIKE else _member_test(values, leftovers)
+        )
     if operator.family is Family.ADDRESS:
-        return address_test(wanted)
-    return _ordered_test(operator.comparison, wanted)
+        return _address_test(values, leftovers)
+    return _ordered_test(operator.comparison, values, leftovers)
 
 
-def _member_test(wanted: list[Any]) -> Test:
+def _member_test(wanted: list[Any], leftovers: list[Slices]) -> Building[Test]:
     if len(wanted) == 1:
         only = wanted[0]
         return lambda value: bool(value == only)
-    return frozenset(wanted).__contains__
+    members = yield from set_of(wanted)
+    leftovers.append(emptied(members))
+    return members.__contains__
 
 
-def like_test(patterns: list[Text]) -> Callable[[Text], bool]:
+def _ignoring_case(wanted: list[Any], leftovers: list[Slices]) -> Building[Test]:
+    lowered = yield from set_of(wanted)
+    leftovers.append(emptied(lowered))
+    return lambda text: text.lower() in lowered
+
+
+def _like_test(patterns: list[Text], leftovers: list[Slices]) -> Building[Test]:
     """Whether a text matches any pattern."""
-    literals = frozenset(pattern for pattern in patterns if not has_wildcard(pattern))
-    globs = [pattern for pattern in patterns if has_wildcard(pattern)]
+    literals: set[Text] = set()
+    leftovers.append(emptied(literals))
+    globs: list[Text] = []
+    for portion in portions(patterns):
+        for pattern in portion:
+            if has_wildcard(pattern):
+                globs.append(pattern)
+            else:
+                literals.add(pattern)
+        yield
     if len(globs) > _MANY:
-        found_by_literal = _many_globs(globs)
+        found_by_literal = yield from _many_globs(globs, leftovers)
         return lambda text: text in literals or found_by_literal(text)
     matchers = tuple(map(glob_matcher, globs))
     if not literals and len(matchers) == 1:
@@ -65,25 +86,32 @@ def like_test(patterns: list[Text]) -> Callable[[Text], bool]:
     return test
 
 
-def domain_test(patterns: list[str]) -> Callable[[str], bool]:
+def _domain_test(patterns: list[str], leftovers: list[Slices]) -> Building[Test]:
     """Whether a canonical host text matches any of `x`, `.x`, `*.x` or a pattern."""
     exact: set[str] = set()
-    suffixes: set[str] = set()
+    suffixes: set[Any] = set(range(8 * STEP))  # grows at another step than the names; no text is equal to these
     globs: list[str] = []
-    for pattern in patterns:
-        name, suffix = domain_parts(pattern)
-        if name is not None:
-            exact.add(name)
-        if suffix is not None:
-            suffixes.add(suffix)
-        if name is None and suffix is None:
-            globs.append(pattern)
-    matchers = (_many_globs(globs),) if len(globs) > _MANY else tuple(map(glob_matcher, globs))
+    leftovers.append(emptied(exact, suffixes))
+    has_suffixes = False
+    for portion in portions(patterns):
+        for pattern in portion:
+            name, suffix = domain_parts(pattern)
+            if name is not None:
+                exact.add(name)
+            if suffix is not None:
+                suffixes.add(suffix)
+                has_suffixes = True
+            if name is None and suffix is None:
+                globs.append(pattern)
+        yield
+    matchers: tuple[Test, ...] = tuple(map(glob_matcher, globs[:_MANY]))
+    if len(globs) > _MANY:
+        matchers = ((yield from _many_globs(globs, leftovers)),)
 
     def test(host: str) -> bool:
         if host in exact:
             return True
-        if suffixes:
+        if has_suffixes:
             place = host.find(".")
             while place >= 0:
                 if host[place:] in suffixes:
@@ -97,12 +125,14 @@ def domain_test(patterns: list[str]) -> Callable[[str], bool]:
     return test
 
 
-def _many_globs(globs: list[Text]) -> Callable[[Text], bool]:
+def _many_globs(globs: list[Text], leftovers: list[Slices]) -> Building[Test]:
     index = GlobIndex()
-    for pattern in globs:
-        index.add(pattern, 0)
-    for _ in index.finish():
-        pass
+    for portion in portions(globs):
+        for pattern in portion:
+            index.add(pattern, 0)
+        yield
+    yield from index.finish()
+    leftovers.append(index.dismantle())
 
     def test(text: Text) -> bool:
         found: list[list[int]] = []
@@ -123,16 +153,25 @@ def domain_parts(pattern: str) -> tuple[str | None, str | None]:
     return None, None
 
 
-def address_test(ranges: list[AddressRange]) -> Callable[[tuple[int, int]], bool]:
+def _address_test(ranges: list[AddressRange], leftovers: list[Slices]) -> Building[Test]:
     """Whether (version, integer) lies in any range. Ranges are joined, so that one bisection decides."""
     edges: dict[int, tuple[list[int], list[int]]] = {4: ([], []), 6: ([], [])}
-    for item in sorted(ranges, key=lambda item: (item.version, item.first)):
-        firsts, lasts = edges[item.version]
-        if firsts and item.first <= lasts[-1] + 1:
-            lasts[-1] = max(lasts[-1], item.last)
-        else:
-            firsts.append(item.first)
-            lasts.append(item.last)
+    order: list[tuple[int, int, int]] = []
+    for portion in portions(ranges):
+        order += [(item.version, item.first, item.last) for item in portion]
+        yield
+    yield from sort_in_slices(order)
+    for rows in portions(order):
+        for version, first, last in rows:
+            firsts, lasts = edges[version]
+            if firsts and first <= lasts[-1] + 1:
+                lasts[-1] = max(lasts[-1], last)
+            else:
+                firsts.append(first)
+                lasts.append(last)
+        yield
+    yield from emptied(order)
+    leftovers.append(emptied(*edges[4], *edges[6]))
 
     def test(address: tuple[int, int]) -> bool:
         firsts, lasts = edges[address[0]]
@@ -142,9 +181,12 @@ def address_test(ranges: list[AddressRange]) -> Callable[[tuple[int, int]], bool
     return test
 
 
-def _ordered_test(comparison: Comparison, wanted: list[Any]) -> Test:
+def _ordered_test(comparison: Comparison, wanted: list[Any], leftovers: list[Slices]) -> Building[Test]:
     """Numbers, dates and booleans. Any value is enough, so an order is held against the widest of them."""
-    lowest, highest = min(wanted), max(wanted)
+    lowest = highest = wanted[0]
+    for portion in portions(wanted):
+        lowest, highest = min(lowest, *portion), max(highest, *portion)
+        yield
     if comparison is Comparison.LESS:
         return lambda value: bool(value < highest)
     if comparison is Comparison.LESS_EQUAL:
@@ -153,4 +195,4 @@ def _ordered_test(comparison: Comparison, wanted: list[Any]) -> Test:
         return lambda value: bool(value > lowest)
     if comparison is Comparison.GREATER_EQUAL:
         return lambda value: bool(value >= lowest)
-    return _member_test(wanted)
+    return (yield from _member_test(wanted, leftovers))

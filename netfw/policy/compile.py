@@ -8,27 +8,22 @@ the order of evaluation, so what an index finds is merged into exactly the order
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
 from netfw.policy.access import SAMPLE, Access, IndexName, best_access, new_index, possible_accesses
-from netfw.policy.checks import Check, build_check, condition_parts
+from netfw.policy.checks import Check, build_check, build_in_slices, condition_parts
 from netfw.policy.decision import DEFAULT_RULE, Decision, Match, RuleRef
-from netfw.policy.indexes import Index, set_late
+from netfw.policy.indexes import Index
 from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule
 from netfw.policy.operators import Operator
+from netfw.policy.slices import STEP, Building, Slices, emptied, finished, grows_soon, portions
 from netfw.policy.values import trusted_value
 
 _FEW_VALUES = 4
 """An index of fewer values than this costs more than trying the rules."""
-
-_SLICE = 100
-"""Rules or values between two yields: less than a millisecond of work."""
-
-Slices = Generator[None, None, None]
-_NONE: list[Access] = []
 
 
 class CompiledRule:
@@ -73,12 +68,14 @@ class Program:
     indexes: tuple[Index, ...]
     residual: tuple[int, ...]
     default: Decision
+    leftovers: tuple[Slices, ...] = ()
+    """What takes apart the large tables of checks, for whoever frees the program."""
 
 
 class CompiledPolicy:
     """What `evaluate` needs. `generation` is the snapshot's number."""
 
-    __slots__ = ("_needs", "configuration", "generation", "programs")
+    __slots__ = ("__weakref__", "_needs", "configuration", "generation", "programs")
 
     def __init__(
         self,
@@ -99,19 +96,11 @@ class CompiledPolicy:
 
 def compile_policy(configuration: PolicyConfiguration, generation: int, now: float) -> CompiledPolicy:
     """Compile; rules that have expired at `now` are left out."""
-    slices = compile_in_slices(configuration, generation, now)
-    while True:
-        try:
-            next(slices)
-        except StopIteration as stop:
-            compiled: CompiledPolicy = stop.value
-            return compiled
+    return finished(compile_in_slices(configuration, generation, now))
 
 
-def compile_in_slices(
-    configuration: PolicyConfiguration, generation: int, now: float
-) -> Generator[None, None, CompiledPolicy]:
-    """As `compile_policy`, yielding every millisecond of work; the policy is the generator's return value.
+def compile_in_slices(configuration: PolicyConfiguration, generation: int, now: float) -> Building[CompiledPolicy]:
+    """As `compile_policy`, yielding after a millisecond or two of work; the policy is the generator's return value.
 
     Python's garbage collector may add to a slice: for a very large policy the caller may hold it off meanwhile.
     """
@@ -120,14 +109,16 @@ def compile_in_slices(
     for phase in Phase:
         compiler = _PhaseCompiler(phase)
         keys: set[str] = set()
-        for number, (group, rule) in enumerate(configuration.rules(phase)):
-            if rule.not_after is None or rule.not_after > now:
-                compiler.take(group.name, rule)
-                keys.update([condition.key for condition in rule.conditions])
-            if number % _SLICE == 0:
-                yield
+        for portion in portions(configuration.rules(phase)):
+            for group, rule in portion:
+                if rule.not_after is None or rule.not_after > now:
+                    compiler.take(group.name, rule)
+                    keys.update([condition.key for condition in rule.conditions])
+            yield
         yield from compiler.run()
         programs.append(compiler.program(configuration.defaults[phase]))
+        yield
+        yield from compiler.clear()
         needs[phase] = frozenset(keys)
     return CompiledPolicy(configuration, generation, tuple(programs), needs)
 
@@ -140,6 +131,8 @@ class _PhaseCompiler:
         self._groups: list[str] = []
         self._live: list[Rule] = []
         self._possible: list[list[Access]] = []
+        self._accesses: list[Access | None] = []
+        self._leftovers: list[Slices] = []
         self._choices = False
         self._rules: list[CompiledRule] = []
         self._residual: list[int] = []
@@ -157,41 +150,38 @@ class _PhaseCompiler:
 
     def run(self) -> Slices:
         """Choose how each rule is found, build its checks, fill the indexes."""
-        accesses: list[Access | None] = []
-        yield from self._choose(accesses)
+        yield from self._choose()
         weight: Counter[IndexName] = Counter()
-        for position, access in enumerate(accesses):
-            if access is not None:
-                weight[access[1]] += len(access[0].values)
-            if position % _SLICE == 0:
-                yield
-        for position, (rule, access) in enumerate(zip(self._live, accesses, strict=True)):
+        for portion in portions(self._accesses):
+            for access in portion:
+                if access is not None:
+                    weight[access[1]] += len(access[0].values)
+            yield
+        for position, (rule, access) in enumerate(zip(self._live, self._accesses, strict=True)):
             if access is None or weight[access[1]] < _FEW_VALUES:
                 self._residual.append(position)
-                self._rules.append(self._compiled(position, rule, None))
+                yield from self._compile(position, rule, None)
             else:
-                self._rules.append(self._compiled(position, rule, access[0]))
+                yield from self._compile(position, rule, access[0])
                 yield from self._fill(access, position)
-            accesses[position] = None  # what was only needed for this is freed as it goes, not all at the end
-            if position % _SLICE == 0:
-                yield
+            if position % STEP == 0:
+                yield any(grows_soon(*index.sizes()) for index in self._indexes.values())
+        allowing = bytearray(len(self._rules))
+        for number, rules in enumerate(portions(self._rules)):
+            start = number * STEP
+            allowing[start : start + len(rules)] = bytes([rule.action is Action.ALLOW for rule in rules])
+            yield
         for name, index in self._indexes.items():
             yield from index.finish()
-            members = self._members[name]
-            late: list[int] = []
-            yield from self._late(members, late)
-            allowing: list[int] = []
-            if index.two_readings:
-                yield from self._allowing(members, allowing)
-            yield
-            set_late(index, late, allowing)
-            yield
-        while self._checks:
-            for _ in range(min(_SLICE, len(self._checks))):
-                self._checks.popitem()
-            yield
+            index.allowing = allowing
+            yield from self._late(self._members[name], index.late)
 
-    def _fill(self, access: Access, position: int) -> Iterable[None]:
+    def clear(self) -> Slices:
+        """Free by and by what was only needed for this."""
+        yield from emptied(self._checks, self._groups, self._live, self._possible, self._accesses)
+        yield from emptied(*self._members.values(), self._rules, self._residual)
+
+    def _fill(self, access: Access, position: int) -> Iterable[Any]:
         """Enter one rule; the result is empty unless it has many values."""
         condition, name = access
         key, operator, values = condition_parts(condition)
@@ -199,7 +189,7 @@ class _PhaseCompiler:
         if index is None:
             index = self._indexes[name] = new_index(key, name)
         self._members.setdefault(name, []).append(position)
-        if len(values) > _SLICE:
+        if len(values) > STEP:
             return self._fill_many(index, operator, condition, position)
         for text in values:
             index.add(operator, trusted_value(key, operator, text), position)
@@ -207,30 +197,41 @@ class _PhaseCompiler:
 
     def _fill_many(self, index: Index, operator: Operator, condition: Condition, position: int) -> Slices:
         key, _, texts = condition_parts(condition)
-        for number, text in enumerate(texts):
-            index.add(operator, trusted_value(key, operator, text), position)
-            if number % _SLICE == 0:
-                yield
+        for portion in portions(texts):
+            for text in portion:
+                index.add(operator, trusted_value(key, operator, text), position)
+            yield grows_soon(*index.sizes())
 
-    def _choose(self, accesses: list[Access | None]) -> Slices:
+    def _choose(self) -> Slices:
         """For each rule the condition that it is found by, or None."""
         sharing: Counter[tuple[IndexName, str]] = Counter()
         if self._choices:
-            for position, choice in enumerate(self._possible):
-                for condition, name in choice:
-                    for value in condition.values[:SAMPLE]:
-                        sharing[name, value] += 1
-                if position % _SLICE == 0:
-                    yield
-        for position, choice in enumerate(self._possible):
-            accesses.append(best_access(choice, sharing))
-            self._possible[position] = _NONE
-            if position % _SLICE == 0:
+            for portion in portions(self._possible):
+                for choice in portion:
+                    for condition, name in choice:
+                        for value in condition.values[:SAMPLE]:
+                            sharing[name, value] += 1
                 yield
+        for portion in portions(self._possible):
+            self._accesses += [best_access(choice, sharing) for choice in portion]
+            yield
+        yield from emptied(sharing)
 
-    def _compiled(self, position: int, rule: Rule, access: Condition | None) -> CompiledRule:
+    def _compile(self, position: int, rule: Rule, access: Condition | None) -> Iterable[Any]:
+        """Make one rule; the result is empty unless one of its conditions has many values."""
+        for item in rule.conditions:
+            if len(item.values) > STEP:
+                return self._compile_large(position, rule, access)
         checks = tuple([self._check(item, rule.action) for item in rule.conditions if item is not access])
-        return CompiledRule(self._phase, self._groups[position], rule, checks)
+        self._rules.append(CompiledRule(self._phase, self._groups[position], rule, checks))
+        return ()
+
+    def _compile_large(self, position: int, rule: Rule, access: Condition | None) -> Slices:
+        checks = []
+        for item in rule.conditions:
+            if item is not access:
+                checks.append((yield from build_in_slices(item, rule.action, self._leftovers)))
+        self._rules.append(CompiledRule(self._phase, self._groups[position], rule, tuple(checks)))
 
     def _check(self, condition: Condition, action: Action) -> Check:
         """Rules often repeat a condition, a method or a port: one function serves them all."""
@@ -248,21 +249,14 @@ class _PhaseCompiler:
         Alerts never do; and once a rule waits for certain, no later rule of the same action can add anything.
         """
         settled: set[Action] = set()
-        for number, position in enumerate(members):
-            rule = self._rules[position]
-            if not rule.alerts and rule.action not in settled:
-                late.append(position)
-                if not rule.checks and rule.not_after == inf:
-                    settled.add(rule.action)
-            if number % _SLICE == 0:
-                yield
-
-    def _allowing(self, members: list[int], allowing: list[int]) -> Slices:
-        for number, position in enumerate(members):
-            if self._rules[position].action is Action.ALLOW:
-                allowing.append(position)
-            if number % _SLICE == 0:
-                yield
+        for portion in portions(members):
+            for position in portion:
+                rule = self._rules[position]
+                if not rule.alerts and rule.action not in settled:
+                    late.append(position)
+                    if not rule.checks and rule.not_after == inf:
+                        settled.add(rule.action)
+            yield
 
     def program(self, default: Action) -> Program:
         """What `run` has made."""
@@ -272,6 +266,7 @@ class _PhaseCompiler:
             tuple(self._indexes.values()),
             tuple(self._residual),
             default_decision(self._phase, default),
+            tuple(self._leftovers),
         )
 
 
@@ -281,22 +276,3 @@ def default_decision(phase: Phase, action: Action) -> Decision:
     if action is Action.ALERT:
         return Decision(phase, Action.ALLOW, ref, (Match(ref, Action.ALERT), Match(ref, Action.ALLOW)), None)
     return Decision(phase, action, ref, (Match(ref, action),), None)
-
-
-def let_go(policy: CompiledPolicy | None) -> Slices:
-    """Free a policy that is out of force a few rules at a time: 100,000 at once would be a stall."""
-    assert policy is not None
-    held: list[Any] = []
-    for group in (*policy.configuration.groups, *policy.configuration.unattached):
-        for rules in group.rules.values():
-            held += rules
-            yield
-    for program in policy.programs:
-        held += program.rules
-        yield
-        for index in program.indexes:
-            yield from index.parts(held)
-    policy = group = rules = program = index = None  # type: ignore[assignment]  # these names keep all of it to the end
-    while held:
-        yield
-        del held[-200:]

@@ -7,6 +7,7 @@ possible outcome is the same action the result is that action, in the name of th
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import chain
 
@@ -16,18 +17,18 @@ from netfw.policy.decision import Decision, Match, Open
 from netfw.policy.facts import Facts
 from netfw.policy.model import Action, Phase
 
-_NONE: frozenset[int] = frozenset()
+Late = list[list[int]]
 
 
 def evaluate(policy: CompiledPolicy, phase: Phase, facts: Facts) -> Decision | Open:
     """The decision of a phase, or Open. Raises nothing but what a bug raises; a caller turns that into a denial."""
     program = policy.programs[phase.order]
     found: list[Sequence[int]] = []
-    late = _NONE
+    late: Late | None = None
     for index in program.indexes:
         if index.collect(facts, found):  # type: ignore[arg-type]  # indexes only append
             found.append(index.late)
-            late = late | index.late_set if late else index.late_set
+            late = [index.late] if late is None else [*late, index.late]
     if program.residual:
         found.append(program.residual)
     if not found:
@@ -43,7 +44,7 @@ def evaluate(policy: CompiledPolicy, phase: Phase, facts: Facts) -> Decision | O
             continue  # found by two values of one condition
         previous = position
         rule = rules[position]
-        certain = not late or position not in late
+        certain = late is None or not _waits(late, position)
         for check in rule.checks:
             result = check(facts)
             if result == TRUE:
@@ -72,3 +73,12 @@ def evaluate(policy: CompiledPolicy, phase: Phase, facts: Facts) -> Decision | O
     if alerts:
         return Decision(phase, outcome.action, outcome.rule, (*alerts, *outcome.matches), outcome.reason)
     return outcome
+
+
+def _waits(late: Late, position: int) -> bool:
+    """Whether the rule is one of those that wait for a fact of an index; each list is in order."""
+    for positions in late:
+        place = bisect_left(positions, position)
+        if place < len(positions) and positions[place] == position:
+            return True
+    return False

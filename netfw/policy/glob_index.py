@@ -8,15 +8,16 @@ or is one of a few, is tried each time.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import Any
 
 from netfw.policy.globs import glob_matcher
 from netfw.policy.gram_table import GramTable
 from netfw.policy.lookup_tables import HeadTable, add_position
+from netfw.policy.slices import Slices, emptied, grows_soon, portions
 
 _FEW_GRAMS = 48
-_SLICE = 200
+_PORTION = 50
 _WORD_CHARACTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
 _BLANKED = bytes(octet if octet in _WORD_CHARACTERS else 0x20 for octet in range(256))
 
@@ -44,8 +45,8 @@ class GlobIndex:
         self._grams: GramTable[GlobEntry] = GramTable()
         self._loose: list[GlobEntry] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._entries)
+    def __len__(self) -> int:
+        return len(self._entries)
 
     def add(self, pattern: Any, position: int) -> None:
         """Note that the rule at `position` names this pattern. Positions come in ascending order."""
@@ -54,50 +55,58 @@ class GlobIndex:
             entry = self._entries[pattern] = GlobEntry(pattern)
         add_position(entry.positions, position)
 
-    def finish(self) -> Generator[None, None, None]:
+    def finish(self) -> Slices:
         """Hang up every pattern; nothing may be added afterwards."""
-        literals = {}
-        shared: Counter[tuple[str, Any]] = Counter()
-        for number, pattern in enumerate(self._entries):
-            literals[pattern] = found = _literals(pattern)
-            shared.update(found)
-            if number % _SLICE == 0:
-                yield
+        shared: dict[str, Counter[Any]] = {}
+        for kind, counted in _KINDS.items():
+            counter: Counter[Any] = Counter()
+            shared[kind] = counter
+            # A kind at a time: large counters that grow at the same step would make it a long one.
+            for portion in portions(self._entries, _PORTION):
+                for pattern in portion:
+                    counter.update(counted(_pieces(pattern)))
+                yield grows_soon(len(counter))
         by_gram: list[tuple[str, Any, GlobEntry, list[bytes]]] = []
-        for number, (pattern, entry) in enumerate(self._entries.items()):
-            kind: str
-            literal: Any
-            kind, literal = min(literals[pattern], key=shared.__getitem__, default=("loose", b""))
-            if kind == "head":
-                self._heads.setdefault(literal, []).append(entry)
-            elif kind == "tail":
-                self._tails.setdefault(literal, []).append(entry)
-            elif kind == "word":
-                self._words.setdefault(literal, []).append(entry)
-            elif kind == "gram" or kind == "pair":
-                by_gram.append((kind, literal, entry, _pieces(pattern)))
-            else:
-                self._loose.append(entry)
-            if number % _SLICE == 0:
-                yield
+        for portion in portions(self._entries.items(), _PORTION):
+            for pattern, entry in portion:
+                kind, literal = min(
+                    _literals(_pieces(pattern)), key=lambda found: shared[found[0]][found[1]], default=("loose", b"")
+                )
+                self._hang_up(kind, literal, entry, by_gram, pattern)
+            yield grows_soon(len(self._heads), len(self._tails), len(self._words))
         if len(by_gram) < _FEW_GRAMS:
             self._loose += [entry for _, _, entry, _ in by_gram]
         else:
-            for number, (kind, literal, entry, pieces) in enumerate(by_gram):
-                if kind == "pair":
-                    self._grams.add_pair(literal, pieces, entry)
-                else:
-                    self._grams.add(literal, max(pieces, key=len), entry, lambda gram: shared["gram", gram])
-                if number % _SLICE == 0:
-                    yield
-        yield
+            grams = shared["gram"]
+            for portion in portions(by_gram):
+                for kind, literal, entry, pieces in portion:
+                    if kind == "pair":
+                        self._grams.add_pair(literal, pieces, entry)
+                    else:
+                        self._grams.add(literal, max(pieces, key=len), entry, grams.__getitem__)
+                yield
+        yield from emptied(by_gram, *shared.values())
         yield from self._heads.finish()
         yield from self._tails.finish()
 
-    def parts(self, held: list[Any]) -> Generator[None, None, None]:
-        """Append the patterns; see `Index.parts`."""
-        held += self._entries.values()
-        yield
+    def _hang_up(self, kind: str, literal: Any, entry: GlobEntry, by_gram: list[Any], pattern: Any) -> None:
+        if kind == "head":
+            self._heads.setdefault(literal, []).append(entry)
+        elif kind == "tail":
+            self._tails.setdefault(literal, []).append(entry)
+        elif kind == "word":
+            self._words.setdefault(literal, []).append(entry)
+        elif kind == "gram" or kind == "pair":
+            by_gram.append((kind, literal, entry, _pieces(pattern)))
+        else:
+            self._loose.append(entry)
+
+    def dismantle(self) -> Slices:
+        """Take it apart, when nobody looks anything up any more."""
+        # The entries last: a list of thousands that share a literal goes at once, but frees none of them.
+        for table in (self._heads, self._tails, self._grams):
+            yield from table.dismantle()
+        yield from emptied(self._words, self._loose, self._entries)
 
     def find(self, text: Any, found: list[list[int]]) -> None:
         """Append the positions of every pattern that the text matches."""
@@ -119,14 +128,17 @@ class GlobIndex:
                     found.append(entry.positions)
 
 
-def _literals(pattern: Any) -> list[tuple[str, Any]]:
-    """(kind, literal) of all literals that the pattern can be hung up by; the cheapest kind first."""
-    pieces = _pieces(pattern)
-    found: list[tuple[str, Any]] = []
-    if pieces[0]:
-        found.append(("head", pieces[0]))
-    if pieces[-1]:
-        found.append(("tail", pieces[-1][::-1]))
+def _heads_of(pieces: list[bytes]) -> list[Any]:
+    return pieces[:1] if pieces[0] else []
+
+
+def _tails_of(pieces: list[bytes]) -> list[Any]:
+    return [pieces[-1][::-1]] if pieces[-1] else []
+
+
+def _words_of(pieces: list[bytes]) -> list[Any]:
+    """Words that stand whole in a text: what touches a wildcard may go on there."""
+    found: list[Any] = []
     last = len(pieces) - 1
     for place, piece in enumerate(pieces):
         blanked = piece.translate(_BLANKED)
@@ -135,10 +147,32 @@ def _literals(pattern: Any) -> list[tuple[str, Any]]:
             del words[0]
         if words and place < last and not blanked.endswith(b" "):
             del words[-1]
-        found += [("word", word) for word in words]
-    for piece in pieces:
-        found += [("gram", gram) for gram in zip(piece, piece[1:], piece[2:], strict=False)]
-    return found or [("pair", piece) for piece in pieces if len(piece) == 2]
+        found += words
+    return found
+
+
+def _grams_of(pieces: list[bytes]) -> list[Any]:
+    return [gram for piece in pieces for gram in zip(piece, piece[1:], piece[2:], strict=False)]
+
+
+def _pairs_of(pieces: list[bytes]) -> list[Any]:
+    return [piece for piece in pieces if len(piece) == 2]
+
+
+_KINDS: dict[str, Callable[[list[bytes]], list[Any]]] = {
+    "head": _heads_of,
+    "tail": _tails_of,
+    "word": _words_of,
+    "gram": _grams_of,
+    "pair": _pairs_of,
+}
+"""What a pattern can be hung up by; the cheapest kind first."""
+
+
+def _literals(pieces: list[bytes]) -> list[tuple[str, Any]]:
+    """(kind, literal) of all literals that the pattern can be hung up by; pairs only where there is nothing else."""
+    found = [(kind, literal) for kind in ("head", "tail", "word", "gram") for literal in _KINDS[kind](pieces)]
+    return found or [("pair", pair) for pair in _pairs_of(pieces)]
 
 
 def _pieces(pattern: Any) -> list[bytes]:

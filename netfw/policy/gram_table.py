@@ -13,6 +13,8 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+from netfw.policy.slices import Slices, emptied
+
 Entry = TypeVar("Entry")
 Gram = tuple[int, int, int]
 
@@ -54,6 +56,10 @@ class GramTable(Generic[Entry]):
         start = min(range(len(piece) - _WIDTH), key=lambda place: shared(_gram(piece, place + 1)))
         self._sample.add(_number(piece[start : start + _WIDTH]))
         self._sample.add(_number(piece[start + 1 : start + 1 + _WIDTH]))
+
+    def dismantle(self) -> Slices:
+        """Take it apart, when nobody looks anything up any more."""
+        yield from emptied(self._pairs, self._short, self._long, self._sample)
 
     def find(self, raw: bytes) -> list[list[Entry]]:
         """Those that a text may match."""

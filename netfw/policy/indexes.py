@@ -7,7 +7,7 @@ rules that wait for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable
 from ipaddress import IPv4Address
 from operator import attrgetter
 from typing import Any
@@ -20,27 +20,28 @@ from netfw.policy.globs import has_wildcard
 from netfw.policy.keys import Key, Kind
 from netfw.policy.lookup_tables import NetworkTable, add_position
 from netfw.policy.operators import Comparison, Operator
+from netfw.policy.slices import Slices, emptied, name_table
 from netfw.policy.values import AddressRange
 
 Found = list[list[int]]
 
 
 class Index:
-    """What all indexes have: the rules that wait for the fact, and (`two_readings`) those that are ALLOW rules."""
+    """What all indexes have: the rules that wait for the fact, in order, and for each position whether its rule allows
+    (1 or 0), which matters where a fact has two readings.
+    """
 
-    __slots__ = ("allowing", "late", "late_set", "two_readings")
+    __slots__ = ("allowing", "late")
 
     def __init__(self) -> None:
         self.late: list[int] = []
-        self.late_set: frozenset[int] = frozenset()
-        self.allowing: frozenset[int] = frozenset()
-        self.two_readings = False
+        self.allowing: bytes | bytearray = b""
 
     def add(self, operator: Operator, value: Any, position: int) -> None:
         """Note that the rule at `position` has this value in its indexed condition."""
         raise NotImplementedError
 
-    def finish(self) -> Generator[None, None, None]:
+    def finish(self) -> Slices:
         """Make ready for lookups."""
         raise NotImplementedError
 
@@ -48,14 +49,21 @@ class Index:
         """Append what the fact finds; True: the fact is not yet known."""
         raise NotImplementedError
 
-    def parts(self, held: list[Any]) -> Generator[None, None, None]:
-        """Append what there is many of, so that whoever frees the index need not do it at once."""
+    def sizes(self) -> tuple[int, ...]:
+        """How many entries each of its tables has."""
+        raise NotImplementedError
+
+    def dismantle(self) -> Slices:
+        """Take it apart, when nobody looks anything up any more."""
         raise NotImplementedError
 
     def agree(self, first: Found, second: Found, found: Found) -> None:
         """Two readings of one fact: an ALLOW rule has to be found by both, any other rule by one."""
         one, other = set[int]().union(*first), set[int]().union(*second)
-        kept = (one & other) | ((one | other) - self.allowing)
+        allowing = self.allowing
+        kept = [
+            position for position in one | other if not allowing[position] or (position in one and position in other)
+        ]
         if kept:
             found.append(sorted(kept))
 
@@ -69,7 +77,7 @@ class NameIndex(Index):
         super().__init__()
         self._read: Callable[[Facts], Any] = attrgetter(key.attribute)
         self._exact: dict[str, list[int]] = {}
-        self._suffixes: dict[str, list[int]] = {}
+        self._suffixes: dict[str, list[int]] = name_table(apart=True)
         self._patterns = GlobIndex()
 
     def add(self, operator: Operator, value: Any, position: int) -> None:
@@ -81,14 +89,15 @@ class NameIndex(Index):
         if name is None and suffix is None:
             self._patterns.add(value, position)
 
-    def finish(self) -> Generator[None, None, None]:
+    def finish(self) -> Slices:
         yield from self._patterns.finish()
 
-    def parts(self, held: list[Any]) -> Generator[None, None, None]:
-        for table in (self._exact, self._suffixes):
-            held += table.values()
-            yield
-        yield from self._patterns.parts(held)
+    def sizes(self) -> tuple[int, ...]:
+        return len(self._exact), len(self._suffixes), len(self._patterns)
+
+    def dismantle(self) -> Slices:
+        yield from emptied(self._exact, self._suffixes)
+        yield from self._patterns.dismantle()
 
     def collect(self, facts: Facts, found: Found) -> bool:
         host = self._read(facts)
@@ -119,20 +128,21 @@ class AddressIndex(Index):
         super().__init__()
         self._read: Callable[[Facts], Any] = attrgetter(key.attribute)
         self._tables = {4: NetworkTable(), 6: NetworkTable()}
-        self.two_readings = True
 
     def add(self, operator: Operator, value: Any, position: int) -> None:
         network: AddressRange = value
         self._tables[network.version].add(network.first, network.last, position)
 
-    def finish(self) -> Generator[None, None, None]:
+    def finish(self) -> Slices:
         for table in self._tables.values():
             yield from table.finish()
 
-    def parts(self, held: list[Any]) -> Generator[None, None, None]:
+    def sizes(self) -> tuple[int, ...]:
+        return tuple([len(table) for table in self._tables.values()])
+
+    def dismantle(self) -> Slices:
         for table in self._tables.values():
-            held += table.rows()
-            yield
+            yield from table.dismantle()
 
     def collect(self, facts: Facts, found: Found) -> bool:
         address = self._read(facts)
@@ -147,7 +157,7 @@ class AddressIndex(Index):
         for version, number in forms[1:]:
             inner: Found = []
             self._tables[version].find(number, inner)
-            kept = set[int]().union(*inner) - self.allowing
+            kept = [position for position in set[int]().union(*inner) if not self.allowing[position]]
             if kept:
                 found.append(sorted(kept))
         return False
@@ -165,7 +175,6 @@ class TextIndex(Index):
         self._exact: dict[Any, list[int]] = {}
         self._patterns = GlobIndex()
         self._forms: Callable[[Any], tuple[Any, ...]] | None = fact_forms(key) if key.kind is Kind.PATH else None
-        self.two_readings = key.kind is Kind.PATH
 
     def add(self, operator: Operator, value: Any, position: int) -> None:
         if operator.comparison is Comparison.LIKE and has_wildcard(value):
@@ -173,13 +182,15 @@ class TextIndex(Index):
         else:
             add_position(self._exact.setdefault(value, []), position)
 
-    def finish(self) -> Generator[None, None, None]:
+    def finish(self) -> Slices:
         yield from self._patterns.finish()
 
-    def parts(self, held: list[Any]) -> Generator[None, None, None]:
-        held += self._exact.values()
-        yield
-        yield from self._patterns.parts(held)
+    def sizes(self) -> tuple[int, ...]:
+        return len(self._exact), len(self._patterns)
+
+    def dismantle(self) -> Slices:
+        yield from emptied(self._exact)
+        yield from self._patterns.dismantle()
 
     def collect(self, facts: Facts, found: Found) -> bool:
         value = self._read(facts)
@@ -212,10 +223,3 @@ class TextIndex(Index):
             found.append(positions)
         if self._patterns:
             self._patterns.find(value, found)
-
-
-def set_late(index: Index, late: Sequence[int], allowing: Iterable[int]) -> None:
-    """Tell an index which of its rules wait for the fact and, where it matters, which ALLOW."""
-    index.late = list(late)
-    index.late_set = frozenset(late)
-    index.allowing = frozenset(allowing)

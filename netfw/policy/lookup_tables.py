@@ -8,22 +8,11 @@ address one contains the other. So each entry knows its parent, and a lookup cli
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
+
+from netfw.policy.slices import STEP, Slices, emptied, sort_in_slices
 
 Entry = TypeVar("Entry")
-
-_SLICE = 8192
-
-
-def sort_in_slices(items: list[Any]) -> Generator[None, None, None]:
-    """Sort a list in place, a slice at a time: each step merges one sorted slice into what is sorted already."""
-    pending = items[:]
-    items.clear()
-    for start in range(0, len(pending), _SLICE):
-        items += sorted(pending[start : start + _SLICE])
-        items.sort()
-        yield
 
 
 class HeadTable(Generic[Entry]):
@@ -44,9 +33,10 @@ class HeadTable(Generic[Entry]):
         """The entry of a head, `entry` when it is a new one."""
         return self._entries.setdefault(head, entry)
 
-    def finish(self) -> Generator[None, None, None]:
+    def finish(self) -> Slices:
         """Put the table in order; nothing may be added afterwards."""
         self._heads = list(self._entries)
+        yield
         yield from sort_in_slices(self._heads)
         above: list[int] = []
         for place, head in enumerate(self._heads):
@@ -55,8 +45,12 @@ class HeadTable(Generic[Entry]):
             self._parents.append(above[-1] if above else -1)
             above.append(place)
             self._rows.append(self._entries[head])
-            if place % _SLICE == 0:
+            if place % STEP == 0:
                 yield
+
+    def dismantle(self) -> Slices:
+        """Take it apart, when nobody looks anything up any more."""
+        yield from emptied(self._entries, self._heads, self._parents, self._rows)
 
     def find(self, text: bytes) -> list[Entry]:
         """The entries of every head that the text begins with."""
@@ -82,16 +76,17 @@ class NetworkTable:
         self._parents: list[int] = []
         self._positions: list[list[int]] = []
 
-    def __bool__(self) -> bool:
-        return bool(self._ranges)
+    def __len__(self) -> int:
+        return len(self._ranges)
 
     def add(self, first: int, last: int, position: int) -> None:
         """Note that the rule at `position` names this network. Positions come in ascending order."""
         add_position(self._ranges.setdefault((first, -last), []), position)
 
-    def finish(self) -> Generator[None, None, None]:
+    def finish(self) -> Slices:
         """Put the table in order; nothing may be added afterwards."""
         order = list(self._ranges)
+        yield
         yield from sort_in_slices(order)
         above: list[int] = []
         for place, (first, minus_last) in enumerate(order):
@@ -102,12 +97,12 @@ class NetworkTable:
             self._parents.append(above[-1] if above else -1)
             self._positions.append(self._ranges[first, minus_last])
             above.append(place)
-            if place % _SLICE == 0:
+            if place % STEP == 0:
                 yield
 
-    def rows(self) -> list[list[int]]:
-        """The positions of every network."""
-        return self._positions
+    def dismantle(self) -> Slices:
+        """Take it apart, when nobody looks anything up any more."""
+        yield from emptied(self._ranges, self._firsts, self._lasts, self._parents, self._positions)
 
     def find(self, number: int, found: list[list[int]]) -> None:
         """Append the positions of every network that holds the address."""

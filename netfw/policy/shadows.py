@@ -16,6 +16,7 @@ from netfw.policy.checks import condition_parts
 from netfw.policy.covering import always_true, rule_covers
 from netfw.policy.indexes import Index
 from netfw.policy.model import Action, Condition, Rule
+from netfw.policy.slices import finished
 from netfw.policy.values import AddressRange, trusted_value
 
 _TRIED = 300
@@ -54,8 +55,8 @@ class _Finder:
             if rule.action is not Action.ALERT:
                 self._enter(place, rule)
         for index in self._indexes.values():
-            for _ in index.finish():
-                pass
+            finished(index.finish())
+            index.allowing = bytes(len(rules))  # both readings count: what is found is only a candidate
 
     def _enter(self, place: int, rule: Rule) -> None:
         accesses = [access for access in possible_accesses(rule) if not always_true(access[0])]

@@ -75,7 +75,19 @@ def trusted_value(key: Key, operator: Operator, text: str) -> Value:
     """As `parse_value`, for a value that went through it before."""
     if key.kind is Kind.DOMAIN and operator.family is Family.STRING:
         return text
+    if operator.family is Family.ADDRESS:
+        return _trusted_network(text)
     return parse_value(key, operator, text)
+
+
+def _trusted_network(text: str) -> AddressRange:
+    """An IPv4 network without `ipaddress`, which takes ten times as long over it."""
+    if ":" in text:
+        return _parse_network(text)
+    address, _, prefix = text.partition("/")
+    one, two, three, four = address.split(".")
+    first = int(one) << 24 | int(two) << 16 | int(three) << 8 | int(four)
+    return AddressRange(4, first, first + (1 << 32 - int(prefix or "32")) - 1)
 
 
 def _parse_string(key: Key, operator: Operator, text: str) -> str | bytes:

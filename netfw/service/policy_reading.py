@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Generator
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -19,6 +18,7 @@ from twisted.python.failure import Failure
 from netfw.config.model import PolicySection
 from netfw.config.policy_lines import PolicyLines
 from netfw.policy.compile import CompiledPolicy, compile_in_slices
+from netfw.policy.slices import Building
 from netfw.transport.slices import run_in_slices
 
 _TIME = 300.0
@@ -49,20 +49,25 @@ def read_and_compile(reactor: Any, section: PolicySection, generation: int, now:
         return result
 
     def compiled(lines: list[bytes]) -> Deferred[CompiledPolicy]:
-        return run_in_slices(reactor, _take_over(lines, generation, now))
+        return run_in_slices(reactor, take_over(lines, generation, now))
 
     return child.printed.addBoth(ended).addCallback(compiled)
 
 
-def _take_over(lines: list[bytes], generation: int, now: float) -> Generator[None, None, CompiledPolicy]:
+def take_over(lines: list[bytes], generation: int, now: float) -> Building[CompiledPolicy]:
+    """The policy of these lines, compiled. Empties the list as it goes."""
     reader = PolicyLines()
-    for line in lines:
-        reader.take(line)
+    lines.reverse()
+    while lines:
+        reader.take(lines.pop())
         yield
     if not reader.is_complete:
         raise PolicyUnreadable(("the process that reads the policy ended in the middle of it",))
-    policy = yield from compile_in_slices(reader.policy(), generation, now)
-    return policy
+    policy = reader.policy()
+    yield
+    del reader
+    yield
+    return (yield from compile_in_slices(policy, generation, now))
 
 
 class _Child(ProcessProtocol):
@@ -70,11 +75,14 @@ class _Child(ProcessProtocol):
 
     def __init__(self) -> None:
         self.printed: Deferred[list[bytes]] = Deferred()
-        self._parts: list[bytes] = []
+        self._lines: list[bytes] = []
+        self._rest = b""
         self._complaints = b""
 
     def outReceived(self, data: bytes) -> None:
-        self._parts.append(data)
+        # Lines at once: to cut megabytes into them in the end takes ten milliseconds.
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self._lines += lines
 
     def errReceived(self, data: bytes) -> None:
         self._complaints = (self._complaints + data)[-_COMPLAINTS:]
@@ -85,8 +93,7 @@ class _Child(ProcessProtocol):
     def childConnectionLost(self, childFD: int) -> None:
         if childFD != 1 or self.printed.called:
             return
-        lines = b"".join(self._parts).split(b"\n")[:-1]
-        self._parts = []
+        lines, self._lines = self._lines, []
         if lines and lines[-1] == b'"end"':
             self.printed.callback(lines)
             return

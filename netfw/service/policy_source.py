@@ -10,7 +10,7 @@ the new generation, those under way keep theirs. Where workers serve, a policy i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,8 @@ from zope.interface import implementer
 from netfw.config.model import PolicySection
 from netfw.interfaces import IPolicySource
 from netfw.policy.compile import CompiledPolicy, compile_policy
-from netfw.policy.model import Phase, PolicyConfiguration
+from netfw.policy.letting_go import when_unused
+from netfw.policy.model import PolicyConfiguration
 from netfw.service.policy_reading import PolicyUnreadable, read_and_compile
 from netfw.transport.slices import run_in_slices
 
@@ -124,7 +125,7 @@ class PolicyInForce:
     def _swap(self, policy: CompiledPolicy) -> ReloadResult:
         former, self.current = self.current, policy
         self.loaded_at = self._now()
-        run_in_slices(self._reactor, _let_go(former))
+        when_unused(former, lambda work: run_in_slices(self._reactor, work))
         _log.info("policy generation {generation} is in force", generation=policy.generation)
         return ReloadResult(True, policy.generation)
 
@@ -141,17 +142,6 @@ class PolicyInForce:
             problems="; ".join(problems[:20]),
         )
         return ReloadResult(False, generation, problems)
-
-
-def _let_go(policy: CompiledPolicy | None) -> Generator[None, None, None]:
-    """Free a policy that is out of force a few rules at a time: 100,000 at once would be a stall."""
-    assert policy is not None
-    rules = [rule for phase in Phase for _, rule in policy.configuration.rules(phase)]
-    yield
-    policy = None  # this name would keep all of it to the end
-    while rules:
-        yield
-        del rules[-200:]
 
 
 class FilePolicySource(PolicyInForce):

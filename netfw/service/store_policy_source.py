@@ -7,7 +7,7 @@ compiled. While the store is away, or has a policy that cannot be used, the one 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from netfw.config.model import PolicySection
 from netfw.policy.compile import CompiledPolicy, compile_in_slices
 from netfw.policy.model import RuleGroup
+from netfw.policy.slices import Building
 from netfw.service.first_policy import FirstPolicy
 from netfw.service.following import FollowerProcess
 from netfw.service.policy_source import PolicyInForce, ReloadResult
@@ -136,7 +137,7 @@ class StorePolicySource(PolicyInForce):
         taken = run_in_slices(self._reactor, self._take_over(head, lines))
         self._put_in_force(taken).addCallback(self._took, generation)
 
-    def _take_over(self, head: dict[str, Any], lines: list[bytes]) -> Generator[None, None, CompiledPolicy]:
+    def _take_over(self, head: dict[str, Any], lines: list[bytes]) -> Building[CompiledPolicy]:
         reader = ChangeLines(head, self._groups)
         for line in lines:
             reader.take(line)
@@ -146,8 +147,11 @@ class StorePolicySource(PolicyInForce):
         if self._arrived:
             raise _Overtaken
         policy = reader.policy(self._groups)
-        compiled = yield from compile_in_slices(policy, reader.generation, self._now())
-        return compiled
+        yield
+        generation = reader.generation
+        del reader
+        yield
+        return (yield from compile_in_slices(policy, generation, self._now()))
 
     def _keep(self, failure: Any) -> ReloadResult:
         if failure.check(_Overtaken):

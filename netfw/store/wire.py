@@ -1,8 +1,8 @@
 """What the process that follows the store and the proxy say to each other: lines of JSON. PURE.
 
-A policy comes as a head, then the rules of those groups that the proxy does not have yet, at most `CHUNK` in a line,
-then an end; a group that it has is named by its digest only. So a change of one rule of many costs what its group
-costs. Both ends are ours, and what comes was checked.
+A policy comes as a head, then the rules of those groups that the proxy does not have yet, a line's worth at a time
+(`config.policy_lines`), then an end; a group that it has is named by its digest only. So a change of one rule of many
+costs what its group costs. Both ends are ours, and what comes was checked.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from netfw.config.policy_lines import CHUNK, plain_rule, rule_of_plain
+from netfw.config.policy_lines import RuleReader, plain_rules
 from netfw.policy.model import Action, Phase, PolicyConfiguration, Rule, RuleGroup
 
 _PHASES = {phase.value: phase for phase in Phase}
@@ -26,9 +26,7 @@ def print_group(digest: str, group: RuleGroup) -> bytes:
     """The lines of one group's rules."""
     lines = []
     for phase in Phase:
-        rules = group.rules[phase]
-        for start in range(0, len(rules), CHUNK):
-            lines.append(line_of([digest, phase.value, [plain_rule(rule) for rule in rules[start : start + CHUNK]]]))
+        lines += [line_of([digest, phase.value, *plain]) for plain in plain_rules(group.rules[phase])]
     return b"".join(lines)
 
 
@@ -70,6 +68,7 @@ class ChangeLines:
         self.is_complete = False
         self._head = head
         self._known = known
+        self._reader = RuleReader()
         self._rules: dict[str, dict[Phase, list[Rule]]] = {
             digest: {phase: [] for phase in Phase} for digest in head["sent"]
         }
@@ -80,8 +79,8 @@ class ChangeLines:
         if value == "end":
             self.is_complete = True
             return
-        digest, phase, rules = value
-        self._rules[digest][_PHASES[phase]] += [rule_of_plain(plain) for plain in rules]
+        digest, phase, values, rules = value
+        self._rules[digest][_PHASES[phase]] += self._reader.take(values, rules)
 
     def groups(self) -> dict[str, RuleGroup]:
         """The groups of the policy by digest; only when `is_complete`."""

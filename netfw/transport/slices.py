@@ -17,25 +17,45 @@ from netfw.transport.deadlines import later
 
 T = TypeVar("T")
 
-SLICE = 0.003
-PAUSE = 0.003
+
+class _Collector:
+    """The garbage collector, held off by any number at once: one may free a policy while another compiles the next."""
+
+    def __init__(self) -> None:
+        self._holding = 0
+        self._was_on = False
+
+    def hold_off(self) -> None:
+        if not self._holding:
+            self._was_on = gc.isenabled()
+            gc.disable()
+        self._holding += 1
+
+    def go_on(self) -> None:
+        self._holding -= 1
+        if not self._holding and self._was_on:
+            gc.freeze()
+            gc.enable()
+
+
+_collector = _Collector()
+Work = Generator[Any, None, T]
+
+SLICE = 0.002
+PAUSE = 0.002
 """As long as a slice: half of the process's time is left for its connections."""
 
 
-def run_in_slices(clock: IReactorTime, work: Generator[None, None, T], pause: float = PAUSE) -> Deferred[T]:
+def run_in_slices(clock: IReactorTime, work: Work[T], pause: float = PAUSE) -> Deferred[T]:
     """Run the generator to its end, with a `pause` between slices; a Deferred of what it returns. Cancelling closes it.
+    One that yields True has its next step in a slice to itself.
 
-    The garbage collector is held off meanwhile: a full collection over what such work makes is a stall of its own.
-    What is alive at the end is then taken out of its sight for good.
+    The garbage collector is held off until all such work is at its end: a full collection over what it makes is a stall
+    of its own. What is alive then is taken out of its sight for good; it is freed as soon as nobody refers to it.
     """
     waiting: list[Any] = []
-    was_on = gc.isenabled()
-    gc.disable()
-
-    def end() -> None:
-        if was_on:
-            gc.freeze()
-            gc.enable()
+    _collector.hold_off()
+    end = _collector.go_on
 
     def stop(_: Deferred[T]) -> None:
         for call in waiting:
@@ -50,7 +70,8 @@ def run_in_slices(clock: IReactorTime, work: Generator[None, None, T], pause: fl
         until = perf_counter() + SLICE
         try:
             while perf_counter() < until:
-                next(work)
+                if next(work):
+                    break
         except StopIteration as stopped:
             end()
             done.callback(stopped.value)
@@ -64,7 +85,7 @@ def run_in_slices(clock: IReactorTime, work: Generator[None, None, T], pause: fl
     return done
 
 
-def run_to_the_end(work: Generator[None, None, T]) -> T:
+def run_to_the_end(work: Work[T]) -> T:
     """The same work at once, where nobody is kept waiting."""
     while True:
         try:

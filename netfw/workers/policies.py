@@ -14,7 +14,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from netfw.interfaces import IPolicySource
-from netfw.policy.compile import CompiledPolicy, let_go
+from netfw.policy.compile import CompiledPolicy
+from netfw.policy.letting_go import when_unused
 from netfw.transport.slices import PAUSE, run_in_slices
 from netfw.workers.messages import Snapshot
 from netfw.workers.snapshot import compile_snapshot, is_last
@@ -86,7 +87,7 @@ class SnapshotPolicies:
 
     def _free(self, policy: CompiledPolicy | None) -> None:
         if policy is not None:
-            run_in_slices(self._reactor, let_go(policy))
+            when_unused(policy, lambda work: run_in_slices(self._reactor, work))
 
     def reload(self) -> Deferred[Any]:
         """See `IPolicySource`: here it is the supervisor that reloads."""

@@ -12,6 +12,7 @@ from collections.abc import Generator, Iterable
 from netfw.config.policy_lines import PolicyLines, print_policy
 from netfw.policy.compile import CompiledPolicy, compile_in_slices
 from netfw.policy.model import Phase, PolicyConfiguration
+from netfw.policy.slices import Building
 from netfw.workers.messages import LIMIT_TO_WORKER, MessageError, Snapshot, to_bytes
 
 MESSAGE = 64 * 1024
@@ -57,7 +58,7 @@ def is_last(payload: bytes) -> bool:
     return payload == _END or payload.endswith(b"\n" + _END)
 
 
-def compile_snapshot(payloads: list[bytes], generation: int, at: float) -> Generator[None, None, CompiledPolicy]:
+def compile_snapshot(payloads: list[bytes], generation: int, at: float) -> Building[CompiledPolicy]:
     """The policy of all the messages, compiled; yields every few milliseconds of work, and empties the list as it goes.
     Raises SnapshotError.
     """
@@ -78,5 +79,7 @@ def compile_snapshot(payloads: list[bytes], generation: int, at: float) -> Gener
         raise SnapshotError(f"not a policy: {type(error).__name__}: {error}") from None
     if set(policy.defaults) != set(Phase):
         raise SnapshotError("not a policy: a phase is missing")
-    compiled = yield from compile_in_slices(policy, generation, at)
-    return compiled
+    yield
+    del reader
+    yield
+    return (yield from compile_in_slices(policy, generation, at))

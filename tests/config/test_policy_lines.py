@@ -11,7 +11,7 @@ import pytest
 
 from netfw.config.model import PolicySection
 from netfw.config.policy_files import read_policy
-from netfw.config.policy_lines import CHUNK, PolicyLines, print_policy
+from netfw.config.policy_lines import CHUNK, CHUNK_VALUES, PolicyLines, print_policy
 from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule, RuleGroup
 
 ETC = Path(__file__).parents[2] / "etc"
@@ -47,6 +47,26 @@ def test_round_trip(count: int) -> None:
     """What is printed is read back equal, however many lines it takes."""
     policy = large(count)
     assert policy == read_back(list(print_policy(policy)))
+
+
+def test_values_go_ahead_of_their_rule() -> None:
+    """However many values a rule has, no line has more than its share, and all come back in their places."""
+    long, longer = [tuple(f"h{number}.example" for number in range(CHUNK_VALUES * more + 1)) for more in (1, 3)]
+    name, address = ("request:DestinationDomain", "StringEquals"), ("request:DestinationIp", "IpAddress")
+    rules = (
+        Rule("short", Action.DENY, (Condition(*name, ("a.example",)),)),
+        Rule("2", Action.DENY, (Condition(*name, longer), Condition(*address, ("10.0.0.1",)), Condition(*name, long))),
+        Rule("exact", Action.DENY, (Condition(*name, long[:CHUNK_VALUES]),)),
+        *(Rule(f"some-{number}", Action.ALLOW, (Condition(*name, long[:300]),)) for number in range(9)),
+        Rule("one-more", Action.ALLOW, (Condition(*name, long),)),
+    )
+    group = RuleGroup("g", {Phase.PRE_DNS: rules, Phase.PRE_REQUEST: rules[1:2], Phase.POST_RESPONSE: ()}, "")
+    policy = PolicyConfiguration("p", dict.fromkeys(Phase, Action.ALLOW), (group,), "", ())
+    lines = list(print_policy(policy))
+    assert max(line.count(b".example") for line in lines) < CHUNK_VALUES + 300
+    assert policy == read_back(lines)
+    with pytest.raises(ValueError, match="should have gone ahead"):
+        read_back([line for line in lines if b"h2000." not in line])
 
 
 def test_the_example_policy() -> None:

@@ -96,7 +96,7 @@ def forget(api: Api) -> None:
 def test_a_policy_by_the_api_is_the_policy_of_the_file(api: Api) -> None:
     """Byte by byte in the form that workers get, and in every decision; so is one that was read and made again."""
 
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=settings.default.max_examples // 5, deadline=None, suppress_health_check=list(HealthCheck))
     @given(documents(), st.booleans(), st.lists(facts(), min_size=3, max_size=3))
     def same(document: dict[str, Any], backwards: bool, exchanges: list[Any]) -> None:
         from_file = load_policy(document, "file")

@@ -238,13 +238,14 @@ def living(proxy: ProxyProcess, killed: dict[int, float]) -> dict[int, int]:
 
 
 @pytest.mark.timeout(400)  # twenty starts of a process
-def test_twenty_kills_under_load(make_proxy: Any, origin: HttpOrigin) -> None:
+@pytest.mark.parametrize("kills", [6, pytest.param(20, marks=pytest.mark.soak)])
+def test_kills_under_load(kills: int, make_proxy: Any, origin: HttpOrigin) -> None:
     """No request fails but those of the process that is killed, and each has a replacement in the end."""
     proxy = make_proxy(policy(), workers=4)
     killed: dict[int, float] = {}
     with ExitStack() as stack:
         witnesses = [stack.enter_context(Witness(proxy, origin)) for _ in range(2)]
-        for _ in range(20):
+        for _ in range(kills):
             workers = wait_until(lambda: len(now := living(proxy, killed)) > 1 and now, 2 * PATIENCE)
             for witness in witnesses:
                 witness.workers = workers
@@ -254,7 +255,7 @@ def test_twenty_kills_under_load(make_proxy: Any, origin: HttpOrigin) -> None:
             killed[victim] = time.monotonic()
             os.kill(victim, signal.SIGKILL)
         wait_until(lambda: len(living(proxy, killed)) == 4, 2 * PATIENCE)
-    assert len(killed) == 20
+    assert len(killed) == kills
     assert not set(pids(proxy).values()) & set(killed)
     assert [status for witness in witnesses for status in witness.wrong] == []
     for opened, ended, pid in [one for witness in witnesses for one in witness.broken]:

@@ -18,7 +18,7 @@ def test_compiled_agrees_with_reference(eager, monkeypatch):
         monkeypatch.setattr(compiling, "_FEW_VALUES", 1)
         monkeypatch.setattr(glob_index, "_FEW_GRAMS", 0)
 
-    @settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(deadline=None, suppress_health_check=list(HealthCheck))
     @given(policies(), facts())
     def agree(policy, known):
         configuration, phase = policy

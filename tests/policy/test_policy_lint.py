@@ -2,7 +2,7 @@
 
 import pytest
 from exchanges import condition, document, rule
-from hypothesis import given, settings
+from hypothesis import given
 from policies import facts, policies
 
 from netfw.policy.compile import compile_policy
@@ -204,7 +204,6 @@ def test_groups_without_effect():
     ]
 
 
-@settings(max_examples=100, deadline=None)
 @given(policies(), facts())
 def test_what_lint_calls_unmatchable_never_matches(policy, known):
     """No exchange, not even an impossible one, is decided or reported by a rule that is said never to match."""

@@ -95,7 +95,7 @@ def mutated(draw):
     return raw
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=5 * settings.default.max_examples, deadline=None)
 @given(mutated())
 @example({**SEED, "ProxyRuleGroups": [{"ProxyRuleGroupName": "g", "Rules": {"PreDNS": [UNPRINTABLE]}}]})
 def test_mutated_documents(raw):

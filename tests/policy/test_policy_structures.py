@@ -15,7 +15,7 @@ from netfw.policy.evaluate import evaluate
 from netfw.policy.glob_index import GlobIndex
 from netfw.policy.globs import glob_matcher
 from netfw.policy.load import load_policy
-from netfw.policy.lookup_tables import HeadTable, NetworkTable, sort_in_slices
+from netfw.policy.lookup_tables import HeadTable, NetworkTable
 from netfw.policy.model import Phase
 from netfw.policy.paths import normal_path, normal_query
 
@@ -28,7 +28,7 @@ def expression(pattern):
     return re.compile(text, re.DOTALL)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(PATTERNS, TEXTS)
 def test_patterns(pattern, text):
     """A pattern matches what the regular expression says, as text and as bytes."""
@@ -45,7 +45,7 @@ def test_no_pattern_is_exponential(pattern):
     assert process_time() - start < 5  # exponential would be for ever
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(st.lists(PATTERNS, max_size=12), TEXTS, st.sampled_from([0, 48]))
 def test_index_of_patterns(patterns, text, few):
     """An index finds exactly the patterns that match, whatever it hangs them up by."""
@@ -65,7 +65,7 @@ def test_index_of_patterns(patterns, text, few):
         glob_index._FEW_GRAMS = saved
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(st.sets(st.binary(max_size=5), max_size=20), st.binary(max_size=7))
 def test_table_of_heads(heads, text):
     """Every head of the text is found, and nothing else."""
@@ -77,7 +77,7 @@ def test_table_of_heads(heads, text):
     assert sorted(table.find(text)) == sorted(head for head in heads if text.startswith(head))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 255), st.integers(24, 32)), max_size=20),
     st.integers(0, 255),
@@ -95,14 +95,6 @@ def test_table_of_networks(networks, number):
     table.find(address, found)
     expected = {place for place, network in enumerate(made) if int(network[0]) <= address <= int(network[-1])}
     assert {position for positions in found for position in positions} == expected
-
-
-def test_sorting_in_slices():
-    """The list is in order at the end, and work is cut up."""
-    items = [(number * 7919) % 50_021 for number in range(50_000)]
-    expected = sorted(items)
-    assert sum(1 for _ in sort_in_slices(items)) > 3
-    assert items == expected
 
 
 @pytest.mark.parametrize(
@@ -130,7 +122,7 @@ def test_normal_paths(path, expected):
     assert normal_path(expected) == expected
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples, deadline=None)
 @given(st.lists(st.sampled_from([b"/", b".", b"..", b"a", b"%2e", b"%41", b"%2F", b"%25"]), max_size=12))
 def test_normal_form_is_stable(parts):
     """The normal form of a normal form is itself, where every percent sign begins an escape."""

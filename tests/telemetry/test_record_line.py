@@ -120,7 +120,7 @@ def exchanges(draw: Any, make: Any) -> Any:
     )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_the_line_says_what_the_record_says(data: Any, make: Any) -> None:
     """Both forms are one record; the line is one line of printable ASCII."""

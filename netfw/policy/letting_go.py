@@ -1,0 +1,67 @@
+"""Freeing a policy that is out of force, a little at a time: 100,000 rules at once would be a stall.
+
+Exchanges that began under a policy keep it, and nothing of it may change for them. So it is taken apart when the last
+of them has let it go, by whoever is told then.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from netfw.policy.compile import CompiledPolicy, Program
+from netfw.policy.model import PolicyConfiguration
+from netfw.policy.slices import STEP, Slices, emptied, portions
+
+
+def when_unused(policy: CompiledPolicy, free: Callable[[Slices], Any]) -> None:
+    """Have `free` run what takes the policy apart, as soon as nobody has the policy any more.
+
+    Whoever has its configuration alone, or rules of it, keeps those whole.
+    """
+    parts: list[Any] = [policy.configuration, *policy.programs]
+    weakref.finalize(policy, _hand_over, parts, free).atexit = False
+
+
+def _hand_over(parts: list[Any], free: Callable[[Slices], Any]) -> None:
+    free(take_apart(parts))
+
+
+def take_apart(parts: list[Any]) -> Slices:
+    """Free a configuration and programs, of which the list must have the only references. Empties the list."""
+    held: list[Any] = []
+    while parts:
+        part = parts.pop()
+        if isinstance(part, Program):
+            for index in part.indexes:
+                yield from index.dismantle()
+                yield from emptied(index.late)
+            for leftover in part.leftovers:
+                yield from leftover
+            yield from _hold(part.rules, held)
+        else:
+            yield from _hold_rules(part, held)
+        part = index = leftover = None  # type: ignore[assignment]
+        yield
+    while held:
+        del held[-STEP:]
+        yield
+
+
+def _hold(items: tuple[Any, ...], held: list[Any]) -> Slices:
+    for portion in portions(items, 10 * STEP):
+        held += portion
+        yield
+
+
+def _hold_rules(configuration: PolicyConfiguration, held: list[Any]) -> Slices:
+    for group in (*configuration.groups, *configuration.unattached):
+        for rules in group.rules.values():
+            for portion in portions(rules):
+                held += portion
+                for rule in portion:
+                    for condition in rule.conditions:
+                        if len(condition.values) > STEP:
+                            yield from _hold(condition.values, held)
+                yield
