@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from netfw.telemetry.metrics import Metrics
 
 CONTENT_LIMIT = 4096
-CONNECTION_LIMIT = 64
+# Fifty editors at once, each with a connection that is over but not yet seen to be, and room for the curious.
+CONNECTION_LIMIT = 256
 IDLE_TIMEOUT = 30.0
 SOCKET_MODE = 0o660
 _log = Logger()
