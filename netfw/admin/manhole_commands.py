@@ -56,7 +56,7 @@ COMMANDS = (
     Command("connections", ("[most]",), False, "who is connected, to what, and for how long"),
     Command("top", (), False, "the busiest clients and destinations of the latest records, and what was denied"),
     Command("explain", ("url", "[method]"), False, "what the policy in force says to a request, rule by rule"),
-    Command("why", ("id",), False, "the record of an exchange, by the id that the client saw"),
+    Command("why", ("id",), False, "why an exchange was denied, by the id that the client saw"),
     Command("trace", ("client",), False, "the exchanges of one client address as they end; Ctrl-C stops"),
     Command("policy", (), False, "name, generation, defaults and groups of the policy in force"),
     Command("reload", (), True, "read configuration and rules again"),

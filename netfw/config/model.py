@@ -297,13 +297,23 @@ class DenySection:
 
 
 @dataclass(frozen=True, slots=True)
+class IndexSection:
+    """The index by which `netfw why` finds records. `keep` in seconds, `size` in bytes; the oldest beyond either go."""
+
+    path: Path
+    keep: float
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class LogSection:
     """Where records go: a file, or standard output (None). `mask`: names of query parameters, with `*` and `?`, whose
-    values are left out of them, besides those that tell a secret by themselves.
+    values are left out of them, besides those that tell a secret by themselves. `index` is None where there is none.
     """
 
     path: Path | None
     mask: tuple[str, ...] = ()
+    index: IndexSection | None = None
 
 
 @dataclass(frozen=True, slots=True)

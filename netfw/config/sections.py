@@ -15,6 +15,7 @@ from typing import Any
 
 from netfw.config import defaults, values
 from netfw.config.client_proof import read_client_proof
+from netfw.config.index_section import read_index
 from netfw.config.model import (
     AdminSection,
     DenyOpaque,
@@ -245,8 +246,9 @@ def read_log(table: Table, directory: Path) -> LogSection:
     if stdout is False and "path" not in table:
         table.complain("stdout", "false leaves records nowhere to go; write path: FILE")
     mask = table.take_list("mask", values.text, single=True)
+    index = read_index(table, path, directory)
     table.close()
-    return LogSection(path=path, mask=mask)
+    return LogSection(path=path, mask=mask, index=index)
 
 
 def read_admin(table: Table, directory: Path) -> AdminSection:

@@ -27,6 +27,7 @@ from netfw.service.data_path_assembly import build_data_path
 from netfw.service.expiry_watch import ExpiryService, ExpiryWatch
 from netfw.service.gathering_site import GatheringResource
 from netfw.service.given_sockets import GivenSockets
+from netfw.service.indexing import Indexing
 from netfw.service.interception_switch import InterceptionSwitch
 from netfw.service.policy_choice import choose_policy_source
 from netfw.service.policy_source import PolicyInForce
@@ -138,6 +139,7 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         lambda: {"written": records.written, "dropped": records.dropped, "errors": records.errors},
     )
     _watch(plane.recording.metrics, policies, expiry)
+    _keep_index(configuration, reactor, service, status, plane.recording.metrics)
     control = ControlSurface(
         configuration,
         reactor,
@@ -306,6 +308,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     status.part("records", lambda: supervisor.tally.records(supervisor.living()))
     status.part("workers", supervisor.rows)
     _watch(metrics, policies, expiry)
+    _keep_index(configuration, reactor, service, status, metrics)
     metrics.watch("netfw_workers", "Worker processes that serve.", lambda: supervisor.serving)
     metrics.watch("netfw_worker_restarts", "Workers that were replaced.", lambda: supervisor.restarts)
     control = ControlSurface(
@@ -363,6 +366,18 @@ def _add_switch(
     control.follow(switch.turn)
     status.part("interception", switch.describe)
     metrics.watch("netfw_interception_in_force", "Is TLS intercepted?", lambda: int(switch.in_force))
+
+
+def _keep_index(
+    configuration: Configuration, reactor: Any, parent: MultiService, status: ProcessStatus, metrics: Metrics
+) -> None:
+    """The index of records, where the configuration asks for one."""
+    log = configuration.log
+    if log.index is None or log.path is None:
+        return
+    indexing = Indexing(log.path, log.index, reactor)
+    indexing.setServiceParent(parent)
+    indexing.watch(status, metrics)
 
 
 def _watch(metrics: Metrics, policies: PolicyInForce, expiry: ExpiryWatch) -> None:

@@ -1,7 +1,7 @@
-"""The process that follows the store for this proxy: started, fed, listened to, started again when it ends.
+"""A process beside the proxy that follows something for it: started, fed, listened to, started again when it ends.
 
-Here: its life, and its lines. Not here: what a line means to the policy (`store_policy_source`), and what happens in
-that process (`netfw.store.follower`).
+Here: its life, and its lines. Not here: what a line means (`store_policy_source`, `indexing`), and what happens in
+that process (`netfw.store.follower_process`, `netfw.telemetry.index_process`).
 """
 
 from __future__ import annotations
@@ -17,16 +17,27 @@ from twisted.logger import Logger
 
 _log = Logger()
 
-MODULE = "netfw.store.follower_process"
+STORE = "netfw.store.follower_process"
 _FIRST_DELAY = 0.5
 _LONGEST_DELAY = 30.0
 _PATIENCE = 5.0
 
 
 class FollowerProcess(ProcessProtocol):
-    """`about` is its first line. `heard` gets each line that it prints."""
+    """`about` is its first line. `heard` gets each line that it prints. `what` it follows is for the log."""
 
-    def __init__(self, reactor: Any, about: dict[str, Any], heard: Callable[[bytes], None], began: Any) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        about: dict[str, Any],
+        heard: Callable[[bytes], None],
+        began: Any,
+        *,
+        module: str = STORE,
+        what: str = "the store",
+    ) -> None:
+        self._module = module
+        self._what = what
         self._reactor = reactor
         self._about = about
         self._heard = heard
@@ -49,7 +60,11 @@ class FollowerProcess(ProcessProtocol):
         self.runs = True
         self._began()
         self._process = self._reactor.spawnProcess(
-            self, sys.executable, [sys.executable, "-m", MODULE], env=environment, childFDs={0: "w", 1: "r", 2: "r"}
+            self,
+            sys.executable,
+            [sys.executable, "-m", self._module],
+            env=environment,
+            childFDs={0: "w", 1: "r", 2: "r"},
         )
         self.tell(self._about)
 
@@ -82,7 +97,8 @@ class FollowerProcess(ProcessProtocol):
 
     def errReceived(self, data: bytes) -> None:
         """What it complains of."""
-        _log.error("the process that follows the store says: {text}", text=data.decode("utf-8", "replace").strip())
+        text = data.decode("utf-8", "replace").strip()
+        _log.error("the process that follows {what} says: {text}", what=self._what, text=text)
 
     def processEnded(self, reason: Any) -> None:
         """Start it again, later each time; the policy stays as it is."""
@@ -92,6 +108,10 @@ class FollowerProcess(ProcessProtocol):
                 if call.active():
                     call.cancel()
             return
-        _log.error("the process that follows the store ended ({reason}) and is started again", reason=reason.value)
+        _log.error(
+            "the process that follows {what} ended ({reason}) and is started again",
+            what=self._what,
+            reason=reason.value,
+        )
         self._calls = [self._reactor.callLater(self._delay, self.start)]
         self._delay = min(self._delay * 2, _LONGEST_DELAY)

@@ -22,6 +22,9 @@ from netfw.policy.facts import ABSENT, NOT_YET
 from netfw.policy.imagined_request import ImaginedRequest, RequestProblem, parse_url
 from netfw.policy.model import Action, Phase, PolicyConfiguration
 from netfw.service.record_file import NoRecordFile, RecordFile
+from netfw.telemetry.denial_report import Asked, report
+from netfw.telemetry.record_index import canonical_id
+from netfw.telemetry.record_search import Found
 
 _MOST = 200
 Show = Callable[[str], None]
@@ -52,7 +55,8 @@ class ManholeOperations:
         self._rows = connections
         self._reload_policy = reload
         self._replace = replace
-        self._records = RecordFile(configuration.log.path, reactor)
+        index = configuration.log.index
+        self._records = RecordFile(configuration.log.path, reactor, None if index is None else index.path)
 
     def table(self) -> dict[str, Run]:
         """Command to what runs it."""
@@ -78,9 +82,28 @@ class ManholeOperations:
         return _records(self._records.busiest)
 
     def _why(self, arguments: Sequence[str], _show: Show) -> Any:
-        (exchange_id,) = arguments
-        return _records(self._records.find, exchange_id).addCallback(
-            lambda record: record if record is not None else f"no record has the id {exchange_id}"
+        exchange_id = canonical_id(arguments[0])
+        if exchange_id is None:
+            raise CommandError(f"{arguments[0]!r} is no id: it looks like 7F3KQ-92XAB, as the client saw it")
+        return _records(self._records.find, exchange_id).addCallback(self._told, exchange_id)
+
+    def _told(self, found: Found, exchange_id: str) -> Any:
+        record = found.record
+        if record is None:
+            return "\n".join([f"no record has the id {exchange_id}", *found.notes])
+        current = self._policies.current
+        is_of_then = (
+            record.get("generation") == current.generation and record.get("started", 0.0) >= self._policies.loaded_at
+        )
+        asked = Asked(
+            current.configuration,
+            f"generation {current.generation}, in force then" if is_of_then else "as they are now",
+            is_of_then,
+        )
+        in_store = self._configuration.policy.store is not None
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(
+            self._reactor, pool, lambda: "\n".join(report(record, asked, in_store=in_store, notes=found.notes).lines())
         )
 
     def _trace(self, arguments: Sequence[str], show: Show) -> Any:

@@ -1,26 +1,24 @@
 """The record file, asked: an exchange by its id, what is busy, and what comes next of one client.
 
-In this room: reading the file from its end, off the reactor's thread. It is the one place that the manhole's `why`,
-`top` and `trace` ask; an index would take its place here. All workers write the same file, so this sees all of them.
+In this room: asking off the reactor's thread. It is the one place that the manhole's `why`, `top` and `trace` ask. All
+workers write the same file, so this sees all of them. Not here: finding a record (`telemetry.record_search`).
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 
+from netfw.telemetry.record_search import Found, find_record, lines_backwards, read_record
 from netfw.transport.deadlines import later
 
 _PIECE = 1 << 20
-FARTHEST = 256 << 20
-"""How far back an id is looked for."""
 LATEST = 4 << 20
 """What `busiest` looks at."""
 _LOOK = 0.25
@@ -32,15 +30,16 @@ class NoRecordFile(Exception):
 
 
 class RecordFile:
-    """`path`: the file, None where records go to standard output."""
+    """`path`: the file, None where records go to standard output; `index`: its index, None where there is none."""
 
-    def __init__(self, path: Path | None, reactor: Any) -> None:
+    def __init__(self, path: Path | None, reactor: Any, index: Path | None = None) -> None:
         self._path = path
+        self._index = index
         self._reactor = reactor
 
-    def find(self, exchange_id: str) -> Deferred[dict[str, Any] | None]:
-        """A Deferred of the record with this id, the newest; None when it is not there."""
-        return self._in_thread(_find, self._here(), exchange_id)
+    def find(self, exchange_id: str) -> Deferred[Found]:
+        """A Deferred of the record with this canonical id, and of what is to be said about the search."""
+        return self._in_thread(find_record, self._here(), self._index, exchange_id)
 
     def busiest(self) -> Deferred[dict[str, Any]]:
         """A Deferred of the latest records, counted."""
@@ -97,7 +96,7 @@ class _Following:
             self._at += len(data)
             *lines, self._rest = (self._rest + data).split(b"\n")
             for line in lines:
-                record = _read(line)
+                record = read_record(line)
                 if record is not None and self._wanted(record):
                     self._tell(record)
         self._call = later(self._reactor, _LOOK, self.look)
@@ -107,50 +106,13 @@ class _Following:
             self._call.cancel()
 
 
-def _read(line: bytes) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _lines_backwards(path: Path, farthest: int) -> Iterator[bytes]:
-    """The lines of the file, the last one first."""
-    if not path.exists():
-        return
-    with open(path, "rb") as opened:
-        at = opened.seek(0, os.SEEK_END)
-        end = max(0, at - farthest)
-        rest = b""
-        while at > end:
-            step = min(_PIECE, at - end)
-            at -= step
-            opened.seek(at)
-            first, *lines = (opened.read(step) + rest).split(b"\n")
-            yield from reversed(lines)
-            rest = first
-        if at == 0:
-            yield rest
-
-
-def _find(path: Path, exchange_id: str) -> dict[str, Any] | None:
-    wanted = exchange_id.encode("utf-8", "replace")
-    for line in _lines_backwards(path, FARTHEST):
-        if wanted in line:
-            record = _read(line)
-            if record is not None and record.get("id") == exchange_id:
-                return record
-    return None
-
-
 def _busiest(path: Path) -> dict[str, Any]:
     clients: Counter[str] = Counter()
     hosts: Counter[str] = Counter()
     denied: Counter[str] = Counter()
     number = 0
-    for line in _lines_backwards(path, LATEST):
-        record = _read(line)
+    for line in lines_backwards(path, LATEST):
+        record = read_record(line)
         if record is None:
             continue
         number += 1

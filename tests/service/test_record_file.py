@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 
 from netfw.service.record_file import NoRecordFile, RecordFile
+from netfw.telemetry.record_search import Found
 
 
 def record(number: int, **more: object) -> dict:
@@ -36,9 +37,9 @@ def test_an_exchange_is_found_wherever_it_is(run, tmp_path: Path) -> None:
     async def scenario(reactor):
         records = RecordFile(path, reactor)
         for number in (0, 1, 1999, 3000):
-            assert (await records.find(f"ID-{number}"))["id"] == f"ID-{number}"
-        assert await records.find("ID-3001") is None
-        assert await records.find("ID-broken") is None
+            assert (await records.find(f"ID-{number}")).record["id"] == f"ID-{number}"
+        assert (await records.find("ID-3001")).record is None
+        assert (await records.find("ID-broken")).record is None
 
     run(scenario)
 
@@ -94,6 +95,6 @@ def test_no_file_is_no_record(run, tmp_path: Path) -> None:
     """Nothing was written yet."""
 
     async def scenario(reactor):
-        assert await RecordFile(tmp_path / "none", reactor).find("x") is None
+        assert await RecordFile(tmp_path / "none", reactor).find("x") == Found(None)
 
     run(scenario)

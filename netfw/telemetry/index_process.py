@@ -1,0 +1,126 @@
+"""The process that keeps the index of records: `python -m netfw.telemetry.index_process`.
+
+Its first line of input says what to follow; it ends when its input does. Each second it prints a line of JSON: how many
+records are in the index and how far it lags. An index that cannot be used is thrown away and built anew from the
+records that are still there. A process, since a thread would take the interpreter from requests for each row.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from netfw.telemetry.record_follower import RecordFollower
+from netfw.telemetry.record_index import IndexUnusable, RecordIndex
+
+_PAUSE = 0.2
+_REPORT = 1.0
+_FORGET = 30.0
+_AGAIN = 5.0
+_NICE = 5
+
+
+class Keeper:
+    """The index with who fills it; `rebuilt` is why the index before it was thrown away."""
+
+    def __init__(self, records: Path, path: Path, keep: float, size: int) -> None:
+        self._about = (records, path, keep, size)
+        self.rebuilt: str | None = None
+        self._open()
+
+    def _open(self) -> None:
+        records, path, keep, size = self._about
+        try:
+            self.index = RecordIndex(path, keep=keep, size=size)
+        except IndexUnusable as error:
+            self._throw_away(str(error))
+            self.index = RecordIndex(path, keep=keep, size=size)
+        self.follower = RecordFollower(records, self.index)
+
+    def _throw_away(self, reason: str) -> None:
+        """Raises IndexUnusable when the files cannot be removed: then nothing else helps."""
+        path = self._about[1]
+        self.rebuilt = reason
+        try:
+            for suffix in ("", "-wal", "-shm"):
+                with suppress(FileNotFoundError):
+                    os.unlink(f"{path}{suffix}")
+        except OSError as error:
+            raise IndexUnusable(f"{path}: {error.strerror}") from None
+
+    def step(self) -> int:
+        """Read once; what cannot be written begins anew."""
+        try:
+            return self.follower.step()
+        except IndexUnusable as error:
+            self.close()
+            self._throw_away(str(error))
+            self._open()
+            return 1
+
+    def forget(self) -> None:
+        """See `RecordFollower.forget`."""
+        try:
+            self.follower.forget()
+        except IndexUnusable as error:
+            self.close()
+            self._throw_away(str(error))
+            self._open()
+
+    def report(self) -> dict[str, Any]:
+        """How it stands."""
+        behind = self.follower.behind()
+        seconds = max(0.0, time.time() - self.follower.latest) if behind and self.follower.latest else 0.0
+        return {
+            "records": self.index.records,
+            "lag_bytes": behind,
+            "lag_seconds": round(seconds, 1),
+            "rebuilt": self.rebuilt,
+        }
+
+    def close(self) -> None:
+        """End."""
+        self.follower.close()
+        self.index.close()
+
+
+def main() -> int:
+    """Follow until the input ends."""
+    about = json.loads(sys.stdin.buffer.readline())
+    with suppress(OSError):
+        os.nice(_NICE)
+    keeper: Keeper | None = None
+    told = forgotten = 0.0
+    while True:
+        pause, report = _PAUSE, None
+        try:
+            if keeper is None:
+                keeper = Keeper(Path(about["records"]), Path(about["index"]), about["keep"], about["size"])
+            if keeper.step():
+                pause = 0.0
+            if time.monotonic() - forgotten > _FORGET:
+                forgotten = time.monotonic()
+                keeper.forget()
+            if time.monotonic() - told > _REPORT:
+                report = keeper.report()
+                keeper.rebuilt = None
+        except (IndexUnusable, OSError) as error:
+            keeper, pause, report = None, _AGAIN, {"error": str(error)}
+        if report is not None:
+            told = time.monotonic()
+            sys.stdout.buffer.write(json.dumps(report).encode("ascii") + b"\n")
+            sys.stdout.buffer.flush()
+        if select.select([0], [], [], pause)[0] and not os.read(0, 4096):
+            if keeper is not None:
+                keeper.close()
+            return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
