@@ -57,6 +57,21 @@ def audited(command: click.Command, what: str) -> click.Command:
     return command
 
 
+def audit_reading(configuration: Configuration, operation: str, about: dict[str, str]) -> None:
+    """Leave a record of somebody reading what was encrypted on the wire, where the configuration has a file for it.
+
+    Raises ClickException where it cannot be written: then nothing is shown.
+    """
+    if configuration.control is None or configuration.control.audit is None:
+        return
+    descriptor = _open(configuration.control.audit)
+    try:
+        nothing = Change("", None, None)
+        os.write(descriptor, _line(operation, configuration, about, "done", nothing))
+    finally:
+        os.close(descriptor)
+
+
 def _configuration(config: Path | None) -> Configuration | None:
     try:
         return load_config(find_config(config), with_files=False)
