@@ -19,6 +19,9 @@ from netfw.policy.slices import Slices, emptied, grows_soon, portions
 _FEW_GRAMS = 48
 _PORTION = 50
 _WORD_CHARACTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
+_LETTERS = b"etaoinsrhldcumpfgwybvkxjqz"
+_USUAL = [max(26 - _LETTERS.find(octet), 1) if octet in _LETTERS else 8 for octet in range(256)]
+"""How often an octet is met in texts, roughly: letters by their frequency in English."""
 _BLANKED = bytes(octet if octet in _WORD_CHARACTERS else 0x20 for octet in range(256))
 
 
@@ -70,7 +73,7 @@ class GlobIndex:
         for portion in portions(self._entries.items(), _PORTION):
             for pattern, entry in portion:
                 kind, literal = min(
-                    _literals(_pieces(pattern)), key=lambda found: shared[found[0]][found[1]], default=("loose", b"")
+                    _literals(_pieces(pattern)), key=lambda found: _cost(found, shared), default=("loose", b"")
                 )
                 self._hang_up(kind, literal, entry, by_gram, pattern)
             yield grows_soon(len(self._heads), len(self._tails), len(self._words))
@@ -83,8 +86,8 @@ class GlobIndex:
                     if kind == "pair":
                         self._grams.add_pair(literal, pieces, entry)
                     else:
-                        self._grams.add(literal, max(pieces, key=len), entry, grams.__getitem__)
-                yield
+                        self._grams.add(literal, pieces, entry, grams.__getitem__)
+                yield grows_soon(*self._grams.sizes())
         yield from emptied(by_gram, *shared.values())
         yield from self._heads.finish()
         yield from self._tails.finish()
@@ -173,6 +176,13 @@ def _literals(pieces: list[bytes]) -> list[tuple[str, Any]]:
     """(kind, literal) of all literals that the pattern can be hung up by; pairs only where there is nothing else."""
     found = [(kind, literal) for kind in ("head", "tail", "word", "gram") for literal in _KINDS[kind](pieces)]
     return found or [("pair", pair) for pair in _pairs_of(pieces)]
+
+
+def _cost(found: tuple[str, Any], shared: dict[str, Counter[Any]]) -> int:
+    """How dear it is to hang a pattern up by this: how many share it, and how usual two letters are in texts."""
+    kind, literal = found
+    patterns = shared[kind][literal]
+    return patterns * _USUAL[literal[0]] * _USUAL[literal[1]] if kind == "pair" else patterns
 
 
 def _pieces(pattern: Any) -> list[bytes]:
