@@ -72,15 +72,15 @@ def why_command(exchange_id: str, config: Path | None, as_json: bool) -> None:
 
 def _find(configuration: Configuration, wanted: str) -> Found:
     log = configuration.log
-    if log.path is None:
+    if log.readable is None:
         raise click.ClickException(
-            f"records go to standard output in {configuration.path}; write log: {{path: FILE}} to find them again"
+            f"records go to standard output in {configuration.path}; write log: {{index: {{path: FILE}}}} to find them"
         )
     try:
-        return find_record(log.path, None if log.index is None else log.index.path, wanted)
+        return find_record(log.readable, None if log.index is None else log.index.path, wanted)
     except OSError as error:
         raise click.ClickException(
-            f"{error.filename or log.path} cannot be read ({error.strerror}); use the proxy's own user, or root"
+            f"{error.filename or log.readable} cannot be read ({error.strerror}); use the proxy's own user, or root"
         ) from None
 
 
@@ -94,7 +94,7 @@ def _complain_of_none(configuration: Configuration, found: Found, wanted: str, a
     if as_json:
         print_json({"id": wanted, "found": False, "notes": notes})
     else:
-        click.echo("\n".join([f"no record of {log.path} has the id {wanted}", *notes]), err=True)
+        click.echo("\n".join([f"no record of {log.readable} has the id {wanted}", *notes]), err=True)
 
 
 def _policy_of(configuration: Configuration, record: Mapping[str, Any]) -> Asked:

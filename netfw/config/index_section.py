@@ -19,7 +19,7 @@ _SMALLEST = 16 << 20
 
 
 def read_index(log: Table, records: Path | None, directory: Path) -> IndexSection | None:
-    """The section inside `log`; None when it is not there. `records`: the record file."""
+    """The section inside `log`; None when it is not there. `records`: the record file, None: standard output."""
     if "index" not in log:
         return None
     table = log.table("index")
@@ -31,8 +31,6 @@ def read_index(log: Table, records: Path | None, directory: Path) -> IndexSectio
     elif path is not None and path == records:
         table.complain("path", f"{path} is the record file itself; name another one")
     table.close()
-    if records is None and not log.has_problem("path"):
-        log.complain("index", "is of a record file, and records go to standard output; write log: {path: FILE}")
     return IndexSection(path, keep, size) if path is not None else None
 
 

@@ -315,6 +315,18 @@ class LogSection:
     mask: tuple[str, ...] = ()
     index: IndexSection | None = None
 
+    @property
+    def journal(self) -> Path | None:
+        """The file that feeds the index where records do not go to a file in the form that it reads."""
+        if self.index is None or self.path is not None:
+            return None
+        return self.index.path.with_name(f"{self.index.path.name}.journal")
+
+    @property
+    def readable(self) -> Path | None:
+        """The file of whole records, in which they are looked for; None where there is none."""
+        return self.journal if self.path is None else self.path
+
 
 @dataclass(frozen=True, slots=True)
 class AdminSection:

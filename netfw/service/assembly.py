@@ -19,6 +19,7 @@ from netfw.admin.status import ProcessStatus
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.model import Configuration
 from netfw.config.preflight import read_authority
+from netfw.interfaces import IRecordSink
 from netfw.policy.compile import CompiledPolicy
 from netfw.proxy.credentials import read_credentials
 from netfw.service.control_assembly import ControlSurface
@@ -350,7 +351,7 @@ def _add_switch(
     status: ProcessStatus,
     metrics: Metrics,
     configuration: Configuration,
-    records: RecordLog,
+    records: IRecordSink,
     control: ControlSurface,
     apply: Callable[[bool], Deferred[None]],
 ) -> None:
@@ -373,9 +374,9 @@ def _keep_index(
 ) -> None:
     """The index of records, where the configuration asks for one."""
     log = configuration.log
-    if log.index is None or log.path is None:
+    if log.index is None or log.readable is None:
         return
-    indexing = Indexing(log.path, log.index, reactor)
+    indexing = Indexing(log.readable, log.index, reactor, is_journal=log.journal is not None)
     indexing.setServiceParent(parent)
     indexing.watch(status, metrics)
 

@@ -22,6 +22,7 @@ from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.pace import Pace
 from netfw.service.connection_rows import connection_rows
 from netfw.telemetry.metrics_merge import export
+from netfw.telemetry.record_journal import JournalledLog
 from netfw.telemetry.record_log import RecordLog
 from netfw.transport.accepting import ListeningSocket
 
@@ -49,7 +50,7 @@ class DataPath:
         *,
         plane: DataPlane,
         listeners: Sequence[tuple[ListenerSection, ProxyFactory]],
-        records: RecordLog,
+        records: RecordLog | JournalledLog,
         credentials: Credentials,
     ) -> None:
         self.plane = plane

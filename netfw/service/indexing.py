@@ -28,21 +28,30 @@ _SILENT = 5.0
 
 
 class Indexing(Service):
-    """`seconds` is a steady clock: a process that says nothing lags by as long as it has been silent."""
+    """`is_journal`: the file is the index's own, and it turns it over.
+
+    `seconds` is a steady clock: a process that says nothing lags by as long as it has been silent.
+    """
 
     def __init__(
         self,
         records: Path,
         section: IndexSection,
         reactor: Any,
+        *,
+        is_journal: bool,
         seconds: Callable[[], float] = time.monotonic,
     ) -> None:
         self._section = section
         self._reactor = reactor
         self._seconds = seconds
         about = {
-            "records": str(records), "index": str(section.path), "keep": section.keep, "size": section.size,
-        }  # fmt: skip
+            "records": str(records),
+            "index": str(section.path),
+            "keep": section.keep,
+            "size": section.size,
+            "is_journal": is_journal,
+        }
         self._process = FollowerProcess(reactor, about, self._heard, lambda: None, module=MODULE, what="the records")
         self._heard_at = seconds()
         self._figures: dict[str, Any] = {"records": None, "lag_bytes": None, "lag_seconds": 0.0}

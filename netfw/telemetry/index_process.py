@@ -19,6 +19,7 @@ from typing import Any
 from netfw.telemetry.record_follower import RecordFollower
 from netfw.telemetry.record_index import IndexUnusable, RecordIndex
 
+JOURNAL_SIZE = 256 << 20
 _PAUSE = 0.2
 _REPORT = 1.0
 _FORGET = 30.0
@@ -90,6 +91,13 @@ class Keeper:
         self.index.close()
 
 
+def turn_over(journal: Path, size: int = JOURNAL_SIZE) -> None:
+    """Let the writers begin another journal when this one is large; the one before it goes. Raises OSError."""
+    with suppress(FileNotFoundError):
+        if journal.stat().st_size > size:
+            os.replace(journal, journal.with_name(f"{journal.name}.1"))
+
+
 def main() -> int:
     """Follow until the input ends."""
     about = json.loads(sys.stdin.buffer.readline())
@@ -107,6 +115,8 @@ def main() -> int:
             if time.monotonic() - forgotten > _FORGET:
                 forgotten = time.monotonic()
                 keeper.forget()
+                if about.get("is_journal"):
+                    turn_over(Path(about["records"]))
             if time.monotonic() - told > _REPORT:
                 report = keeper.report()
                 keeper.rebuilt = None

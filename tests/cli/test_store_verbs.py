@@ -216,3 +216,32 @@ def test_a_group_goes_out_as_the_vendor_has_it_and_comes_back(
     timed["ProxyRuleGroups"][0]["Rules"]["PreDNS"][0]["NotAfter"] = "2099-01-01"
     put(timed)
     assert "left out" in run("export", "aws-rule-group", "g", status=1).output
+
+
+def test_why_walks_the_rules_that_were_in_force(put: Callable[..., Result], run: Run, tmp_path: Path) -> None:
+    """The generation of the record, from history; the exception to make is a command; a lost generation is said."""
+    place = tmp_path / "proxy.yaml"
+    place.write_text(CONFIGURATION + "log: {path: records.jsonl}\n")
+    put(three("one"))
+    then = json.loads(run("history", "--json").output)[0]["generation"]
+    put(three("one", "two"))
+    record = {
+        "event_timestamp": 1_800_000_000, "proxy_name": "p1", "final_action": "deny", "client_src_ip": "10.0.0.1",
+        "client_src_port": 4000, "dest_domain": "two.test.", "http_method": "CONNECT", "dest_port": 443,
+        "http_status_code": 403, "final_rule_name": "default", "final_rule_group_name": "",
+        "all_matches": {"matches": [{"rule_id": "default", "hook": "pre_dns", "action": "deny"}]},
+        "id": "2HA26-1F5FD", "kind": "connect", "listener": "main", "generation": then,
+        "error": {"token": "http_request_denied", "fault": "policy", "message": "denied"},
+    }  # fmt: skip
+    (tmp_path / "records.jsonl").write_text(json.dumps(record) + "\n")
+    told = json.loads(run("why", "[2ha26-if5fd]", "--json").output)
+    assert told["policy"] == {"source": f"generation {then}, in force then", "of_then": True}
+    assert told["differs"] is None
+    assert [one["rule"] for one in told["phases"][0]["rules"]] == ["g/one"]
+    assert told["advice"][0] == "for a time: netfw allow two.test --for 2h --why 'REASON'"
+    record["generation"] = 99
+    (tmp_path / "records.jsonl").write_text(json.dumps(record) + "\n")
+    told = json.loads(run("why", "2HA26-1F5FD", "--json").output)
+    assert told["policy"]["of_then"] is False
+    assert "there is no generation 99" in told["policy"]["source"]
+    assert "this walk comes to ALLOW by g/two" in told["differs"]

@@ -32,10 +32,18 @@ def test_an_index_is_kept_where_one_is_named(tmp_path: Path) -> None:
     assert given == IndexSection(tmp_path / "r.index", 7200.0, 64 << 20)
 
 
+def test_records_to_standard_output_have_a_journal_beside_the_index(tmp_path: Path) -> None:
+    """Which is where they are looked for."""
+    log = load(tmp_path, {"stdout": True, "index": {"path": "r.index"}})
+    assert log.journal == log.readable == tmp_path / "r.index.journal"
+    log = load(tmp_path, {"path": "r.jsonl", "index": {"path": "r.index"}})
+    assert (log.journal, log.readable) == (None, tmp_path / "r.jsonl")
+    assert load(tmp_path, {"stdout": True}).readable is None
+
+
 @pytest.mark.parametrize(
     ("log", "place", "fix"),
     [
-        ({"index": {"path": "i"}}, "log.index", "write log: {path: FILE}"),
         ({"path": "r", "index": {}}, "log.index.path", "name a file"),
         ({"path": "r", "index": {"path": "r"}}, "log.index.path", "name another one"),
         ({"path": "r", "index": {"path": "i", "keep": "1s"}}, "log.index.keep", "write 60s or more"),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner, Result
 
 from netfw.cli.main import netfw as netfw_group
@@ -225,3 +226,25 @@ def test_overload_is_told_with_its_limit(
     assert over["kind"] == "limit"
     assert "limits.request_rate" in over["advice"][0]
     assert over["policy"]["of_then"] is False
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_records_to_standard_output_are_found_by_the_index(
+    workers: int, proxy_maker: Any, program: Callable[[str], str]
+) -> None:
+    """By its journal, which no format or choice of records concerns."""
+    proxy = proxy_maker(f"whyout{workers}", workers=workers)
+    index = proxy.directory / "records.index"
+    proxy.config["log"] = {"stdout": True, "index": {"path": str(index)}}
+    proxy.config_path.write_text(yaml.safe_dump(proxy.config))
+    with proxy:
+        done = subprocess.run(
+            [program("curl"), "-sv", "-m", "50", "-x", f"http://127.0.0.1:{proxy.port()}", "http://denied.test/"],
+            capture_output=True, text=True, timeout=PATIENCE, check=False,
+        )  # fmt: skip
+        exchange_id = ID.findall(done.stderr)[-1]
+        assert told(proxy, exchange_id)["verdict"] == "denied in PreDNS by the rule base/no-denied"
+        proxy.wait_until(lambda: proxy.status()["index"]["records"] == 1, timeout=PATIENCE)
+    assert exchange_id in proxy.log
+    Path(f"{index}.journal").unlink()
+    assert told(proxy, exchange_id)["kind"] == "rule"

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netfw.proxy.exchange import new_exchange_id
-from netfw.telemetry.index_process import Keeper
+from netfw.telemetry.index_process import Keeper, turn_over
 from netfw.telemetry.record_follower import RecordFollower
 from netfw.telemetry.record_index import IndexUnusable, RecordIndex, canonical_id, number_of
 from netfw.telemetry.record_search import find_record
@@ -231,3 +231,23 @@ def test_an_unusable_index_is_built_anew_and_says_why(paths: tuple[Path, Path], 
     keeper.close()
     for one in kept[::50]:
         assert find_record(records, path, one["id"]).record == one
+
+
+def test_a_large_journal_is_turned_over_and_its_records_stay(paths: tuple[Path, Path]) -> None:
+    """Its writers begin another; two are there at most."""
+    records, path = paths
+    keeper = Keeper(records, path, 7 * 86400.0, 1 << 30)
+    written = []
+    for _ in range(3):
+        written.append(record("deny"))
+        write(records, written[-1])
+        while keeper.step():
+            pass
+        turn_over(records, 1)
+        turn_over(records, 1)
+    assert sorted(os.listdir(records.parent)) == [
+        "records.index", "records.index-shm", "records.index-wal", "records.jsonl.1",
+    ]  # fmt: skip
+    for one in written:
+        assert find_record(records, path, one["id"]).record == one
+    keeper.close()
