@@ -37,6 +37,19 @@ class RecordTail:
         self._at += sum(len(line) + 1 for line in lines)
         return [self._checked(line) for line in lines]
 
+    def of_port(self, port: int, *, timeout: float = WAIT) -> dict[str, Any]:
+        """The first record of a client at this port; skips what is still coming of those before."""
+        deadline = time.monotonic() + timeout
+        while True:
+            for line in self._new_lines():
+                self._at += len(line) + 1
+                record = self._checked(line)
+                if record["client_src_port"] == port:
+                    return record
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no record of port {port} came:\n{self._proxy.log[-3000:]}")
+            time.sleep(0.01)
+
     def _new_lines(self) -> list[bytes]:
         if not self._path.exists():
             return []

@@ -306,7 +306,7 @@ def test_a_thousand_addresses(proxy: ProxyProcess, dns: DnsServer, pair: Pair) -
     status, record = fetched(proxy, "thousand-open.test", pair.port)
     assert status == 200
     assert len(record["dns"]["addresses"]) <= 64
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 20
 
 
 def test_an_answer_without_time_to_live_is_used_once(proxy: ProxyProcess, dns: DnsServer, pair: Pair) -> None:

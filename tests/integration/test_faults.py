@@ -162,7 +162,7 @@ def test_clients_that_go_while_we_wait(how: str, plain: ProxyProcess) -> None:
                 (record,) = watched.tail.take(1)
                 assert record["error"]["token"] == "connection_terminated", record
                 assert record["error"]["fault"] == "client", record
-                assert record["duration_ms"] < 2000, record
+                assert record["duration_ms"] < 8000, record
         for filler in fillers:
             filler.close()
 

@@ -141,6 +141,7 @@ def test_client_hello(record: int, small: ProxyProcess) -> None:
     with ScriptedOrigin() as origin:
         tail = RecordTail(small)
         with WireClient(small.port()) as client:
+            port = client.sock.getsockname()[1]
             assert client.connect(f"origin.test:{origin.port}").status == 200
             client.send(flight[:512])
             client.sock.settimeout(0.2)
@@ -149,7 +150,7 @@ def test_client_hello(record: int, small: ProxyProcess) -> None:
             client.sock.settimeout(20)
             client.send(flight[512:514])
             assert client.sock.recv(100) in (b"", b"\x15\x03\x03\x00\x02\x02\x31")
-        (record_of_it,) = tail.take(1)
+        record_of_it = tail.of_port(port)
         assert "512 bytes" in record_of_it["error"]["detail"]
         assert origin.received == b""
 
@@ -364,20 +365,36 @@ def test_body_deadline_is_between_two_pieces(hurried: ProxyProcess) -> None:
 
     def script(connection: OriginConnection) -> None:
         connection.read_head()
-        connection.read_exactly(5)
+        connection.read_exactly(8)
         connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         connection.close()
 
-    with ScriptedOrigin(script) as origin:
-        tail = RecordTail(hurried)
+    def come(origin: ScriptedOrigin) -> tuple[int, float, dict[str, Any]]:
+        """Status, the longest time between two octets, and the record."""
+        tail, longest = RecordTail(hurried), 0.0
         with RoutedClient(hurried.port(), "absolute", "origin.test", origin.port) as client:
-            client.send(f"POST {client.prefix}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n".encode())
-            for octet in b"12345":
-                time.sleep(0.3)
-                client.send(bytes([octet]))
-            assert client.read_response("POST").status == 200
+            client.send(f"POST {client.prefix}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 8\r\n\r\n".encode())
+            last = time.monotonic()
+            for octet in b"12345678":
+                time.sleep(0.15)
+                try:
+                    client.send(bytes([octet]))
+                except OSError:
+                    break  # it has answered and closed
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            status = client.read_response("POST").status
         (record,) = tail.take(1)
-        assert record["duration_ms"] >= 1400
+        return status, longest, record
+
+    with ScriptedOrigin(script) as origin:
+        # Where the machine itself stood still for too long, it is tried again.
+        for _ in range(5):
+            status, longest, record = come(origin)
+            if longest < 0.6:
+                break
+        assert status == 200, f"the longest gap was {longest:.2f} s"
+        assert record["duration_ms"] >= 1150
+        tail = RecordTail(hurried)
         with RoutedClient(hurried.port(), "absolute", "origin.test", origin.port) as client:
             client.send(f"POST {client.prefix}/ HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n1".encode())
             assert client.read_response("POST").status == 408

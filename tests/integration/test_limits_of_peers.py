@@ -133,7 +133,7 @@ def test_new_connections_a_second(make_proxy: Any, origin: HttpOrigin) -> None:
     assert 'reason="connection_rate"' in proxy.admin("/metrics")[1].decode()
 
 
-SLOW = {"body": "1s", "idle": "60s", "response": "60s"}
+SLOW = {"body": "3s", "idle": "60s", "response": "60s"}
 
 
 def test_a_slow_sender(make_proxy: Any) -> None:
