@@ -178,10 +178,16 @@ class AdminResource(Resource):
         return _text(200, "ok")
 
     def _readyz(self, _request: Request) -> Answer:
-        state = self._state()
-        if state == State.READY.value:
-            return _text(200, "ready")
-        return _text(503, state if state in (State.STARTING.value, State.DRAINING.value) else "not ready")
+        status = self._status_source.status()
+        state, checks = status.get("state"), status.get("checks", [])
+        if state in (State.STARTING.value, State.DRAINING.value):
+            code, word = 503, str(state)
+        elif state == State.READY.value and all(row["ok"] for row in checks):
+            code, word = 200, "ready"
+        else:
+            code, word = 503, "not ready"
+        lines = [f"{row['check']}: {'ok' if row['ok'] else 'FAILED'}, {_one_line(row['says'])}" for row in checks]
+        return _text(code, "\n".join([word, *lines]))
 
     def _show_metrics(self, _request: Request) -> Answer:
         return 200, CONTENT_TYPE, self._metrics.render()
@@ -247,6 +253,10 @@ class AdminResource(Resource):
             lambda failure: self._failed(request, failure.value)
         )
         return None
+
+
+def _one_line(text: object) -> str:
+    return "".join(character if " " <= character <= "~" else "?" for character in str(text))
 
 
 def _reason(request: Request) -> str:

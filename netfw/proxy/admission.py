@@ -39,6 +39,9 @@ class Admission:
         self.tunnels = 0
         self.draining = False
         self.refused: Counter[str] = Counter()
+        self.opened: Counter[str] = Counter()
+        """Connections that were admitted, by listener; `closed`: those of them that have ended."""
+        self.closed: Counter[str] = Counter()
 
     def admit_connection(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> str | None:
         """Return None and count the connection, or the reason why it is refused."""
@@ -47,6 +50,7 @@ class Admission:
             self.refused[reason] += 1
             return reason
         self.open += 1
+        self.opened[listener.name] += 1
         self._by_client[peer] += 1
         return None
 
@@ -108,6 +112,10 @@ class Admission:
             self._known[key] = known
         return known
 
+    def open_by_listener(self) -> dict[str, int]:
+        """Admitted connections that are open, by listener."""
+        return {name: count - self.closed[name] for name, count in self.opened.items()}
+
     def forget_clients(self) -> None:
         """The listeners' `clients` may be others now."""
         self._known.clear()
@@ -115,6 +123,7 @@ class Admission:
     def connection_closed(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> None:
         """An admitted connection ended."""
         self.open -= 1
+        self.closed[listener.name] += 1
         self._by_client[peer] -= 1
         if self._by_client[peer] <= 0:
             del self._by_client[peer]

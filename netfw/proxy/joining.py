@@ -57,6 +57,7 @@ def join(
             received, sent = client.handed_over_counts()
             exchange.bytes_in = received + outcome.bytes_left_to_right
             exchange.bytes_out = sent + outcome.bytes_right_to_left
+            metrics.origin_bytes(outcome.bytes_right_to_left, outcome.bytes_left_to_right)
             exchange.request_size = outcome.bytes_left_to_right
             exchange.response_size = outcome.bytes_right_to_left
         plane.recording.finished(exchange)

@@ -32,6 +32,7 @@ from netfw.http1.reader import ResponseReader
 from netfw.names.authority import Authority
 from netfw.transport.closing import close as close_in_time
 from netfw.transport.deadlines import Deadlines
+from netfw.transport.socket_facts import carrier
 
 
 class ResponseUser(Shape):
@@ -60,7 +61,9 @@ class UpstreamConnection(Protocol):
         response_timeout: float,
         idle_timeout: float,
         abort_timeout: float = 5.0,
+        count_bytes: Callable[[int, int], object] = lambda *_: None,
     ) -> None:
+        self._count_bytes = count_bytes
         self._abort_timeout = abort_timeout
         self.authority = authority
         self.address = address
@@ -244,6 +247,8 @@ class UpstreamConnection(Protocol):
         """The transport ended. Only an orderly end completes a body that lasts until close (security rule 18)."""
         self.is_open = False
         self._stop_deadline()
+        wire = carrier(self.transport)
+        self._count_bytes(wire.bytes_in, wire.bytes_out)
         user = self._user
         if user is None:
             heard, self.when_closed_idle = self.when_closed_idle, None

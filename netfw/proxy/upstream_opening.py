@@ -71,6 +71,7 @@ def new_connection(plane: DataPlane, authority: Authority, address: Address, *, 
         response_timeout=timeouts.response,
         idle_timeout=timeouts.idle,
         abort_timeout=timeouts.abort,
+        count_bytes=plane.recording.metrics.origin_bytes,
     )
 
 

@@ -33,6 +33,7 @@ from netfw.service.interception_switch import InterceptionSwitch
 from netfw.service.policy_choice import choose_policy_source
 from netfw.service.policy_source import PolicyInForce
 from netfw.service.proxy_service import ProxyService
+from netfw.service.readiness import add_checks, listening, workers_accept
 from netfw.service.reading_anew import Found, copy_anew, in_thread, read_anew
 from netfw.service.reconfiguration import prepare
 from netfw.service.reloading import Commit
@@ -150,8 +151,20 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
     )
     site = AdminSite(status, service.reload, plane.recording.metrics, reactor=reactor, control=control.resource)
     site.pages.add_page(b"/pins", lambda: {"pins": plane.leaf_refusals.pins.rows()})
-    _add_switch(
+    switch = _add_switch(
         site, status, plane.recording.metrics, configuration, records, control, lambda on: succeed(path.intercept(on))
+    )
+    add_checks(
+        status,
+        plane.recording.metrics,
+        policies=policies,
+        listeners=lambda: listening(
+            [bound.socket.port if bound.socket is not None else None for bound in path.listeners]
+        ),
+        intercepts=lambda: switch.in_force,
+        ca_ends=lambda: expiry.ends.get("ca"),
+        now=time.time,
+        has_store=configuration.policy.store is not None,
     )
     _serve_admin(configuration, site, control, reactor, given, service)
     _serve_manhole(
@@ -266,9 +279,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         credentials[:] = [found.credentials]
         expiry.watch(found.credentials.ends)
 
-    policies = choose_policy_source(
-        configuration, reactor, status, lambda result: service.reloaded(result), distribute
-    )
+    policies = choose_policy_source(configuration, reactor, status, lambda result: service.reloaded(result), distribute)
     metrics = MergedMetrics(lambda: service.supervisor.families())
     records = RecordLog(configuration.log.path)
     if configuration.log.path is None:
@@ -310,8 +321,8 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     status.part("workers", supervisor.rows)
     _watch(metrics, policies, expiry)
     _keep_index(configuration, reactor, service, status, metrics)
-    metrics.watch("netfw_workers", "Worker processes that serve.", lambda: supervisor.serving)
-    metrics.watch("netfw_worker_restarts", "Workers that were replaced.", lambda: supervisor.restarts)
+    metrics.watch("netfw_workers", lambda: supervisor.serving)
+    metrics.watch("netfw_worker_restarts_total", lambda: supervisor.restarts)
     control = ControlSurface(
         configuration,
         reactor,
@@ -321,7 +332,17 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     )
     site = AdminSite(status, service.reload, metrics, reactor=reactor, control=control.resource)
     site.pages.add_page(b"/pins", lambda: {"pins": supervisor.tally.pins(supervisor.living())})
-    _add_switch(site, status, metrics, configuration, records, control, supervisor.switch_interception)
+    switch = _add_switch(site, status, metrics, configuration, records, control, supervisor.switch_interception)
+    add_checks(
+        status,
+        metrics,
+        policies=policies,
+        listeners=lambda: workers_accept(supervisor.serving, configuration.workers),
+        intercepts=lambda: switch.in_force,
+        ca_ends=lambda: expiry.ends.get("ca"),
+        now=time.time,
+        has_store=configuration.policy.store is not None,
+    )
     site.resource = GatheringResource(site.resource, supervisor.gather)
     _serve_admin(configuration, site, control, reactor, given, service)
     _serve_manhole(
@@ -354,7 +375,7 @@ def _add_switch(
     records: IRecordSink,
     control: ControlSurface,
     apply: Callable[[bool], Deferred[None]],
-) -> None:
+) -> InterceptionSwitch:
     """Interception can be turned off and on, by command and by the store; status and metrics show how it stands."""
     switch = InterceptionSwitch(
         configured=configuration.tls_intercept.enabled,
@@ -366,7 +387,8 @@ def _add_switch(
     site.pages.add_switch(b"/intercept", switch.turn)
     control.follow(switch.turn)
     status.part("interception", switch.describe)
-    metrics.watch("netfw_interception_in_force", "Is TLS intercepted?", lambda: int(switch.in_force))
+    metrics.watch("netfw_interception_in_force", lambda: int(switch.in_force))
+    return switch
 
 
 def _keep_index(
@@ -383,13 +405,10 @@ def _keep_index(
 
 def _watch(metrics: Metrics, policies: PolicyInForce, expiry: ExpiryWatch) -> None:
     """What only the process that holds the policy files and the CA can say."""
-    metrics.watch("netfw_policy_generation", "The policy generation in force.", lambda: policies.current.generation)
-    metrics.watch(
-        "netfw_ca_not_after_timestamp_seconds", "When the interception CA ends.", lambda: expiry.ends.get("ca")
-    )
-    metrics.watch_each(
-        "netfw_certificate_days_left", "Days until a certificate of ours ends.", "certificate", expiry.days_left
-    )
+    metrics.watch("netfw_policy_generation", lambda: policies.current.generation)
+    metrics.watch("netfw_ca_not_after_timestamp_seconds", lambda: expiry.ends.get("ca"))
+    metrics.watch_each("netfw_certificate_days_left", expiry.days_left)
+    metrics.loaded(policies.loaded_at)
 
 
 def _describe(

@@ -84,12 +84,10 @@ def build_data_path(
         scope=replaceable.scope(configuration),
         consistency=Consistency(
             configuration.consistency,
-            metrics.tally("netfw_name_disagreements", "Names that disagree.", ("check", "verdict")),
+            metrics.tally("netfw_name_disagreements_total"),
         ),
         opaque=DestinationList(configuration.tunnels.hosts, everything=configuration.tunnels.opaque),
-        leaf_refusals=LeafRefusals(
-            Pins(), metrics.tally("netfw_leaf_refusals", "Clients that did not take our leaf.", ("sign",)), time.time
-        ),
+        leaf_refusals=LeafRefusals(Pins(), metrics.tally("netfw_leaf_refusals_total"), time.time),
         interception=(
             InterceptionContexts(issuer, limits.leaf_cache, turns=Turns(reactor)) if issuer is not None else None
         ),
@@ -122,11 +120,15 @@ def build_data_path(
     for (section, factory), users in zip(listeners, credentials.users, strict=True):
         if users is not None:
             factory.gate = Gate(section.realm, Passwords(users, reactor, time.monotonic))
-    metrics.watch("netfw_open_connections", "Client connections that are open.", lambda: plane.admission.open)
-    metrics.watch(
-        "netfw_connections_limit", "Client connections that may be open.", lambda: plane.admission.limits.connections
-    )
-    metrics.watch("netfw_upstream_idle_connections", "Idle connections to origins.", lambda: len(plane.pool))
+    metrics.watch_each("netfw_client_connections_opened_total", lambda: plane.admission.opened)
+    metrics.watch_each("netfw_client_connections", plane.admission.open_by_listener)
+    if plane.interception is not None:
+        contexts = plane.interception
+        metrics.watch("netfw_leaf_cache_hits_total", lambda: contexts.found)
+        metrics.watch("netfw_leaf_cache_misses_total", lambda: contexts.made)
+    metrics.watch("netfw_open_connections", lambda: plane.admission.open)
+    metrics.watch("netfw_connections_limit", lambda: plane.admission.limits.connections)
+    metrics.watch("netfw_upstream_idle_connections", lambda: len(plane.pool))
     admin = configuration.admin
     if admin.address is not None and admin.port is not None:
         plane.guard.add_own(admin.address, admin.port)

@@ -71,13 +71,9 @@ class Indexing(Service):
     def watch(self, status: ProcessStatus, metrics: Metrics) -> None:
         """Show how it stands."""
         status.part("index", self.describe)
-        metrics.watch("netfw_record_index_records", "Records in the index.", lambda: self._figures["records"])
-        metrics.watch(
-            "netfw_record_index_lag_bytes", "Bytes of records not yet indexed.", lambda: self._figures["lag_bytes"]
-        )
-        metrics.watch(
-            "netfw_record_index_lag_seconds", "Age of the newest record in the index while others wait.", self.lag
-        )
+        metrics.watch("netfw_record_index_records", lambda: self._figures["records"])
+        metrics.watch("netfw_record_index_lag_bytes", lambda: self._figures["lag_bytes"])
+        metrics.watch("netfw_record_index_lag_seconds", self.lag)
 
     def lag(self) -> float:
         """Seconds."""

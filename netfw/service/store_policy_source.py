@@ -92,8 +92,9 @@ class StorePolicySource(PolicyInForce):
     def facts(self) -> dict[str, Any]:
         """What the status says of the source."""
         facts: dict[str, Any] = {"store": self._following.url, "generation_seen": self.seen}
-        if self._away is not None:
-            facts["store_away"] = self._away
+        away = self._away if self._process.runs else "the process that follows the store does not run"
+        if away is not None:
+            facts["store_away"] = away
         if self._problems:
             facts["refused"] = list(self._problems)
         return facts

@@ -58,6 +58,9 @@ class InterceptionContexts:
         self._turns = turns
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._waiting: dict[str, list[Deferred[SSL.Context]]] = {}
+        self.found = 0
+        """How often a context was there; `made`: how often one was made for a new leaf."""
+        self.made = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -73,6 +76,7 @@ class InterceptionContexts:
         # A clock that was set back makes a leaf of the time before it one that is not valid yet.
         if entry is not None and entry.begins_at <= self._seconds() < entry.renew_at:
             self._entries.move_to_end(text)
+            self.found += 1
             return entry.context
         waiting = self._waiting.get(text)
         asked = waiting is not None
@@ -106,6 +110,7 @@ class InterceptionContexts:
 
     def _keep(self, leaf: Leaf) -> SSL.Context:
         entry = _Entry(leaf)
+        self.made += 1
         self._entries[leaf.host.text] = entry
         self._entries.move_to_end(leaf.host.text)
         while len(self._entries) > self._capacity:

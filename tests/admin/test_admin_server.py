@@ -176,6 +176,25 @@ def test_health_and_readiness(server: Server, state: State, health: int, readine
     server.run(talk)
 
 
+def test_readiness_names_each_check(server: Server) -> None:
+    """One that does not hold makes it 503, whatever the state; what is said is one printable line each."""
+    holds = [True]
+    server.status.check("policy", lambda: (True, "egr\u00e9ss\nx"))
+    server.status.check("ca", lambda: (holds[0], "ends soon"))
+
+    def talk() -> None:
+        connection = server.unix()
+        response, body = ask(connection, "GET", "/readyz")
+        assert (response.status, body) == (200, b"ready\npolicy: ok, egr?ss?x\nca: ok, ends soon\n")
+        holds[0] = False
+        response, body = ask(connection, "GET", "/readyz")
+        assert (response.status, body) == (503, b"not ready\npolicy: ok, egr?ss?x\nca: FAILED, ends soon\n")
+        server.status.state = State.DRAINING
+        assert ask(connection, "GET", "/readyz")[1].startswith(b"draining\n")
+
+    server.run(talk)
+
+
 def test_reload(server: Server) -> None:
     """200 when the policy was taken, 409 with its problems when not, 500 without a word of the cause on a bug."""
     answers: list[Any] = [

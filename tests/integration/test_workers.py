@@ -407,7 +407,7 @@ def test_metrics_and_status_are_sums_and_never_go_backwards(pair: ProxyProcess, 
     assert sum(statuses(pair, origin, "127.0.0.1", 10).values()) == 10
     pair.wait_for_records(lambda record: True, 58)
     assert metric(pair, "netfw_requests_total") == 58
-    assert metric(pair, "netfw_worker_restarts") == 1
+    assert metric(pair, "netfw_worker_restarts_total") == 1
 
 
 def test_one_that_is_asked_to_end_finishes_what_it_has_and_is_replaced_at_once(

@@ -116,19 +116,15 @@ def test_the_rest(metrics: Metrics) -> None:
     metrics.upstream_connect_error("connection_refused")
     metrics.tls_failure("client", "unknown_ca")
     metrics.tls_failure("origin", None)
-    metrics.leaf_cache(True)
-    metrics.leaf_cache(False)
-    metrics.connection_opened("main")
-    metrics.connection_opened("main")
-    metrics.connection_closed("main")
     metrics.refused("too_many_connections")
-    metrics.denied("http_request_denied")
+    opened = {"main": 2}
+    metrics.watch_each("netfw_client_connections", lambda: {"main": 1})
+    metrics.watch_each("netfw_client_connections_opened_total", lambda: opened)
     metrics.reload(True, 1000.0)
     metrics.reload(False, 2000.0)
     metrics.origin_bytes(7, 8)
-    metrics.build_info(twisted="22.4.0")
-    metrics.watch("netfw_ca_not_after_timestamp_seconds", "When the CA expires.", lambda: 5000.0)
-    metrics.watch("netfw_nothing", "Not known.", lambda: None)
+    metrics.watch("netfw_ca_not_after_timestamp_seconds", lambda: 5000.0)
+    metrics.watch("netfw_workers", lambda: None)
     found = read(metrics)
     expected = {
         "netfw_connect_tunnels": {(): 1},
@@ -139,20 +135,17 @@ def test_the_rest(metrics: Metrics) -> None:
             labels(leg="client", alert="unknown_ca"): 1,
             labels(leg="origin", alert="none"): 1,
         },
-        "netfw_leaf_cache_hits_total": {(): 1},
-        "netfw_leaf_cache_misses_total": {(): 1},
         "netfw_client_connections": {labels(listener="main"): 1},
         "netfw_client_connections_opened_total": {labels(listener="main"): 2},
         "netfw_client_connections_refused_total": {labels(reason="too_many_connections"): 1},
-        "netfw_denied_total": {labels(reason="http_request_denied"): 1},
+        "netfw_config_reloads_total": {labels(result="taken"): 1, labels(result="refused"): 1},
         "netfw_config_last_reload_successful": {(): 0},
         "netfw_config_last_reload_success_timestamp_seconds": {(): 1000},
         "netfw_ca_not_after_timestamp_seconds": {(): 5000},
     }
     assert expected == {name: found[name] for name in expected}
     assert found["netfw_bytes_total"][labels(direction="in", leg="origin")] == 7
-    assert "netfw_nothing" not in found
-    assert "22.4.0" in str(found["netfw_build_info"])
+    assert "netfw_workers" not in found
 
 
 def test_record_log_counters(metrics: Metrics) -> None:

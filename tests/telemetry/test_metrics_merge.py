@@ -27,7 +27,7 @@ def counted(tunnels: int, refusals: int = 0, seconds: tuple[float, ...] = ()) ->
         metrics.refused("draining")
     for value in seconds:
         metrics.dns_lookup("ok", value)
-    metrics.watch("netfw_open_connections", "Open.", lambda: tunnels)
+    metrics.watch("netfw_open_connections", lambda: tunnels)
     return metrics
 
 
