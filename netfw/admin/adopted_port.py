@@ -33,6 +33,7 @@ class AdoptedPort:
         self._socket = sock
         self._factory = factory
         self._open = False
+        self._held = False
 
     def startListening(self) -> None:
         """Accept from now on."""
@@ -61,7 +62,7 @@ class AdoptedPort:
     def doRead(self) -> None:
         """Somebody is waiting."""
         for _ in range(_BATCH):
-            if not self._open:
+            if not self._open or self._held:
                 return
             try:
                 connection, _peer = self._socket.accept()
@@ -79,8 +80,18 @@ class AdoptedPort:
                 except OSError:
                     pass  # it is gone already
 
+    def stopReading(self) -> None:
+        """Accept nothing for now; who comes waits in the queue."""
+        self._held = True
+        self._reactor.removeReader(self)
+
+    def startReading(self) -> None:
+        """Accept again."""
+        self._held = False
+        self._watch()
+
     def _watch(self) -> None:
-        if self._open:
+        if self._open and not self._held:
             self._reactor.addReader(self)
 
     def connectionLost(self, reason: Any) -> None:

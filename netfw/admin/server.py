@@ -114,22 +114,47 @@ class AdminSite(Site):
 
 
 class LimitedFactory(WrappingFactory):
-    """At most `CONNECTION_LIMIT` connections at a time; one more is closed at once."""
+    """At `CONNECTION_LIMIT` connections its port accepts no more: others wait in the socket's queue until one ends.
+
+    They are not refused, for a client that is refused cannot know whether its call was carried out. What was accepted
+    in one go with the last is served as well; a queue is shorter than the limit, so twice the limit is not exceeded.
+    """
 
     noisy = False
+    _port: Any = None
+    _held = False
+
+    def pace(self, port: Any) -> None:
+        """From now on this port is held back; None: none is."""
+        self._port, self._held = port, False
 
     def buildProtocol(self, addr: IAddress) -> Any:
         """None refuses."""
-        if len(self.protocols) >= CONNECTION_LIMIT:
+        if len(self.protocols) >= 2 * CONNECTION_LIMIT:
             return None
         return super().buildProtocol(addr)
 
+    def registerProtocol(self, p: Any) -> None:
+        """One more is open."""
+        super().registerProtocol(p)
+        if len(self.protocols) >= CONNECTION_LIMIT and self._port is not None and not self._held:
+            self._held = True
+            self._port.stopReading()
+
+    def unregisterProtocol(self, p: Any) -> None:
+        """One has ended."""
+        super().unregisterProtocol(p)
+        if self._held and len(self.protocols) < CONNECTION_LIMIT:
+            self._held = False
+            self._port.startReading()
+
 
 class AdminPort(Service):
-    """One listening socket. `address` is where, once it runs."""
+    """One listening socket. `address` is where, once it runs. `pace` is told the port, and None before it closes."""
 
-    def __init__(self, listen: Callable[[], IListeningPort]) -> None:
+    def __init__(self, listen: Callable[[], IListeningPort], pace: Callable[[Any], None] | None = None) -> None:
         self._listen = listen
+        self._pace = pace
         self._port: IListeningPort | None = None
 
     @property
@@ -141,12 +166,16 @@ class AdminPort(Service):
         """Listen; raises CannotListenError."""
         super().startService()
         self._port = self._listen()
+        if self._pace is not None:
+            self._pace(self._port)
         tell(_log, ADMIN_LISTENING, address=self._port.getHost())
 
     def stopService(self) -> Deferred[None]:
         """Stop listening; the Deferred fires when the socket is closed."""
         super().stopService()
         port, self._port = self._port, None
+        if self._pace is not None:
+            self._pace(None)
         return maybeDeferred(port.stopListening) if port is not None else maybeDeferred(lambda: None)
 
 
@@ -206,20 +235,21 @@ def admin_services(
 ) -> list[IService]:
     """The services for what the configuration asks for, none for nothing; what is given listens already."""
     services: list[IService] = []
-    factory = LimitedFactory(site)
-    over_tls: Any = factory
+    # One each: who fills the port must not keep root from the socket.
+    local, remote = LimitedFactory(site), LimitedFactory(site)
+    over_tls: Any = remote
     if section.certificate is not None and section.private_key is not None:
-        over_tls = tls_factory(factory, section.certificate, section.private_key)
+        over_tls = tls_factory(remote, section.certificate, section.private_key)
     if given_socket is not None:
-        services.append(AdminPort(lambda: adopt_port(reactor, given_socket, factory)))
+        services.append(AdminPort(lambda: adopt_port(reactor, given_socket, local), local.pace))
     elif section.socket is not None:
         path = section.socket
-        services.append(AdminPort(lambda: listen_unix(reactor, path, factory)))
+        services.append(AdminPort(lambda: listen_unix(reactor, path, local), local.pace))
     if given_port is not None:
-        services.append(AdminPort(lambda: adopt_port(reactor, given_port, over_tls)))
+        services.append(AdminPort(lambda: adopt_port(reactor, given_port, over_tls), remote.pace))
     elif section.address is not None and section.port is not None:
         address, port = section.address, section.port
         if not address.is_loopback and section.certificate is None:
             raise ValueError(f"admin.address: {address} is not a loopback address")
-        services.append(AdminPort(lambda: reactor.listenTCP(port, over_tls, interface=str(address))))
+        services.append(AdminPort(lambda: reactor.listenTCP(port, over_tls, interface=str(address)), remote.pace))
     return services

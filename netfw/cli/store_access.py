@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from netfw.cli.config_option import find_config
+from netfw.config import defaults
 from netfw.config.load import load_config
 from netfw.config.model import Configuration
 from netfw.control.arns import Arns
@@ -28,7 +29,6 @@ from netfw.store.database import Database
 from netfw.store.errors import StoreError
 
 _RESOURCES = {"group": Resource.RULE_GROUP, "configuration": Resource.CONFIGURATION, "proxy": Resource.PROXY}
-_ARNS = Arns("local", "000000000000")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,10 @@ class StoreAccess:
         return self.configuration.proxy.name
 
     def arn_of(self, kind: str, name: str) -> str:
-        """The ARN of what is made."""
-        return _ARNS.of(_RESOURCES[kind], name)
+        """The ARN of what is made: the one that the proxy's own API would give it."""
+        control = self.configuration.control
+        region, account = (defaults.REGION, defaults.ACCOUNT) if control is None else (control.region, control.account)
+        return Arns(region, account).of(_RESOURCES[kind], name)
 
     def configuration_or_followed(self, name: str | None) -> str:
         """The configuration that is named, or the one that this proxy follows."""

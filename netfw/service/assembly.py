@@ -146,7 +146,7 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         configuration,
         reactor,
         policies=policies,
-        ca_certificate=path.credentials.ca_certificate,
+        ca_certificate=lambda: path.credentials.ca_certificate,
         ports=lambda: [bound.socket.port if bound.socket is not None else None for bound in path.listeners],
     )
     site = AdminSite(status, service.reload, plane.recording.metrics, reactor=reactor, control=control.resource)
@@ -327,7 +327,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         configuration,
         reactor,
         policies=policies,
-        ca_certificate=credentials[-1].ca_certificate,
+        ca_certificate=lambda: credentials[-1].ca_certificate,
         ports=lambda: inheritance.ports,
     )
     site = AdminSite(status, service.reload, metrics, reactor=reactor, control=control.resource)

@@ -83,7 +83,7 @@ class ControlSurface:
         reactor: Any,
         *,
         policies: Any,
-        ca_certificate: bytes | None,
+        ca_certificate: Callable[[], bytes | None],
         ports: Callable[[], Sequence[int | None]],
     ) -> None:
         section = configuration.control or NO_CONTROL
@@ -91,7 +91,7 @@ class ControlSurface:
         self._section = section
         self._ports = ports
         self._arns = Arns(section.region, section.account)
-        self._ca_arn = None if ca_certificate is None else ca_arn(section, ca_certificate)
+        self._ca_certificate = ca_certificate
         self._proxy_store: IStore | None = None
         self._reactor = reactor
         self._observed: Callable[[Any, StoredProxy], StoredProxy] | None = None
@@ -152,13 +152,14 @@ class ControlSurface:
             StoredListener(port or section.port, section.type.value)
             for section, port in zip(configuration.listeners, self._ports(), strict=True)
         )
+        certificate = self._ca_certificate()
         site = Site(
             arns=self._arns,
             quotas=self._section.quotas,
             hostname=configuration.proxy.hostname,
             listeners=listeners,
             tls_mode="ENABLED" if configuration.tls_intercept.enabled else "DISABLED",
-            ca_arn=self._ca_arn,
+            ca_arn=None if certificate is None else ca_arn(self._section, certificate),
         )
         return site if self._observed is None else replace(site, observed=self._observed)
 

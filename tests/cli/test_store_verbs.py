@@ -12,8 +12,10 @@ import yaml
 from click.testing import CliRunner, Result
 
 from netfw.cli.main import netfw
+from netfw.cli.store_access import open_store
 from netfw.policy.load import load_policy
 from netfw.policy.printing import policy_document
+from netfw.store.timed_exceptions import GROUP
 from netfw.testing.proxy_process import condition, domain_rule, policy, rule
 
 Run = Callable[..., Result]
@@ -69,6 +71,26 @@ def test_apply_shows_its_plan_and_does_it(put: Callable[..., Result], run: Run) 
     assert "applied as generation 2" in second.output
     assert "nothing to do" in put(three("c", "a", "e", "d"), "--yes").output
     assert len(json.loads(run("history", "--json").output)) == 2
+
+
+def test_what_is_made_has_the_arn_that_the_api_would_give(put: Callable[..., Result], run: Run, tmp_path: Path) -> None:
+    """Region and account are those of the configuration, for groups, exceptions' groups, configurations and proxies."""
+    place = tmp_path / "proxy.yaml"
+    place.write_text(place.read_text() + 'control: {region: eu-north-1, account: "123456789012"}\n')
+    put(three("a"), "--yes")
+    run("allow", "x.test", "--for", "2h", "--why", "a test")
+    with open_store(place) as access:
+        found = access.database.read(
+            lambda store: [
+                one.arn
+                for collection, names in (
+                    (store.groups, ("g", GROUP)), (store.configurations, ("test",)), (store.proxies, ("p1",)),
+                )
+                for one in map(collection.get, names)
+            ]
+        )  # fmt: skip
+    kinds = ["proxy-rule-group/g", f"proxy-rule-group/{GROUP}", "proxy-configuration/test", "proxy/p1"]
+    assert found == [f"arn:aws:network-firewall:eu-north-1:123456789012:{kind}" for kind in kinds]
 
 
 def test_a_dry_run_changes_nothing(put: Callable[..., Result], run: Run) -> None:
