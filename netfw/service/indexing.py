@@ -52,7 +52,7 @@ class Indexing(Service):
             "size": section.size,
             "is_journal": is_journal,
         }
-        self._process = FollowerProcess(reactor, about, self._heard, lambda: None, module=MODULE, what="the records")
+        self._process = FollowerProcess(reactor, about, self.heard, lambda: None, module=MODULE, what="the records")
         self._heard_at = seconds()
         self._figures: dict[str, Any] = {"records": None, "lag_bytes": None, "lag_seconds": 0.0}
         self._error: str | None = None
@@ -87,7 +87,8 @@ class Indexing(Service):
         shown = {"path": str(self._section.path), "state": state, **self._figures, "lag_seconds": round(lag, 1)}
         return shown if self._error is None else {**shown, "error": self._error}
 
-    def _heard(self, line: bytes) -> None:
+    def heard(self, line: bytes) -> None:
+        """A line of the process: how it stands, or what keeps it from its work."""
         report = json.loads(line)
         path = str(self._section.path)
         error = report.get("error")

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from netfw.telemetry.record_follower import RecordFollower
+from netfw.telemetry.record_follower import RecordFollower, ended_at
 from netfw.telemetry.record_index import IndexUnusable, RecordIndex
 
 JOURNAL_SIZE = 256 << 20
@@ -91,11 +91,20 @@ class Keeper:
         self.index.close()
 
 
-def turn_over(journal: Path, size: int = JOURNAL_SIZE) -> None:
-    """Let the writers begin another journal when this one is large; the one before it goes. Raises OSError."""
+def turn_over(journal: Path, keep: float, *, size: int = JOURNAL_SIZE, now: float | None = None) -> None:
+    """Let the writers begin another journal when this one is large or half as old as records may become; the one before
+    it goes then, or by its own age. Raises OSError.
+    """
+    moment = time.time() if now is None else now
+    former = journal.with_name(f"{journal.name}.1")
     with suppress(FileNotFoundError):
-        if journal.stat().st_size > size:
-            os.replace(journal, journal.with_name(f"{journal.name}.1"))
+        if former.stat().st_mtime < moment - keep / 2:
+            os.unlink(former)
+    with suppress(FileNotFoundError):
+        with open(journal, "rb") as opened:
+            began = ended_at(opened.readline())
+        if journal.stat().st_size > size or (began is not None and began < moment - keep / 2):
+            os.replace(journal, former)
 
 
 def main() -> int:
@@ -116,7 +125,7 @@ def main() -> int:
                 forgotten = time.monotonic()
                 keeper.forget()
                 if about.get("is_journal"):
-                    turn_over(Path(about["records"]))
+                    turn_over(Path(about["records"]), about["keep"])
             if time.monotonic() - told > _REPORT:
                 report = keeper.report()
                 keeper.rebuilt = None

@@ -20,7 +20,8 @@ from netfw.telemetry.record_index import Place, RecordIndex, Row, canonical_id
 
 PIECE = 1 << 20
 _LINGER = 30.0
-_COMPRESSED = (".gz", ".xz", ".bz2", ".zst")
+_NO_RECORDS = (".gz", ".xz", ".bz2", ".zst", "-wal", "-shm")
+_SQLITE = b"SQLite format 3\0"
 _ID = b',"id":"'
 _ID_LENGTH = 11
 _TIME = b'{"event_timestamp":'
@@ -37,16 +38,29 @@ def rotated(path: Path) -> list[Path]:
         return []
     for name in names:
         one = path.parent / name
-        if name != path.name and not (name.startswith((f"{path.name}.", f"{path.name}-", f"{path.stem}-"))):
-            continue
-        if name.endswith(_COMPRESSED):
+        if not _is_of(name, path) or name.endswith(_NO_RECORDS):
             continue
         try:
-            if one.is_file():
+            if one.is_file() and not _is_database(one):
                 found.append((one.stat().st_mtime, one))
         except OSError:
             continue
     return [one for _, one in sorted(found, key=lambda entry: (entry[1] == path, entry[0]))]
+
+
+def _is_of(name: str, path: Path) -> bool:
+    """`records.jsonl`, `records.jsonl.1`, `records.jsonl-20260131` or `records-20260131.jsonl`."""
+    return (
+        name == path.name
+        or name.startswith((f"{path.name}.", f"{path.name}-"))
+        or (name.startswith(f"{path.stem}-") and bool(path.suffix) and name.endswith(path.suffix))
+    )
+
+
+def _is_database(path: Path) -> bool:
+    """An index may have any name: to follow it would be to read what following writes."""
+    with open(path, "rb") as opened:
+        return opened.read(len(_SQLITE)) == _SQLITE
 
 
 def first_line_of(descriptor: int) -> int | None:
@@ -182,7 +196,11 @@ def _parsed(line: bytes) -> str | None:
 
 def _ended(data: bytes, whole: int) -> float | None:
     """When the last record ended, in seconds since the epoch."""
-    line = data[data.rfind(b"\n", 0, whole - 1) + 1 : whole]
+    return ended_at(data[data.rfind(b"\n", 0, whole - 1) + 1 : whole])
+
+
+def ended_at(line: bytes) -> float | None:
+    """When the exchange of this record ended, in seconds since the epoch; None where it does not begin with that."""
     if not line.startswith(_TIME):
         return None
     digits = line[len(_TIME) : len(_TIME) + 20].split(b",")[0]

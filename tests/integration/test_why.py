@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import ssl
 import subprocess
 import sys
@@ -139,8 +141,11 @@ def test_the_guard_names_its_setting(proxy: ProxyProcess, curl: Curl) -> None:
     assert "to open this port: guard: {allow_ports: [25]}" in port["advice"]
 
 
-def test_what_fails_elsewhere(proxy: ProxyProcess, curl: Curl) -> None:
-    """DNS is nobody's denial."""
+def test_what_fails_elsewhere(proxy: ProxyProcess, curl: Curl, tls_origin: HttpOrigin) -> None:
+    """DNS is nobody's denial, and neither is a certificate that does not prove its name."""
+    certificate = told(proxy, curl(f"https://misnamed.test:{tls_origin.port}/"))
+    assert certificate["kind"] == "origin_tls"
+    assert certificate["advice"][0].startswith("whoever runs the host has to mend its certificate")
     missing = told(proxy, curl("http://missing.test/"))
     assert missing["kind"] == "dns"
     assert missing["verdict"].startswith("refused, on the origin's side") or "let pass" in missing["verdict"]
@@ -192,6 +197,30 @@ def test_the_index_follows_over_rotation_and_restart(proxy: ProxyProcess, curl: 
     proxy.wait_until(lambda: "is built anew from the records that are still there" in proxy.log, timeout=PATIENCE)
     proxy.wait_until(lambda: proxy.status()["index"]["records"] == len(proxy.records()), timeout=PATIENCE)
     assert told(proxy, after)["notes"] == []
+
+
+def index_process(proxy: ProxyProcess) -> int | None:
+    """The process that keeps the index, found among the proxy's children."""
+    children = Path(f"/proc/{proxy.pid}/task/{proxy.pid}/children").read_text().split()
+    for child in children:
+        try:
+            if b"netfw.telemetry.index_process" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return int(child)
+        except OSError:
+            continue
+    return None
+
+
+def test_the_index_is_kept_again_after_its_process_died(proxy: ProxyProcess, curl: Curl) -> None:
+    """There is one, whatever the number of workers; what came meanwhile is put in."""
+    first = index_process(proxy)
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    exchange_id = curl("http://denied.test/meanwhile")
+    assert told(proxy, exchange_id)["kind"] == "rule"
+    proxy.wait_until(lambda: index_process(proxy) not in (None, first), timeout=PATIENCE)
+    proxy.wait_until(lambda: proxy.status()["index"]["records"] == len(proxy.records()), timeout=PATIENCE)
+    assert "the process that follows the records ended" in proxy.log
 
 
 def test_what_is_not_there_is_said(proxy: ProxyProcess, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from netfw.proxy.exchange import new_exchange_id
 from netfw.telemetry.index_process import Keeper, turn_over
-from netfw.telemetry.record_follower import RecordFollower
+from netfw.telemetry.record_follower import RecordFollower, rotated
 from netfw.telemetry.record_index import IndexUnusable, RecordIndex, canonical_id, number_of
 from netfw.telemetry.record_search import find_record
 
@@ -243,11 +243,44 @@ def test_a_large_journal_is_turned_over_and_its_records_stay(paths: tuple[Path, 
         write(records, written[-1])
         while keeper.step():
             pass
-        turn_over(records, 1)
-        turn_over(records, 1)
+        turn_over(records, 1e12, size=1)
+        turn_over(records, 1e12, size=1)
     assert sorted(os.listdir(records.parent)) == [
         "records.index", "records.index-shm", "records.index-wal", "records.jsonl.1",
     ]  # fmt: skip
     for one in written:
         assert find_record(records, path, one["id"]).record == one
+    keeper.close()
+
+
+def test_a_journal_grows_no_older_than_records_may(paths: tuple[Path, Path]) -> None:
+    """It is turned over at half the age, and goes at the whole."""
+    records, _ = paths
+    write(records, record())
+    former = records.with_name("records.jsonl.1")
+    turn_over(records, 100.0, now=NOW + 40.0)
+    assert not former.exists()
+    turn_over(records, 100.0, now=NOW + 51.0)
+    assert former.exists()
+    os.utime(former, (NOW, NOW))
+    turn_over(records, 100.0, now=NOW + 51.0)
+    assert not former.exists()
+
+
+@pytest.mark.parametrize("name", ["records.jsonl.index", "records.jsonl-index", "records-index.jsonl"])
+def test_an_index_follows_records_and_never_itself(tmp_path: Path, name: str) -> None:
+    """Whatever it is called, and whatever else lies there."""
+    records, path = tmp_path / "records.jsonl", tmp_path / name
+    other = tmp_path / "recordings.jsonl"
+    write(records, record("deny"))
+    write(other, record("deny"))
+    (tmp_path / "records.jsonl.1.gz").write_bytes(b"compressed\n")
+    keeper = Keeper(records, path, 7 * 86400.0, 1 << 30)
+    while keeper.step():
+        pass
+    keeper.close()
+    keeper = Keeper(records, path, 7 * 86400.0, 1 << 30)
+    assert [keeper.step() for _ in range(3)] == [0, 0, 0]
+    assert [Path(place.path).name for place in keeper.index.places] == ["records.jsonl"]
+    assert rotated(records) == [records]
     keeper.close()
