@@ -258,11 +258,15 @@ def test_a_network_is_let_out_to_one_host(
         with RoutedClient(closed.port(), way, host, port, trust=ca, source=source) as client:
             assert client.fetch("/echo").status == 200
             assert client.fetch("/echo", method="POST", body=b"x=1").status == 403
-    record = closed.wait_for_records(lambda r: r["client_src_ip"] == source, since=since)[0]
-    assert record["dest_domain"] == f"{host}."
+    # Records of the tests before may still be coming.
+    record = closed.wait_for_records(
+        lambda r: (r["client_src_ip"], r["dest_domain"]) == (source, f"{host}."), since=since
+    )[0]
     assert record.get("src_vpc") == {APPLICATION: "vpc-0aaa", OTHER: "vpc-0bbb"}.get(source)
     if passes:
-        allowed = closed.wait_for_records(lambda r: r.get("http_method") == "GET", since=since)[0]
+        allowed = closed.wait_for_records(
+            lambda r: (r["client_src_ip"], r.get("http_method")) == (source, "GET"), since=since
+        )[0]
         assert allowed["all_matches"]["matches"][0] == entry(decided, "pre_dns", "allow")
         assert allowed["src_vpc"] == "vpc-0aaa"
     else:
@@ -278,7 +282,9 @@ def test_the_first_rule_decides_for_its_network(
     port = (tls_site if way == "tls" else site).port
     with RoutedClient(guide.port(), way, "httpbin.org", port, trust=ca, source=APPLICATION) as client:
         assert client.fetch("/echo").status == 200
-    record = guide.wait_for_records(lambda r: r["client_src_ip"] == APPLICATION, since=since)[0]
+    record = guide.wait_for_records(
+        lambda r: (r["client_src_ip"], r["dest_domain"]) == (APPLICATION, "httpbin.org."), since=since
+    )[0]
     assert record["all_matches"]["matches"][0] == entry("guide/app-to-httpbin", "pre_dns", "allow")
     with WireClient(guide.port(), source=APPLICATION) as refused:
         response = refused.connect(f"www.facebook.com:{port}")
