@@ -14,7 +14,7 @@ from netfw.policy.glob_index import GlobIndex
 from netfw.policy.globs import Text, glob_matcher, has_wildcard
 from netfw.policy.keys import Key, Kind
 from netfw.policy.operators import Comparison, Family, Operator
-from netfw.policy.slices import STEP, Building, Slices, emptied, portions, set_of, sort_in_slices
+from netfw.policy.slices import Building, Slices, emptied, keep_apart, portions, set_of, sort_in_slices
 from netfw.policy.values import AddressRange
 
 Test = Callable[[Any], bool]
@@ -89,10 +89,9 @@ def _like_test(patterns: list[Text], leftovers: list[Slices]) -> Building[Test]:
 def _domain_test(patterns: list[str], leftovers: list[Slices]) -> Building[Test]:
     """Whether a canonical host text matches any of `x`, `.x`, `*.x` or a pattern."""
     exact: set[str] = set()
-    suffixes: set[Any] = set(range(8 * STEP))  # grows at another step than the names; no text is equal to these
+    suffixes: set[str] = set()
     globs: list[str] = []
     leftovers.append(emptied(exact, suffixes))
-    has_suffixes = False
     for portion in portions(patterns):
         for pattern in portion:
             name, suffix = domain_parts(pattern)
@@ -100,7 +99,7 @@ def _domain_test(patterns: list[str], leftovers: list[Slices]) -> Building[Test]
                 exact.add(name)
             if suffix is not None:
                 suffixes.add(suffix)
-                has_suffixes = True
+                keep_apart(suffixes)
             if name is None and suffix is None:
                 globs.append(pattern)
         yield
@@ -111,7 +110,7 @@ def _domain_test(patterns: list[str], leftovers: list[Slices]) -> Building[Test]
     def test(host: str) -> bool:
         if host in exact:
             return True
-        if has_suffixes:
+        if suffixes:
             place = host.find(".")
             while place >= 0:
                 if host[place:] in suffixes:

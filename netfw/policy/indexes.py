@@ -20,7 +20,7 @@ from netfw.policy.globs import has_wildcard
 from netfw.policy.keys import Key, Kind
 from netfw.policy.lookup_tables import NetworkTable, add_position
 from netfw.policy.operators import Comparison, Operator
-from netfw.policy.slices import Slices, emptied, name_table
+from netfw.policy.slices import Slices, emptied, keep_apart
 from netfw.policy.values import AddressRange
 
 Found = list[list[int]]
@@ -77,7 +77,7 @@ class NameIndex(Index):
         super().__init__()
         self._read: Callable[[Facts], Any] = attrgetter(key.attribute)
         self._exact: dict[str, list[int]] = {}
-        self._suffixes: dict[str, list[int]] = name_table(apart=True)
+        self._suffixes: dict[str, list[int]] = {}
         self._patterns = GlobIndex()
 
     def add(self, operator: Operator, value: Any, position: int) -> None:
@@ -86,6 +86,7 @@ class NameIndex(Index):
             add_position(self._exact.setdefault(name, []), position)
         if suffix is not None:
             add_position(self._suffixes.setdefault(suffix, []), position)
+            keep_apart(self._suffixes)
         if name is None and suffix is None:
             self._patterns.add(value, position)
 

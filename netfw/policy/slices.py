@@ -27,6 +27,7 @@ Building = Generator[Any, None, T]
 
 _GROWTH = tuple((2 << power) // 3 for power in range(14, 28))
 _MANY = 20_000
+APART = 10_000
 
 
 def finished(work: Building[T]) -> T:
@@ -55,11 +56,12 @@ def set_of(items: Iterable[T]) -> Building[set[T]]:
     return members
 
 
-def name_table(*, apart: bool = False) -> dict[Any, Any]:
-    """An empty dict for many texts. Of two that often get the same number of them one is kept `apart`: keys that no
-    text is equal to let it grow at another step than the other.
+def keep_apart(table: dict[Any, Any] | set[Any]) -> None:
+    """Of two tables that get the same number of texts, let this one grow at another step than the other: once it has
+    `APART` entries it gets some more, that no text is equal to.
     """
-    return dict.fromkeys(range(8 * STEP), []) if apart else {}
+    if len(table) == APART:
+        table.update(dict.fromkeys(range(8 * STEP), []))
 
 
 def grows_soon(*sizes: int) -> bool:

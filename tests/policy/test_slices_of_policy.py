@@ -12,7 +12,7 @@ from netfw.policy.evaluate import evaluate
 from netfw.policy.letting_go import when_unused
 from netfw.policy.load import load_policy
 from netfw.policy.model import Phase
-from netfw.policy.slices import STEP, emptied, finished, grows_soon, portions, set_of, sort_in_slices
+from netfw.policy.slices import APART, STEP, emptied, finished, grows_soon, portions, set_of, sort_in_slices
 
 MANY = 4000
 NAMES = [f"host{number}.example.com" for number in range(MANY)]
@@ -69,6 +69,16 @@ def test_growth_is_foreseen():
             moved += 1
             assert said, len(table)
     assert moved >= 3
+
+
+@pytest.mark.parametrize("operator", ["StringEquals", "StringNotEquals"])
+def test_zones_and_names_grow_at_different_steps(operator):
+    """What that takes is in nobody's way: the same names are found."""
+    zones = [f".zone{number}.example.com" for number in range(APART + 50)]
+    compiled = compile_policy(policy_of(condition(DOMAIN, operator, *zones)), 1, 0.0)
+    for host, listed in (("zone7.example.com", True), (f"a.zone{APART + 40}.example.com", True), ("0.example", False)):
+        denied = evaluate(compiled, Phase.PRE_DNS, connect(host)).matches[-1].rule.name == "large"
+        assert denied is (listed is (operator == "StringEquals")), host
 
 
 @pytest.mark.parametrize("large", LARGE)
