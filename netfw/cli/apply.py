@@ -50,7 +50,7 @@ def apply_command(path: Path, config: Path | None, yes: bool, dry_run: bool, as_
             if not yes:
                 _confirm()
             try:
-                generation = access.database.transact(carry_out, plan, access.editor, access.arn_of)
+                generation = access.change("apply", {"path": str(path)}, carry_out, plan, access.editor, access.arn_of)
             except PlanOutdated as error:
                 click.echo(str(error), err=True)
                 continue

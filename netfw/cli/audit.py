@@ -1,7 +1,7 @@
 """Audit records of what is done by command: the same file and form as those of the control API.
 
-In this room: wrapping a command so that what it did, or was refused, is a line of `control.audit`. A command whose
-record cannot be written does nothing. Not here: the record (`control.audit`).
+In this room: a block or a command of which what it did, or was refused, is a line of `control.audit`. What cannot be
+recorded is not done. Not here: the record (`control.audit`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import getpass
 import hashlib
 import os
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -28,6 +31,35 @@ from netfw.control.roles import Caller
 _MODE = 0o640
 
 
+@dataclass(slots=True)
+class Outcome:
+    """What the record will say; whoever does the work fills it in."""
+
+    outcome: str = "failed"
+    changes: Sequence[Change] = ()
+    generation: int | None = None
+
+
+@contextmanager
+def recorded(configuration: Configuration | None, operation: str, about: Mapping[str, str]) -> Iterator[Outcome]:
+    """A block that leaves one record when it ends, however it ends, where the configuration has a file for it.
+
+    Raises ClickException where none can be written, before the block.
+    """
+    outcome = Outcome()
+    if configuration is None or configuration.control is None or configuration.control.audit is None:
+        yield outcome
+        return
+    descriptor = _open(configuration.control.audit)
+    try:
+        yield outcome
+    finally:
+        try:
+            os.write(descriptor, _line(operation, configuration, about, outcome))
+        finally:
+            os.close(descriptor)
+
+
 def audited(command: click.Command, what: str) -> click.Command:
     """The command, which from now on leaves a record where the configuration has a file for it. `what` is before its
     name in the record.
@@ -37,21 +69,17 @@ def audited(command: click.Command, what: str) -> click.Command:
     @functools.wraps(run)
     def with_record(*arguments: Any, **options: Any) -> Any:
         configuration = _configuration(options.get("config"))
-        if configuration is None or configuration.control is None or configuration.control.audit is None:
-            return run(*arguments, **options)
-        descriptor = _open(configuration.control.audit)
-        before, outcome = _authority(configuration), "failed"
-        try:
-            result = run(*arguments, **options)
-            outcome = "done"
-            return result
-        finally:
+        about = {name: str(value) for name, value in options.items() if value not in (None, (), False)}
+        with recorded(configuration, f"{what} {command.name}", about) as record:
+            before = _authority(configuration)
             try:
-                change = Change("interception CA", before, _authority(configuration))
-                about = {name: str(value) for name, value in options.items() if value not in (None, (), False)}
-                os.write(descriptor, _line(f"{what} {command.name}", configuration, about, outcome, change))
+                result = run(*arguments, **options)
+                record.outcome = "done"
+                return result
             finally:
-                os.close(descriptor)
+                after = _authority(configuration)
+                if before != after:
+                    record.changes = (Change("interception CA", before, after),)
 
     command.callback = with_record
     return command
@@ -62,14 +90,8 @@ def audit_reading(configuration: Configuration, operation: str, about: dict[str,
 
     Raises ClickException where it cannot be written: then nothing is shown.
     """
-    if configuration.control is None or configuration.control.audit is None:
-        return
-    descriptor = _open(configuration.control.audit)
-    try:
-        nothing = Change("", None, None)
-        os.write(descriptor, _line(operation, configuration, about, "done", nothing))
-    finally:
-        os.close(descriptor)
+    with recorded(configuration, operation, about) as record:
+        record.outcome = "done"
 
 
 def _configuration(config: Path | None) -> Configuration | None:
@@ -95,9 +117,9 @@ def _open(path: Path) -> int:
     return descriptor
 
 
-def _authority(configuration: Configuration) -> dict[str, Any]:
+def _authority(configuration: Configuration | None) -> dict[str, Any]:
     """Which CA is there: the fingerprint of its certificate's file."""
-    certificate = configuration.tls_intercept.ca_certificate
+    certificate = None if configuration is None else configuration.tls_intercept.ca_certificate
     try:
         content = b"" if certificate is None else certificate.read_bytes()
     except OSError:
@@ -105,7 +127,7 @@ def _authority(configuration: Configuration) -> dict[str, Any]:
     return {"certificate": str(certificate), "sha256": hashlib.sha256(content).hexdigest() if content else None}
 
 
-def _line(operation: str, configuration: Configuration, about: dict[str, str], outcome: str, change: Change) -> bytes:
+def _line(operation: str, configuration: Configuration, about: Mapping[str, str], record: Outcome) -> bytes:
     caller = Caller(_user(), frozenset(), origin=f"command, uid {os.getuid()}, pid {os.getpid()}")
     return audit_line(
         now=time.time(),
@@ -113,8 +135,9 @@ def _line(operation: str, configuration: Configuration, about: dict[str, str], o
         caller=caller,
         operation=operation,
         about={**about, "config": str(configuration.path)},
-        outcome=outcome,
-        changes=[change] if change.before != change.after else [],
+        outcome=record.outcome,
+        changes=record.changes,
+        generation=record.generation,
     )
 
 

@@ -71,7 +71,10 @@ def allow_command(
     asked = TimedException("", domain, owner or getpass.getuser(), why, ticket, float(int(time.time() + seconds)))
     with open_store(config) as access:
         name = access.configuration_or_followed(configuration)
-        made, generation = access.database.transact(add_exception, name, asked, access.editor, access.arn_of, group)
+        about = {"domain": domain, "configuration": name, "group": group, "owner": asked.owner or "", "why": why}
+        made, generation = access.change(
+            "allow", about, add_exception, name, asked, access.editor, access.arn_of, group
+        )
     if as_json:
         print_json({**_as_data(made, time.time()), "generation": generation})
     else:
@@ -93,7 +96,8 @@ def exceptions_command(names: tuple[str, ...], clear: bool, group: str, config: 
             def wanted(one: TimedException) -> bool:
                 return one.name in names or (clear and one.is_over(now))
 
-            ended, _ = access.database.transact(end_exceptions, wanted, access.editor, group)
+            about = {"group": group, "names": " ".join(names), **({"clear": "true"} if clear else {})}
+            ended, _ = access.change("exceptions", about, end_exceptions, wanted, access.editor, group)
             missing = set(names) - {one.name for one in ended}
             if missing:
                 raise NoSuchException(f"there is no exception {', '.join(sorted(missing))}")

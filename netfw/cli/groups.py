@@ -60,6 +60,10 @@ def _row(transaction: Transaction, group: StoredGroup) -> dict[str, Any]:
     }
 
 
+def _about(configuration: str, *groups: str) -> dict[str, str]:
+    return {"configuration": configuration, "groups": " ".join(groups)}
+
+
 @click.command("attach")
 @click.argument("group")
 @click.option("--to", "configuration", metavar="CONFIGURATION", help="The one that this proxy follows by default.")
@@ -69,7 +73,7 @@ def attach_command(group: str, configuration: str | None, position: int | None, 
     """Attach a rule group to a configuration."""
     with open_store(config) as access:
         name = access.configuration_or_followed(configuration)
-        generation = access.database.transact(attach, name, group, position, access.editor)
+        generation = access.change("attach", _about(name, group), attach, name, group, position, access.editor)
     click.echo(f"{group} is attached to {name}: generation {generation}")
 
 
@@ -81,7 +85,7 @@ def detach_command(group: str, configuration: str | None, config: Path | None) -
     """Detach a rule group from a configuration; the group stays in the store."""
     with open_store(config) as access:
         name = access.configuration_or_followed(configuration)
-        generation = access.database.transact(detach, name, group, access.editor)
+        generation = access.change("detach", _about(name, group), detach, name, group, access.editor)
     click.echo(f"{group} is detached from {name}: generation {generation}")
 
 
@@ -95,7 +99,7 @@ def priorities_command(groups: tuple[str, ...], configuration: str | None, confi
     with open_store(config) as access:
         name = access.configuration_or_followed(configuration)
         if groups:
-            access.database.transact(put_in_order, name, groups, access.editor)
+            access.change("priorities", _about(name, *groups), put_in_order, name, groups, access.editor)
         order = access.database.read(lambda transaction: transaction.configurations.get(name).groups)
     if as_json:
         print_json({"configuration": name, "groups": list(order)})

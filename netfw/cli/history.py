@@ -87,7 +87,10 @@ def rollback_command(generation: int, yes: bool, dry_run: bool, config: Path | N
         if found and not dry_run:
             if not yes:
                 confirm_or_leave(f"go back to generation {generation}?")
-            made = access.database.transact(roll_back, generation, access.editor, access.arn_of, now)
+            about = {"generation": str(generation)}
+            made = access.change(
+                "rollback", about, roll_back, generation, access.editor, access.arn_of, now, quotas=False
+            )
     if as_json:
         print_json({"generation": made, "changes": [one.as_data() for one in found]})
     elif made is not None:
