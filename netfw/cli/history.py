@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,16 +16,36 @@ from netfw.cli.screen import print_json, screen
 from netfw.cli.store_access import open_store
 from netfw.store.difference import KINDS
 from netfw.store.history import difference_between, generations, roll_back
+from netfw.store.pruning import Pruned, prune
 
 
 @click.command("history")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
 @click.option("--before", type=int, default=None, metavar="GENERATION", help="Those before this one.")
+@click.option(
+    "--keep",
+    type=click.IntRange(1, 1_000_000),
+    default=None,
+    metavar="N",
+    help="Take out all but the newest N and the state before them.",
+)
+@click.option("--yes", is_flag=True, help="With --keep: do it without asking.")
 @config_option
 @json_option
-def history_command(limit: int, before: int | None, config: Path | None, as_json: bool) -> None:
-    """List the generations of the policy, the newest first: who changed what, and when."""
+def history_command(
+    limit: int, before: int | None, keep: int | None, yes: bool, config: Path | None, as_json: bool
+) -> None:
+    """List the generations of the policy, the newest first: who changed what, and when.
+
+    With --keep old ones are taken out for good, say once a day by a timer: netfw history --keep 1000 --yes. Those that
+    are listed afterwards can still be compared with and gone back to.
+    """
     with open_store(config) as access:
+        if keep is not None:
+            if not yes:
+                confirm_or_leave(f"take out all but the newest {keep} generations?")
+            _tell_pruned(access.change("history", {"keep": str(keep)}, prune, keep), as_json)
+            return
         found = access.database.read(generations, limit, before)
     if as_json:
         print_json(
@@ -48,6 +69,18 @@ def history_command(limit: int, before: int | None, config: Path | None, as_json
         at = datetime.fromtimestamp(one.at, UTC)
         table.add_row(str(one.number), f"{at:%Y-%m-%dT%H:%M:%SZ}", Text(one.editor), Text(one.summary))
     screen().print(table)
+
+
+def _tell_pruned(pruned: Pruned, as_json: bool) -> None:
+    if as_json:
+        print_json(asdict(pruned))
+    elif pruned.generations:
+        click.echo(
+            f"{pruned.generations} generations and {pruned.documents} documents are taken out; generation"
+            f" {pruned.oldest} stands for all before it"
+        )
+    else:
+        click.echo("nothing to do: there are no more")
 
 
 @click.command("diff")

@@ -96,7 +96,8 @@ not set): `at`, `id` (also in the answer, `x-amzn-requestid`), `who`, `key`, `ro
 (the names in the request), `outcome` (`done`, or the code of the refusal), `generation`, and `changes`: for each
 resource its `arn`, and of `before` and `after` what differs.
 
-`netfw ca` and `netfw key` write such lines too, with the user who typed the command, and do nothing when they cannot.
+`netfw ca`, `netfw key` and the commands that change the store write such lines too, with the user who typed the
+command, and do nothing when they cannot.
 
 ## Quotas
 

@@ -30,7 +30,7 @@ class Generation:
 
 
 class NoSuchGeneration(StoreError):
-    """The store never had it."""
+    """The store never had it, or has it no more."""
 
 
 def generations(transaction: Transaction, limit: int = 50, before: int | None = None) -> list[Generation]:
@@ -52,6 +52,10 @@ def digests_at(transaction: Transaction, number: int) -> Digests:
     """What was there at a generation, by kind and name. Raises NoSuchGeneration."""
     if not 0 <= number <= transaction.generation:
         raise NoSuchGeneration(f"there is no generation {number}; the newest is {transaction.generation}")
+    oldest = transaction.connection.execute(select(func.min(tables.generations.c.number))).scalar_one()
+    # Nothing was there at 0, which is known of every store.
+    if 0 < number < (oldest or 0):
+        raise NoSuchGeneration(f"generation {number} was taken out of the history; the oldest is {oldest}")
     changes = tables.changes
     newest = (
         select(changes.c.kind, changes.c.name, func.max(changes.c.generation).label("generation"))

@@ -119,3 +119,16 @@ def test_what_cannot_be_recorded_is_not_done(put: Callable[..., Result], run: Ru
     (tmp_path / "audit.jsonl").mkdir()
     assert "no audit record can be written, so nothing is done" in put(1, g=("a",)).output
     assert json.loads(run("groups", "--json").output) == []
+
+
+def test_old_history_is_taken_out_on_demand(put: Callable[..., Result], run: Run, tmp_path: Path) -> None:
+    """Asked for twice over: by --keep, and by --yes or an answer. It is on record."""
+    for name in ("a", "b", "c", "d"):
+        put(g=(name,))
+    assert "nobody to ask" in run("history", "--keep", "1", status=1).output
+    assert "generation 3 stands for all before it" in run("history", "--keep", "1", "--yes").output
+    assert "nothing to do" in run("history", "--keep", "1", "--yes").output
+    assert [one["generation"] for one in json.loads(run("history", "--json").output)] == [4, 3]
+    assert "was taken out of the history" in run("diff", "1", status=1).output
+    assert "rule c added" in run("diff", "4", "3").output
+    assert [one["about"]["keep"] for one in records(tmp_path) if one["operation"] == "netfw history"] == ["1", "1"]
