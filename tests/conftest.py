@@ -24,6 +24,46 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thorough" if EXHAUST
 STRICT = os.environ.get("NETFW_NO_SKIPS", "") not in ("", "0")
 
 
+# The files that take longest, longest first: each goes to one process as a whole (`--dist loadfile`), and one that
+# began last would be waited for alone.
+LONGEST = (
+    "integration/test_workers.py",
+    "integration/test_reload_settings.py",
+    "integration/test_soak.py",
+    "integration/test_hand_over.py",
+    "store/test_concurrency.py",
+    "integration/test_clients.py",
+    "integration/test_authentication.py",
+    "proxy/test_faults.py",
+    "integration/test_endings.py",
+    "integration/test_faults.py",
+    "integration/test_kit.py",
+    "integration/test_smuggling.py",
+    "integration/test_reload_large.py",
+    "integration/test_limits.py",
+    "integration/test_phases.py",
+    "integration/test_denials.py",
+    "integration/test_ca.py",
+    "policy/test_policy_agreement.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Newer versions of xdist would begin with the files that have most tests, which are the quick ones."""
+    if getattr(config.option, "loadscopereorder", False):
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+
+    def place(item: pytest.Item) -> int:
+        return places.get("/".join(item.path.parts[-2:]), len(LONGEST))
+
+    items.sort(key=place)
+
+
 def _skips(config: pytest.Config) -> Counter[str]:
     """How often each reason was given."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
