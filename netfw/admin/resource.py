@@ -106,6 +106,10 @@ class AdminResource(Resource):
         """One more page to read: what `value` gives, as JSON."""
         self._paths[path] = (_READING, lambda _request: _json(200, value()))
 
+    def add_slow_page(self, path: bytes, value: Callable[[], Deferred[Any]]) -> None:
+        """The same for a value that takes its time."""
+        self._paths[path] = (_READING, partial(self._show_slowly, value))
+
     def add_switch(self, path: bytes, switch: Switch) -> None:
         """POST to PATH/on and PATH/off, on the Unix socket only."""
         for word, on in ((b"/on", True), (b"/off", False)):
@@ -195,6 +199,28 @@ class AdminResource(Resource):
     def _show_status(self, _request: Request) -> Answer:
         return _json(200, self._status_source.status())
 
+    def _show_slowly(self, value: Callable[[], Deferred[Any]], request: Request) -> None:
+        answer = self._answer_later(request)
+        shown = maybeDeferred(value).addCallback(lambda found: _json(200, found))
+        shown.addErrback(self._not_shown, request).addCallback(answer)
+
+    def _not_shown(self, failure: Failure, request: Request) -> Answer:
+        self._failed(request, failure.value)
+        return _text(500, "internal error")
+
+    def _answer_later(self, request: Request) -> Callable[[Answer], None]:
+        """What finishes the request with an answer, unless whoever asked has gone."""
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+
+        def answer(value: Answer) -> None:
+            if not gone:
+                body = self._finish(request, value)
+                request.write(body)
+                request.finish()
+
+        return answer
+
     def _post_reload(self, request: Request) -> Answer | None:
         def done(result: dict[str, Any]) -> None:
             ok = result["ok"]
@@ -229,15 +255,11 @@ class AdminResource(Resource):
         if name in self._running:
             return _json(409, {"ok": False, "problems": [f"a {name} is running already"]})
         self._running.add(name)
-        gone: list[object] = []
-        request.notifyFinish().addErrback(gone.append)
+        finish = self._answer_later(request)
 
         def answer(value: Answer) -> None:
             self._running.discard(name)
-            if not gone:
-                body = self._finish(request, value)
-                request.write(body)
-                request.finish()
+            finish(value)
 
         def ended(result: dict[str, Any]) -> Answer:
             ok = result.get("ok") is True

@@ -9,6 +9,7 @@ import http.client
 import json
 import socket
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,30 @@ def ask(config: Path | None, method: str, path: str, document: Any = None) -> An
 
     `document` is its content, as JSON.
     """
+    status, content, place = _exchange(config, method, path, document)
+    try:
+        return Answer(status, json.loads(content))
+    except ValueError:
+        raise click.ClickException(f"{place} answers {status} with something that is not JSON") from None
+
+
+def ask_text(config: Path | None, path: str) -> str:
+    """A page that is text; otherwise as `ask`. Another status than 200 is a ClickException too."""
+    status, content, place = _exchange(config, "GET", path, None)
+    if status != HTTPStatus.OK:
+        raise click.ClickException(f"{place} answers {status} to {path}")
+    return content.decode("utf-8", "replace")
+
+
+def _exchange(config: Path | None, method: str, path: str, document: Any) -> tuple[int, bytes, str]:
+    """Status, content, and who was asked."""
     configuration = load_config(find_config(config), with_files=False)
     connection, place = _connection(configuration.admin, str(configuration.path))
     try:
         content_out = None if document is None else json.dumps(document).encode()
-        connection.request(method, path, content_out, headers={"Accept": "application/json"})
+        connection.request(method, path, content_out, headers={"Accept": "application/json, text/plain"})
         response = connection.getresponse()
-        content = response.read(ANSWER_LIMIT + 1)
+        return response.status, response.read(ANSWER_LIMIT + 1), place
     except (FileNotFoundError, ConnectionRefusedError):
         raise click.ClickException(
             f"nobody answers on {place}; is the proxy running? twistd -n netfwproxy --config {configuration.path}"
@@ -66,10 +84,6 @@ def ask(config: Path | None, method: str, path: str, document: Any = None) -> An
         raise click.ClickException(f"{place} does not answer as the proxy would: {reason}") from None
     finally:
         connection.close()
-    try:
-        return Answer(response.status, json.loads(content))
-    except ValueError:
-        raise click.ClickException(f"{place} answers {response.status} with something that is not JSON") from None
 
 
 def _connection(admin: AdminSection, source: str) -> tuple[http.client.HTTPConnection, str]:

@@ -44,6 +44,7 @@ VERBS = {
     "diff": ("netfw.cli.history", "diff_command", "Say what is different between two generations."),
     "rollback": ("netfw.cli.history", "rollback_command", "Go back to a generation of the policy."),
     "status": ("netfw.cli.status", "status_command", "Ask the running proxy how it is."),
+    "top": ("netfw.cli.top", "top_command", "Watch the running proxy: rates, who is busy, what is denied."),
     "reload": ("netfw.cli.reload", "reload_command", "Make the running proxy read its rules again."),
     "version": ("netfw.cli.version", "version_command", "Print the versions of netfw and of what it stands on."),
 }

@@ -5,7 +5,7 @@ Programs get `--json`; people get words, in colour where there is a terminal."""
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -45,6 +45,26 @@ def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
         # Text: rich would take the [1] of a path for its own markup.
         table.add_row(Text(name), Text(str(value)))
     screen().print(table)
+
+
+def print_rows(title: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Print rows of the same members as a table."""
+    table = Table(title=Text(title, "bold"), title_justify="left", box=None, padding=(0, 2, 0, 0))
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    for name in names:
+        table.add_column(Text(name.replace("_", " ")), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(in_words(row.get(name))) for name in names))
+    screen().print(table)
+
+
+def in_words(value: object) -> str:
+    """A value of JSON for people."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
 
 
 def screen() -> Console:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -12,7 +13,10 @@ import click
 
 from netfw.cli.admin_client import ask
 from netfw.cli.config_option import config_option, json_option
-from netfw.cli.screen import print_facts, print_json
+from netfw.cli.screen import in_words, print_facts, print_json, print_rows
+from netfw.cli.top_screen import duration
+
+_TIMES = ("policy_loaded_at", "ca_not_after")
 
 
 @click.command("status")
@@ -34,9 +38,30 @@ def status_command(config: Path | None, fleet: bool, as_json: bool) -> None:
     if as_json:
         print_json(answer.document)
     else:
-        print_facts("the proxy is running", flatten(answer.document))
+        _show(answer.document)
     if answer.status != HTTPStatus.OK:
         sys.exit(1)
+
+
+def _show(document: dict[str, Any]) -> None:
+    """Single facts, then each list of rows as a table of its own."""
+    tables = {name: value for name, value in document.items() if _is_table(value)}
+    facts = {name: _readable(name, value) for name, value in document.items() if name not in tables}
+    print_facts(f"netfw is {document.get('state', 'running')}", flatten(facts))
+    for name, rows in tables.items():
+        print_rows(name.replace("_", " "), rows)
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _readable(name: str, value: object) -> object:
+    if name == "uptime_seconds":
+        return f"{value} ({duration(value)})"
+    if name in _TIMES and isinstance(value, (int, float)):
+        return f"{value} ({time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(value))})"
+    return value
 
 
 def flatten(document: Any, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -50,12 +75,4 @@ def flatten(document: Any, prefix: str = "") -> Iterator[tuple[str, object]]:
     elif isinstance(document, list):
         yield prefix, ", ".join(str(value) for value in document) or "none"
     else:
-        yield prefix, _in_words(document)
-
-
-def _in_words(value: object) -> object:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return value
+        yield prefix, in_words(document)

@@ -36,6 +36,7 @@ from netfw.service.proxy_service import ProxyService
 from netfw.service.readiness import add_checks, listening, workers_accept
 from netfw.service.reading_anew import Found, copy_anew, in_thread, read_anew
 from netfw.service.reconfiguration import prepare
+from netfw.service.record_file import RecordFile
 from netfw.service.reloading import Commit
 from netfw.service.supervisor_service import SupervisorService
 from netfw.service.systemd import Notifier
@@ -208,6 +209,7 @@ def _serve_admin(
     given: GivenSockets,
     parent: MultiService,
 ) -> None:
+    site.pages.add_slow_page(b"/busiest", RecordFile(configuration.log.readable, reactor).busiest_or_why)
     for part in control.services:
         part.setServiceParent(parent)
     for child in admin_services(

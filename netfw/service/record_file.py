@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 
 from netfw.telemetry.record_search import Found, find_record, lines_backwards, read_record
@@ -44,6 +44,13 @@ class RecordFile:
     def busiest(self) -> Deferred[dict[str, Any]]:
         """A Deferred of the latest records, counted."""
         return self._in_thread(_busiest, self._here())
+
+    def busiest_or_why(self) -> Deferred[dict[str, Any]]:
+        """The same; where there is no record file, `why` says so."""
+        try:
+            return self.busiest()
+        except NoRecordFile as missing:
+            return succeed({"records": 0, "why": str(missing)})
 
     def follow(self, wanted: Callable[[dict[str, Any]], bool], tell: Callable[[dict[str, Any]], None]) -> Deferred[Any]:
         """Tell each record that comes from now on; goes on until the Deferred is cancelled."""
@@ -110,6 +117,7 @@ def _busiest(path: Path) -> dict[str, Any]:
     clients: Counter[str] = Counter()
     hosts: Counter[str] = Counter()
     denied: Counter[str] = Counter()
+    rules: Counter[str] = Counter()
     number = 0
     for line in lines_backwards(path, LATEST):
         record = read_record(line)
@@ -121,12 +129,23 @@ def _busiest(path: Path) -> dict[str, Any]:
         hosts[host] += 1
         if str(record.get("final_action")).lower().startswith("deny"):
             denied[host] += 1
+            rules[_denier(record)] += 1
     return {
         "records": number,
         "clients": _rows(clients, "client"),
         "destinations": _rows(hosts, "destination"),
         "denied": _rows(denied, "destination"),
+        "rules": _rows(rules, "rule"),
     }
+
+
+def _denier(record: Mapping[str, Any]) -> str:
+    """The rule that denied, with its group; for what no rule denied the word of the error."""
+    rule, group = record.get("final_rule_name"), record.get("final_rule_group_name")
+    if rule:
+        return f"{group}/{rule}" if group else str(rule)
+    error = record.get("error")
+    return str(error.get("token", "-")) if isinstance(error, dict) else "-"
 
 
 def _rows(counted: Counter[str], name: str) -> list[dict[str, Any]]:

@@ -1,13 +1,17 @@
-"""Metrics as a real Prometheus sees them: a proxy with two workers; the alert rules and the dashboard that we ship."""
+"""Watching a proxy with two workers: a real Prometheus, our alert rules and dashboard, and `netfw top` and `netfw
+status` in a real terminal.
+"""
 
 from __future__ import annotations
 
 import http.client
 import json
 import re
+import shlex
 import shutil
 import socket
 import subprocess
+import sys
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator
@@ -238,3 +242,126 @@ def test_the_dashboards_queries_are_promql(tmp_path: Path) -> None:
         assert not mine & cells, panel["title"]
         assert place["x"] + place["w"] <= 24
         cells |= mine
+
+
+class Terminal:
+    """A terminal of tmux with one command in it, on a server of its own."""
+
+    def __init__(self, directory: Path, width: int, height: int, *words: str) -> None:
+        self._socket = str(directory / "tmux")
+        self._words = words
+        self._ended = directory / "ended"
+        # Those would be believed before the terminal itself.
+        command = f"env -u COLUMNS -u LINES {shlex.join(words)}"
+        command += f"; echo status $? > {shlex.quote(str(self._ended))}; sleep 600"
+        self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height), command)
+
+    def _tmux(self, *words: str) -> str:
+        ran = subprocess.run(
+            ["tmux", "-S", self._socket, *words], capture_output=True, text=True, check=True, stdin=subprocess.DEVNULL
+        )
+        return ran.stdout
+
+    def screen(self) -> str:
+        """What one would see."""
+        return self._tmux("capture-pane", "-p")
+
+    def press(self, *keys: str) -> None:
+        """Press keys."""
+        self._tmux("send-keys", *keys)
+
+    def resize(self, width: int, height: int) -> None:
+        """Make the window another size."""
+        self._tmux("resize-window", "-x", str(width), "-y", str(height))
+
+    def status(self) -> str:
+        """How the command ended; "" while it runs."""
+        return self._ended.read_text().strip() if self._ended.exists() else ""
+
+    def close(self) -> None:
+        """End it."""
+        self._tmux("kill-server")
+
+
+@pytest.fixture
+def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """`terminal(width, height, *words)`, closed when the test ends."""
+    if shutil.which("tmux") is None:
+        pytest.skip("program missing: tmux")
+    opened: list[Terminal] = []
+
+    def open_one(width: int, height: int, *words: str) -> Terminal:
+        made = Terminal(tmp_path, width, height, *words)
+        opened.append(made)
+        return made
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+def verb(proxy: ProxyProcess, *words: str) -> list[str]:
+    """The command line of a verb for this proxy."""
+    return [sys.executable, "-m", "netfw.cli.main", *words, "--config", str(proxy.config_path)]
+
+
+def test_top_in_a_terminal(proxy: ProxyProcess, terminal: Callable[..., Terminal]) -> None:
+    """It shows what was sent, follows what comes, fits another size, and a key ends it."""
+    window = terminal(110, 32, *verb(proxy, "top", "--interval", "0.5"))
+    wait_until(lambda: f"{DENIED} house/no" in window.screen())
+    seen = window.screen()
+    for word in ("netfw-test", "ready", "requests/s", "denials/s", "tunnels", "denied.test", "serving", "q quits"):
+        assert word in seen, seen
+    assert re.search(rf"{DENIED} +denied +http_request_denied", seen), seen
+    assert len(re.findall("serving", seen)) == 2, seen
+    with WireClient(proxy.port()) as client:
+        client.send(b"GET http://denied.test/ HTTP/1.1\r\nHost: denied.test\r\n\r\n")
+        assert client.read_response().status == 403
+    wait_until(lambda: f"{DENIED + 1} house/no" in window.screen())
+    window.resize(64, 20)
+    wait_until(lambda: max(map(len, window.screen().splitlines())) <= 64 and "requests/s" in window.screen())
+    assert window.status() == ""
+    window.press("q")
+    assert wait_until(window.status) == "status 0"
+    assert "requests/s" not in window.screen()
+
+
+def test_status_in_a_terminal(proxy: ProxyProcess, terminal: Callable[..., Terminal]) -> None:
+    """Facts, and tables of checks, listeners and workers."""
+    window = terminal(140, 60, *verb(proxy, "status"))
+    assert wait_until(window.status) == "status 0"
+    seen = window.screen()
+    for pattern in (
+        r"netfw is ready", r"generation +1", r"checks", r"listeners +yes +2 of 2 workers accept", r"policy +yes +test,",
+        r"ca +yes +not needed", r"plain +HTTP +127\.0\.0\.1", r"index state", r"records dropped +0",
+    ):  # fmt: skip
+        assert re.search(pattern, seen), (pattern, seen)
+    assert len(re.findall(r"\d+ +serving", seen)) == 2, seen
+
+
+def test_top_once_as_json(proxy: ProxyProcess) -> None:
+    """For programs: the same figures, once; sums over both workers."""
+    words = verb(proxy, "top", "--json", "--interval", "0.2")
+    ran = subprocess.run(words, capture_output=True, text=True, check=True)
+    seen = json.loads(ran.stdout)
+    status = proxy.status()
+    assert (seen["state"], seen["name"], seen["generation"]) == ("ready", "netfw-test", status["generation"])
+    assert seen["requests"] >= ALLOWED + DENIED
+    assert seen["denials"] >= DENIED
+    assert {row["pid"] for row in seen["workers"]} == {row["pid"] for row in status["workers"]}
+    assert seen["busiest"]["clients"][0]["client"] == "127.0.0.1"
+    once = subprocess.run(verb(proxy, "top", "--once", "--interval", "0.2"), capture_output=True, text=True, check=True)
+    assert "house/no" in once.stdout
+    assert "\x1b" not in once.stdout
+
+
+def test_readiness_with_workers(proxy: ProxyProcess) -> None:
+    """Each check by name."""
+    status, body = proxy.admin("/readyz")
+    assert status == 200
+    assert body.decode().splitlines() == [
+        "ready",
+        "listeners: ok, 2 of 2 workers accept",
+        "policy: ok, test, generation 1",
+        "ca: ok, not needed: nothing is intercepted",
+    ]
