@@ -377,11 +377,11 @@ def test_body_deadline_is_between_two_pieces(hurried: ProxyProcess) -> None:
             last = time.monotonic()
             for octet in b"12345678":
                 time.sleep(0.15)
+                longest, last = max(longest, time.monotonic() - last), time.monotonic()
                 try:
                     client.send(bytes([octet]))
                 except OSError:
                     break  # it has answered and closed
-                longest, last = max(longest, time.monotonic() - last), time.monotonic()
             status = client.read_response("POST").status
         (record,) = tail.take(1)
         return status, longest, record
