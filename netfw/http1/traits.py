@@ -14,6 +14,7 @@ from netfw.http1.errors import FramingError
 from netfw.http1.fields import Fields
 from netfw.http1.framing import Framing, request_declaration, response_declaration
 from netfw.http1.heads import HTTP_1_1, RequestHead, ResponseHead, Version
+from netfw.http1.trace_context import is_traceparent
 from netfw.names.authority import AuthorityError, parse_authority
 
 _KEEP_ALIVE_VALUES = frozenset([b"keep-alive", b"Keep-Alive"])
@@ -46,7 +47,7 @@ class RequestTraits(HeadTraits):
         agents = fields.get_all(b"user-agent")
         self.user_agent = agents[0] if agents else None
         parents = fields.get_all(b"traceparent")
-        self.traceparent = parents[0] if len(parents) == 1 else None
+        self.traceparent = parents[0] if len(parents) == 1 and is_traceparent(parents[0]) else None
 
 
 class ResponseTraits(HeadTraits):
