@@ -383,6 +383,7 @@ def _add_switch(
         configured=configuration.tls_intercept.enabled,
         apply=apply,
         record=records.write,
+        audit=control.audit.write,
         proxy_name=configuration.proxy.name,
         now=time.time,
     )

@@ -75,7 +75,7 @@ class AuditFile(Service):
 
 
 class ControlSurface:
-    """The resource, and the services that run with it."""
+    """The resource, and the services that run with it. `audit` takes the audit records."""
 
     def __init__(
         self,
@@ -96,10 +96,10 @@ class ControlSurface:
         self._reactor = reactor
         self._observed: Callable[[Any, StoredProxy], StoredProxy] | None = None
         self.services: list[Service] = []
-        audit: Any = _AuditInLog()
+        self.audit: Any = _AuditInLog()
         if section.audit is not None:
-            audit = RecordLog(section.audit)
-            self.services.append(AuditFile(audit))
+            self.audit = RecordLog(section.audit)
+            self.services.append(AuditFile(self.audit))
         self.resource = ControlResource(
             reactor=reactor,
             now=time.time,
@@ -110,7 +110,7 @@ class ControlSurface:
                 Throttle(section.rate, float(section.burst)),
                 time.time,
             ),
-            audit=audit,
+            audit=self.audit,
         )
 
     def _store(self, reactor: Any, policies: Any) -> IStore:

@@ -12,10 +12,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import uuid4
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger, LogLevel
 
+from netfw.control.audit import audit_line
+from netfw.control.operations.call import Change
+from netfw.control.roles import Caller
 from netfw.telemetry.event_names import INTERCEPTION_SWITCHED
 from netfw.telemetry.log import tell
 from netfw.telemetry.record_values import peer_text
@@ -25,7 +29,8 @@ NOT_CONFIGURED = "nothing is intercepted by configuration (tls_intercept.mode: D
 
 
 class InterceptionSwitch:
-    """`apply` makes it so, everywhere; `record` takes a line for the records. `configured`: whether there is a CA."""
+    """`apply` makes it so, everywhere; `record` takes a line for the records, `audit` one for those of the
+    control API, in their form. `configured`: whether there is a CA."""
 
     def __init__(
         self,
@@ -33,6 +38,7 @@ class InterceptionSwitch:
         configured: bool,
         apply: Callable[[bool], Deferred[None]],
         record: Callable[[bytes], object],
+        audit: Callable[[bytes], object],
         proxy_name: str,
         now: Callable[[], float],
     ) -> None:
@@ -40,6 +46,7 @@ class InterceptionSwitch:
         self._configured = configured
         self._apply = apply
         self._record = record
+        self._audit = audit
         self._proxy_name = proxy_name
         self._now = now
         self._last: dict[str, Any] | None = None
@@ -65,8 +72,27 @@ class InterceptionSwitch:
             **({"reason": peer_text(reason)} if reason else {}),
         }
         self._record(json.dumps(audit, separators=(",", ":")).encode("ascii") + b"\n")
+        self._audit(_audited(now, on, changed, who, audit.get("reason")))
         tell(_log, INTERCEPTION_SWITCHED, level=LogLevel.warn, on=on, changed=changed, reason=reason, **who)
         if changed:
             self._last = {"at": int(now), "by": who, **({"reason": audit["reason"]} if reason else {})}
         result = {"ok": True, "changed": changed, **self.describe()}
         return self._apply(on).addCallback(lambda _: result)
+
+
+def _audited(now: float, on: bool, changed: bool, who: Mapping[str, Any], reason: Any) -> bytes:
+    """The line of `control.audit`. Who opens the socket needs no role; the store speaks for whoever changed it."""
+    if "store" in who:
+        caller = Caller(str(who["store"]), frozenset(), origin="store")
+    else:
+        name = str(who.get("user") or f"uid {who.get('uid')}")
+        caller = Caller(name, frozenset(), origin=f"socket, uid {who.get('uid')}, pid {who.get('pid')}")
+    return audit_line(
+        now=now,
+        request_id=str(uuid4()),
+        caller=caller,
+        operation=f"intercept {'on' if on else 'off'}",
+        about={} if reason is None else {"reason": reason},
+        outcome="done",
+        changes=[Change("interception", {"in_force": not on}, {"in_force": on})] if changed else [],
+    )

@@ -19,11 +19,13 @@ class Proxy:
     def __init__(self, configured: bool = True) -> None:
         self.applied: list[bool] = []
         self.records: list[dict[str, Any]] = []
+        self.audits: list[dict[str, Any]] = []
         self.waiting: Deferred[None] | None = None
         self.switch = InterceptionSwitch(
             configured=configured,
             apply=self.apply,
             record=lambda line: self.records.append(json.loads(line)),
+            audit=lambda line: self.audits.append(json.loads(line)),
             proxy_name="test",
             now=lambda: 1000.5,
         )
@@ -72,4 +74,22 @@ def test_nothing_to_switch():
     """Without a CA there is nothing to turn on."""
     proxy = Proxy(configured=False)
     assert result_of(proxy.switch.turn(True, WHO, "")) == {"ok": False, "in_force": False, "problems": [NOT_CONFIGURED]}
-    assert (proxy.applied, proxy.records) == ([], [])
+    assert (proxy.applied, proxy.records, proxy.audits) == ([], [], [])
+
+
+def test_each_switching_is_an_audit_record_in_the_form_of_the_api():
+    """Who, from where, why, before and after; without a change, that it was asked for."""
+    proxy = Proxy()
+    for on, who, reason in (
+        (False, WHO, "ticket 42"),
+        (False, {**WHO, "user": ""}, ""),
+        (True, {"store": "proxy p"}, ""),
+    ):
+        result_of(proxy.switch.turn(on, who, reason))
+    off, again, on_again = proxy.audits
+    assert (off["event"], off["operation"], off["outcome"]) == ("audit", "intercept off", "done")
+    assert (off["who"], off["from"], off["about"]) == ("root", "socket, uid 0, pid 7", {"reason": "ticket 42"})
+    assert off["changes"] == [{"arn": "interception", "before": {"in_force": True}, "after": {"in_force": False}}]
+    assert (again["who"], again["changes"], again["about"]) == ("uid 0", [], {})
+    assert (on_again["operation"], on_again["who"], on_again["from"]) == ("intercept on", "proxy p", "store")
+    assert len({one["id"] for one in proxy.audits}) == 3
