@@ -161,7 +161,16 @@ class ControlSurface:
             tls_mode="ENABLED" if configuration.tls_intercept.enabled else "DISABLED",
             ca_arn=None if certificate is None else ca_arn(self._section, certificate),
         )
-        return site if self._observed is None else replace(site, observed=self._observed)
+        observed = self._observed
+        if observed is None:
+            return site
+        return replace(site, observed=lambda transaction, proxy: self._with_ca(observed(transaction, proxy), site))
+
+    def _with_ca(self, proxy: StoredProxy, site: Site) -> StoredProxy:
+        """The store has the CA as it was when somebody wrote this proxy down; it may have been replaced since."""
+        if proxy.name != self._configuration.proxy.name or proxy.tls_mode != "ENABLED":
+            return proxy
+        return replace(proxy, ca_arn=site.ca_arn)
 
 
 def ca_arn(section: ControlSection, certificate: bytes) -> str:
