@@ -19,7 +19,7 @@ import stat
 from collections import deque
 from pathlib import Path
 from threading import Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 from twisted.logger import Logger, LogLevel
@@ -40,6 +40,7 @@ _LONGER = 5
 _BATCH = 512
 _BATCH_SHARE = 8
 _BLOCKED = 0.01
+_GROWS = 0.1
 _FLAGS = os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -262,15 +263,21 @@ class RecordLog:
     def _end_torn_line(self, path: Path) -> None:
         """Give the last line its end when whoever wrote it died before: the next record must not be lost with it.
 
-        Several processes may begin with the same file: one of them does it, and the others see that it is done.
+        Several processes may begin with the same file: one of them does it, and the others see that it is done. And
+        several may write it: a line that grows is in somebody's hands.
         """
         descriptor: int = self._descriptor  # type: ignore[assignment]  # open
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             try:
-                file.seek(os.fstat(descriptor).st_size - 1)
-                if file.read(1) not in (b"\n", b""):
-                    os.write(descriptor, b"\n")
+                former = None
+                while (size := os.fstat(descriptor).st_size) != former:
+                    file.seek(max(0, size - 1))
+                    if file.read(1) in (b"\n", b""):
+                        return
+                    former = size
+                    sleep(_GROWS)
+                os.write(descriptor, b"\n")
             finally:
                 fcntl.flock(descriptor, fcntl.LOCK_UN)
 

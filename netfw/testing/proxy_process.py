@@ -267,8 +267,25 @@ class ProxyProcess:
 
     # records
 
+    def write_records(self, timeout: float = RECORD_SECONDS) -> None:
+        """Wait until no record that was made waits to be written; at once where nobody runs."""
+        deadline = time.monotonic() + timeout
+        while self.process is not None and self.process.poll() is None and time.monotonic() < deadline:
+            try:
+                _, body = self.admin("/metrics")
+            except (OSError, http.client.HTTPException):
+                return
+            lengths = [line for line in body.decode().splitlines() if line.startswith("netfw_log_queue_length{")]
+            if not any(float(line.rpartition(" ")[2]) for line in lengths):
+                return
+            time.sleep(0.02)
+
     def records(self) -> list[Document]:
-        """Every record written so far."""
+        """Every record of what has happened so far: those that the proxy still collects are waited for."""
+        self.write_records()
+        return self._written()
+
+    def _written(self) -> list[Document]:
         if not self.records_path.exists():
             return []
         lines = self.records_path.read_bytes().split(b"\n")
@@ -283,7 +300,7 @@ class ProxyProcess:
         """
         deadline = time.monotonic() + timeout
         while True:
-            records = self.records()[since:]
+            records = self._written()[since:]
             found = [record for record in records if wanted(record)]
             if len(found) >= count:
                 return found

@@ -35,6 +35,7 @@ class PrivateReadiness(Readiness):
         reactor = private_reactor()
         super().__init__(reactor)
         self.iterate = reactor.iterate
+        self.seconds = reactor.seconds
 
 
 def run_in_reactor(function: Callable[[Any], Any], timeout: float = 10.0) -> Any:

@@ -24,16 +24,8 @@ class RecordTail:
     def __init__(self, proxy: ProxyProcess) -> None:
         self._proxy = proxy
         self._path: Path = proxy.records_path
-        deadline = time.monotonic() + WAIT
-        while self._waiting() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        proxy.write_records()
         self._at = self._path.stat().st_size if self._path.exists() else 0
-
-    def _waiting(self) -> bool:
-        """Whether a record that was made is not in the file yet."""
-        _, body = self._proxy.admin("/metrics")
-        lengths = [line for line in body.decode().splitlines() if line.startswith("netfw_log_queue_length{")]
-        return any(float(line.rpartition(" ")[2]) for line in lengths)
 
     def take(self, count: int, *, timeout: float = WAIT) -> list[dict[str, Any]]:
         """The next `count` records, and AssertionError when fewer come in time or more came with them."""

@@ -122,6 +122,22 @@ def test_a_torn_line_is_ended_once_by_whoever_comes_first(open_log: Any, tmp_pat
     assert path.read_bytes() == b'{"torn":\n'
 
 
+def test_a_line_that_somebody_is_writing_is_not_torn(open_log: Any, tmp_path: Path) -> None:
+    """Another worker is in the middle of its batch when this one begins: its line gets its own end, no empty one."""
+    path = tmp_path / "log"
+    path.write_bytes(b'{"whole":1}\n{"half')
+
+    def finish() -> None:
+        with open(path, "ab") as file:
+            file.write(b'":2}\n')
+
+    timer = threading.Timer(0.03, finish)
+    timer.start()
+    open_log(path).close()
+    timer.join()
+    assert path.read_bytes() == b'{"whole":1}\n{"half":2}\n'
+
+
 def _open_descriptors() -> list[str]:
     return [one for one in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{one}")]
 
