@@ -19,6 +19,7 @@ VERBS = {
     "check": ("netfw.cli.check", "check_command", "Check the configuration and the rules as a start would."),
     "explain": ("netfw.cli.explain", "explain_command", "Tell what the rules say to a request, step by step."),
     "why": ("netfw.cli.why", "why_command", "Tell why an exchange was denied, by the id that the client saw."),
+    "logs": ("netfw.cli.logs", "logs_command", "Show and follow records, count them, hand them on in other forms."),
     "lint": ("netfw.cli.lint", "lint_command", "Find rules that cannot match, shadow others or let too much through."),
     "test": ("netfw.cli.test_policy", "test_command", "Run the tests that are written beside the rules."),
     "show": ("netfw.cli.show", "show_command", "Show the rules in the order in which they are looked at."),

@@ -1,0 +1,80 @@
+"""What somebody gets of records: which fields, changed how, in which form, and how many of them. PURE.
+
+A record is of one or more types: `allow` or `deny` by its final action, `alert` besides if an ALERT rule matched,
+`dns`, and `audit` for what was done by command. Not here: which records are asked for (`record_choice`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from zlib import crc32
+
+from netfw.telemetry.record_fields import AWS_DEFAULT, MANDATORY
+from netfw.telemetry.record_privacy import treated
+from netfw.telemetry.record_schemas import ecs_text, ocsf_text
+from netfw.telemetry.record_text import FORMS, Record, is_alert
+
+TYPES = ("allow", "deny", "alert", "dns", "audit")
+_FORMS: dict[str, Callable[[Record], str | None]] = {**FORMS, "ecs": ecs_text, "ocsf": ocsf_text}
+FORMATS = tuple(_FORMS)
+_WHOLE = 1 << 32
+
+
+class Shape:
+    """`form`: one of `FORMATS`. `fields`: those kept, empty for all that the form has. `sample`: the share of records
+    that is kept, never less than all denials and alerts. `treatments` by field. `token`: what makes tokens.
+    """
+
+    def __init__(
+        self,
+        *,
+        form: str = "json",
+        fields: tuple[str, ...] = (),
+        sample: float = 1.0,
+        treatments: Mapping[str, str] | None = None,
+        token: Callable[[str], str] | None = None,
+    ) -> None:
+        self._form = _FORMS[form]
+        chosen = fields or (AWS_DEFAULT if form == "aws" else ())
+        self._fields = frozenset((*chosen, *MANDATORY)) if chosen else None
+        self._below = int(sample * _WHOLE)
+        self._sample = sample
+        self._treatments = dict(treatments or {})
+        self._token = token
+
+    def text(self, record: Mapping[str, Any]) -> str | None:
+        """The line for this record, without its end; None where there is none."""
+        shown = dict(record)
+        if self._below < _WHOLE and types_of(record).isdisjoint(("deny", "alert", "audit")):
+            # By the id: the same records wherever they are sampled.
+            if crc32(str(record.get("id", "")).encode("utf-8", "replace")) >= self._below:
+                return None
+            shown["sample_rate"] = self._sample
+        if self._treatments:
+            shown = treated(shown, self._treatments, self._token)
+        if self._fields is not None:
+            shown = _selected(shown, self._fields)
+        return self._form(shown)
+
+
+def types_of(record: Record) -> frozenset[str]:
+    """Which types a record is of."""
+    kind = record.get("kind")
+    if kind in ("dns", "audit"):
+        return frozenset([str(kind)])
+    # What says neither is treated as what must not get lost.
+    action = "allow" if record.get("final_action") == "allow" else "deny"
+    return frozenset([action, "alert"] if is_alert(record) else [action])
+
+
+def _selected(record: Record, fields: frozenset[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in record.items():
+        if name in fields:
+            found[name] = value
+        elif isinstance(value, dict):
+            inner = {key: member for key, member in value.items() if f"{name}.{key}" in fields}
+            if inner:
+                found[name] = inner
+    return found
