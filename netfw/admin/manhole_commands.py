@@ -17,6 +17,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
+from netfw.names.printable import printable
+
 LONGEST_LINE = 4096
 
 
@@ -180,4 +182,4 @@ def _table(rows: list[Any]) -> str:
 def _value(value: Any) -> str:
     """On one line, without a control character: it may be a client's own words."""
     text = value if isinstance(value, str) else "-" if value is None else json.dumps(value, default=str)
-    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    return printable(text)

@@ -107,7 +107,7 @@ class AdminResource(Resource):
         self._paths[path] = (_READING, lambda _request: _json(200, value()))
 
     def add_slow_page(self, path: bytes, value: Callable[[], Deferred[Any]]) -> None:
-        """The same for a value that takes its time."""
+        """The same for a value that takes its time and is for operators: on the Unix socket only."""
         self._paths[path] = (_READING, partial(self._show_slowly, value))
 
     def add_switch(self, path: bytes, switch: Switch) -> None:
@@ -199,10 +199,14 @@ class AdminResource(Resource):
     def _show_status(self, _request: Request) -> Answer:
         return _json(200, self._status_source.status())
 
-    def _show_slowly(self, value: Callable[[], Deferred[Any]], request: Request) -> None:
+    def _show_slowly(self, value: Callable[[], Deferred[Any]], request: Request) -> Answer | None:
+        refusal = _for_operators(request, "this page")
+        if refusal is not None:
+            return refusal
         answer = self._answer_later(request)
         shown = maybeDeferred(value).addCallback(lambda found: _json(200, found))
         shown.addErrback(self._not_shown, request).addCallback(answer)
+        return None
 
     def _not_shown(self, failure: Failure, request: Request) -> Answer:
         self._failed(request, failure.value)
@@ -249,9 +253,9 @@ class AdminResource(Resource):
         done: Callable[[dict[str, Any]], object],
     ) -> Answer | None:
         """Do something, once at a time, and answer with how it ended."""
-        if not isinstance(request.getHost(), UNIXAddress):
-            # A port is open to every user of the machine; the socket's mode says who is an operator.
-            return _json(403, {"ok": False, "problems": [f"{name} is served on the Unix socket only"]})
+        refusal = _for_operators(request, name)
+        if refusal is not None:
+            return refusal
         if name in self._running:
             return _json(409, {"ok": False, "problems": [f"a {name} is running already"]})
         self._running.add(name)
@@ -275,6 +279,13 @@ class AdminResource(Resource):
             lambda failure: self._failed(request, failure.value)
         )
         return None
+
+
+def _for_operators(request: Request, what: str) -> Answer | None:
+    """A port is open to every user of the machine; the socket's mode says who is an operator."""
+    if isinstance(request.getHost(), UNIXAddress):
+        return None
+    return _json(403, {"ok": False, "problems": [f"{what} is served on the Unix socket only"]})
 
 
 def _one_line(text: object) -> str:

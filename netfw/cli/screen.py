@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from netfw.config.errors import ConfigErrors, Problem
+from netfw.names.printable import printable
 
 PIPE_WIDTH = 160
 
@@ -42,8 +43,8 @@ def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
     table.add_column(no_wrap=True, style="bold")
     table.add_column(overflow="fold")
     for name, value in facts:
-        # Text: rich would take the [1] of a path for its own markup.
-        table.add_row(Text(name), Text(str(value)))
+        # Text: rich would take the [1] of a path for its own markup. Printable: it lets escapes through.
+        table.add_row(Text(name), Text(printable(str(value))))
     screen().print(table)
 
 
@@ -54,7 +55,7 @@ def print_rows(title: str, rows: Sequence[Mapping[str, object]]) -> None:
     for name in names:
         table.add_column(Text(name.replace("_", " ")), overflow="fold")
     for row in rows:
-        table.add_row(*(Text(in_words(row.get(name))) for name in names))
+        table.add_row(*(Text(printable(in_words(row.get(name)))) for name in names))
     screen().print(table)
 
 

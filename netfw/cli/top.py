@@ -62,9 +62,15 @@ def top_command(config: Path | None, once: bool, interval: float, as_json: bool)
 
 def _look(config: Path | None) -> Look:
     status = ask(config, "GET", "/status").document
-    busiest = ask(config, "GET", "/busiest").document
+    busiest = _busiest(ask(config, "GET", "/busiest").document)
     samples = read_samples(ask_text(config, "/metrics"))
     return Look(time.monotonic(), status, samples, busiest)
+
+
+def _busiest(document: dict[str, Any]) -> dict[str, Any]:
+    """What the port does not show is told, with the reason."""
+    problems = document.get("problems")
+    return {"records": 0, "why": "; ".join(map(str, problems))} if problems else document
 
 
 def _watch(config: Path | None, before: Look, interval: float) -> None:

@@ -13,6 +13,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from netfw.names.printable import printable
+
 _WIDE = 90
 """Columns from which on the lists stand side by side."""
 _NARROW = 78
@@ -50,21 +52,16 @@ def screen_of(figures: Mapping[str, Any], width: int, height: int, *, hint: str 
     return Group(*parts)
 
 
-def printable(value: object) -> str:
-    """Text without anything that a terminal acts on."""
-    return "".join(character if character.isprintable() else "?" for character in str(value))
-
-
 def _head(figures: Mapping[str, Any], hint: str) -> Text:
     state = str(figures["state"])
     head = Text(no_wrap=True, overflow="ellipsis")
-    head.append(f"netfw {printable(figures['version'])} ", "bold")
-    head.append(f"{printable(figures['name'])}  ")
+    head.append(f"netfw {printable(str(figures['version']))} ", "bold")
+    head.append(f"{printable(str(figures['name']))}  ")
     head.append(printable(state), "bold green" if state == "ready" else "bold red")
     head.append(f"  {hint}  " if hint else "  ", "dim")
     head.append(f"up {duration(figures['uptime_seconds'])}  policy generation {figures['generation']}")
     for row in figures["failed_checks"]:
-        head.append(f"  {printable(row['check'])}: {printable(row['says'])}", "bold red")
+        head.append(f"  {printable(str(row['check']))}: {printable(str(row['says']))}", "bold red")
     return head
 
 
@@ -90,7 +87,7 @@ def _figures(figures: Mapping[str, Any], width: int) -> Table:
 
 
 def _counted(rows: Iterable[Mapping[str, Any]], name: str) -> list[tuple[str, str]]:
-    return [(str(row["exchanges"]), printable(row[name])) for row in rows]
+    return [(str(row["exchanges"]), printable(str(row[name]))) for row in rows]
 
 
 def _list(title: str, rows: Sequence[tuple[str, str]], most: int) -> Table:
@@ -115,7 +112,8 @@ def _errors(rows: Sequence[Mapping[str, Any]], most: int) -> Table:
         table.add_column(title, justify=justify, no_wrap=True, header_style="bold underline")  # type: ignore[arg-type]
     for row in rows[:most]:
         table.add_row(
-            str(row["per_second"]), str(row["total"]), Text(printable(row["what"])), Text(printable(row["why"]))
+            *(str(row[name]) for name in ("per_second", "total")),
+            *(Text(printable(str(row[name]))) for name in ("what", "why")),
         )
     if not rows:
         table.add_row("", "", Text("none", "dim"), "")

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Union
 
+from netfw.names.printable import printable
+
 _SHOWN = 80
 _YEAR_10000 = 253_402_300_800
 
@@ -200,4 +202,4 @@ def _kind(value: Any) -> str:
 def shown(text: str) -> str:
     """A text of the request for a message: in quotes, printable, of bounded length."""
     cut = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-    return '"' + "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut) + '"'
+    return f'"{printable(cut)}"'

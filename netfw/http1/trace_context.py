@@ -17,7 +17,3 @@ def is_traceparent(value: bytes) -> bool:
     """Is this value one that names a trace?"""
     return _TRACEPARENT.fullmatch(value) is not None
 
-
-def trace_id(traceparent: bytes) -> bytes:
-    """The 32 hexadecimal digits that name the trace, of a value that `is_traceparent`."""
-    return traceparent[3:35]

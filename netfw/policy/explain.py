@@ -11,6 +11,7 @@ from difflib import SequenceMatcher
 from enum import Enum
 from typing import Any
 
+from netfw.names.printable import printable
 from netfw.policy.checks import FALSE, PENDING, build_check, condition_parts, key_reader
 from netfw.policy.compile import default_decision
 from netfw.policy.decision import Decision, Match, Open, RuleRef
@@ -147,7 +148,7 @@ def shown(value: object) -> str:
         return ", ".join(shown(item) for item in value)
     else:
         text = str(value)
-    text = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+    text = printable(text)
     return text if len(text) <= _SHOWN_TEXT else text[: _SHOWN_TEXT - 3] + "..."
 
 

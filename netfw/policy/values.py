@@ -14,6 +14,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Union
 
 from netfw.names.host import HostError, host_from_text
+from netfw.names.printable import printable
 from netfw.policy.globs import has_wildcard
 from netfw.policy.keys import Key, Kind
 from netfw.policy.operators import Comparison, Family, Operator
@@ -180,7 +181,4 @@ def _parse_network(text: str) -> AddressRange:
 
 def quoted(text: str) -> str:
     """A text of the document for a message: in quotes, printable, of bounded length."""
-    cut = text if len(text) <= 80 else text[:77] + "..."
-    if not cut.isprintable():
-        cut = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut)
-    return f'"{cut}"'
+    return f'"{printable(text if len(text) <= 80 else text[:77] + "...")}"'

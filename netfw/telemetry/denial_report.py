@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from netfw.names.printable import printable
 from netfw.policy.decision import Open
 from netfw.policy.explain import Explanation, RuleState, RuleStep, result_as_data
 from netfw.policy.model import PolicyConfiguration
@@ -74,8 +75,7 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """For people; printable."""
-        for line in self._lines():
-            yield "".join(one if one.isprintable() else ascii(one)[1:-1] for one in line)
+        yield from map(printable, self._lines())
 
     def _lines(self) -> Iterator[str]:
         record = self.record

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from netfw.telemetry.record_follower import RecordFollower, ended_at
-from netfw.telemetry.record_index import IndexUnusable, RecordIndex
+from netfw.telemetry.record_index import IndexUnusable, NotAnIndex, RecordIndex, is_marked
 
 JOURNAL_SIZE = 256 << 20
 _PAUSE = 0.2
@@ -39,16 +39,24 @@ class Keeper:
         records, path, keep, size = self._about
         try:
             self.index = RecordIndex(path, keep=keep, size=size)
+        except NotAnIndex:
+            raise
         except IndexUnusable as error:
             self._throw_away(str(error))
             self.index = RecordIndex(path, keep=keep, size=size)
         self.follower = RecordFollower(records, self.index)
 
     def _throw_away(self, reason: str) -> None:
-        """Raises IndexUnusable when the files cannot be removed: then nothing else helps."""
+        """What does not even say that it is an index is kept beside it: somebody may have named the wrong file.
+
+        Raises IndexUnusable when the files cannot be removed: then nothing else helps.
+        """
         path = self._about[1]
         self.rebuilt = reason
         try:
+            with suppress(FileNotFoundError):
+                if not is_marked(path):
+                    os.replace(path, f"{path}.damaged")
             for suffix in ("", "-wal", "-shm"):
                 with suppress(FileNotFoundError):
                     os.unlink(f"{path}{suffix}")

@@ -19,6 +19,9 @@ from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
+APPLICATION = 0x6E66_7769
+"""What marks an SQLite file as an index of ours (`PRAGMA application_id`)."""
+_APPLICATION_AT = 68
 SEGMENT = 250_000
 """Records in a segment."""
 _SHARES = 8
@@ -38,6 +41,17 @@ CREATE TABLE segment (number INTEGER PRIMARY KEY, records INTEGER, first_at REAL
 
 class IndexUnusable(Exception):
     """The index cannot be read or written; `str()` says why."""
+
+
+class NotAnIndex(IndexUnusable):
+    """The file is a database of something else, and is left as it is."""
+
+
+def is_marked(path: Path) -> bool:
+    """Whether this file says that it is an index of ours, whatever else is wrong with it. Raises OSError."""
+    with open(path, "rb") as opened:
+        opened.seek(_APPLICATION_AT)
+        return opened.read(4) == APPLICATION.to_bytes(4, "big")
 
 
 def canonical_id(text: str) -> str | None:
@@ -99,13 +113,19 @@ class RecordIndex:
             path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
             path.touch(mode=_MODE)
             self._database = sqlite3.connect(str(path), timeout=_WAIT, isolation_level=None)
+            (mark,) = self._database.execute("PRAGMA application_id").fetchone()
+            (tables,) = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            if mark != APPLICATION and (mark or tables):
+                self._database.close()
+                raise NotAnIndex(f"{path} is a database of something else; name another file in log.index.path")
             self._database.execute("PRAGMA journal_mode=WAL")
             # What the last second before a power failure had is read again from the records.
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             (version,) = self._database.execute("PRAGMA user_version").fetchone()
             if version == 0:
-                self._database.executescript(f"BEGIN IMMEDIATE;{_TABLES}PRAGMA user_version={SCHEMA};COMMIT;")
+                marks = f"PRAGMA application_id={APPLICATION};PRAGMA user_version={SCHEMA};"
+                self._database.executescript(f"BEGIN IMMEDIATE;{_TABLES}{marks}COMMIT;")
             elif version != SCHEMA:
                 raise IndexUnusable(f"it has the form {version}, not {SCHEMA}")
             self._places = {place.number: place for place in _places(self._database)}

@@ -53,39 +53,42 @@ def since(path: Path, begin: float, wanted: Callable[[Record], bool]) -> Iterato
 
 
 class Following:
-    """What comes after the end of the file as it is when this is made. `sleep` waits that many seconds."""
+    """What comes after the end of the file as it is when this is made."""
 
-    def __init__(self, path: Path, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._sleep = sleep
         self._rest = b""
         self._descriptor = -1
         self._inode = 0
         self._open(at_end=True)
 
-    def records(self) -> Iterator[Record]:
-        """One after the other, without end; waits where there is none. A rotated file is read to its end first."""
-        try:
-            while True:
-                came = False
-                for line in self._lines():
-                    came = True
-                    record = read_record(line)
-                    if record is not None:
-                        yield record
-                if not came and not self._moved_on():
-                    self._sleep(_LOOK)
-        finally:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
+    def come(self) -> list[Record]:
+        """The records that have come since, a piece at a time; a rotated file is read to its end first."""
+        lines = self._lines()
+        if not lines and self._moved_on():
+            lines = self._lines()
+        return [record for line in lines if (record := read_record(line)) is not None]
+
+    def records(self, sleep: Callable[[float], object] = time.sleep) -> Iterator[Record]:
+        """One after the other, without end; `sleep` waits so many seconds where there is none."""
+        while True:
+            found = self.come()
+            yield from found
+            if not found:
+                sleep(_LOOK)
+
+    def close(self) -> None:
+        """Read no more."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def _open(self, *, at_end: bool = False) -> bool:
         try:
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
+        self.close()
         self._descriptor, self._rest = descriptor, b""
         self._inode = os.fstat(descriptor).st_ino
         if at_end:

@@ -21,9 +21,9 @@ _OWN = ("generation", "parent_id", "listener", "durations", "all_matches", "firs
 _OWN_TOO = ("origin_status", "count", "sample_rate", "src_vpc", "src_vpce", "vpce_account_id")
 _METHODS = {"CONNECT": 1, "DELETE": 2, "GET": 3, "HEAD": 4, "OPTIONS": 5, "POST": 6, "PUT": 7, "TRACE": 8}
 _OTHER = 99
-_NETWORK, _HTTP, _DNS = 4001, 4002, 4003
-_OPEN, _CLOSE, _REFUSE, _RESPONSE = 1, 2, 5, 2
-_NAMES = {_NETWORK: "Network Activity", _HTTP: "HTTP Activity", _DNS: "DNS Activity"}
+_NETWORK, _HTTP = 4001, 4002
+_OPEN, _CLOSE, _REFUSE = 1, 2, 5
+_NAMES = {_NETWORK: "Network Activity", _HTTP: "HTTP Activity"}
 _NETWORK_ACTIVITIES = {_OPEN: "Open", _CLOSE: "Close", _REFUSE: "Refuse"}
 _INFORMATIONAL, _LOW, _MEDIUM = 1, 2, 3
 _SEVERITIES = {_INFORMATIONAL: "Informational", _LOW: "Low", _MEDIUM: "Medium"}
@@ -40,7 +40,7 @@ def ecs_text(record: Record) -> str:
     error = _mapping(record.get("error"))
     dns = _mapping(record.get("dns"))
     domain = _domain(record)
-    types = ["protocol"] if kind == "dns" else ["change"] if kind == "audit" else ["connection"]
+    types = ["change"] if kind == "audit" else ["connection"]
     if action in _EVENT_TYPES:
         types.append(_EVENT_TYPES[action])
     document = _whole(
@@ -68,7 +68,7 @@ def ecs_text(record: Record) -> str:
                 "address": domain or record.get("dest_ip"),
                 "domain": domain,
             },
-            "network": {"transport": "tcp", "protocol": url.get("scheme")} if kind not in ("dns", "audit") else None,
+            "network": {"transport": "tcp", "protocol": url.get("scheme")} if kind != "audit" else None,
             "url": {
                 "scheme": url.get("scheme"),
                 "domain": domain if url else None,
@@ -93,11 +93,7 @@ def ecs_text(record: Record) -> str:
                 "version": _version(tls.get("client_version") or tls.get("origin_version")),
                 "version_protocol": "tls" if tls.get("client_version") or tls.get("origin_version") else None,
             },
-            "dns": {
-                "type": "answer" if kind == "dns" else None,
-                "question": {"name": domain} if kind == "dns" else None,
-                "resolved_ip": dns.get("addresses"),
-            },
+            "dns": {"resolved_ip": dns.get("addresses")},
             "error": {"code": error.get("token"), "message": error.get("message"), "type": error.get("fault")},
             "trace": {"id": _trace(record.get("traceparent"))},
             "observer": {"name": record.get("proxy_name"), "type": "proxy", "product": "netfw"},
@@ -108,12 +104,11 @@ def ecs_text(record: Record) -> str:
 
 
 def ocsf_text(record: Record) -> str:
-    """One event of OCSF as JSON: HTTP Activity, Network Activity for tunnels and connections, DNS Activity."""
+    """One event of OCSF as JSON: HTTP Activity, Network Activity for tunnels and connections."""
     started, ended = _times(record)
     url = _mapping(record.get("url"))
     tls = _mapping(record.get("tls"))
     error = _mapping(record.get("error"))
-    dns = _mapping(record.get("dns"))
     action = record.get("final_action")
     is_denied, alerts = action == "deny", is_alert(record)
     class_uid, activity, activity_name = _class_and_activity(record, is_denied)
@@ -179,18 +174,11 @@ def ocsf_text(record: Record) -> str:
             },
         }
         event["http_response"] = {"code": record.get("http_status_code"), "length": record.get("response_size")}
-    if class_uid == _DNS:
-        addresses = dns.get("addresses") or []
-        event["query"] = {"hostname": domain}
-        event["answers"] = [_answer(address, dns.get("ttl")) for address in addresses]
-        event["connection_info"] = {"direction_id": 2, "direction": "Outbound", "protocol_name": "udp"}
     return compact(_whole(event))
 
 
 def _class_and_activity(record: Record, is_denied: bool) -> tuple[int, int, str]:
     method = record.get("http_method")
-    if record.get("kind") == "dns":
-        return _DNS, _RESPONSE, "Response"
     if method is not None:
         number = _METHODS.get(str(method), _OTHER)
         return _HTTP, number, str(method).capitalize() if number != _OTHER else "Other"
@@ -198,10 +186,6 @@ def _class_and_activity(record: Record, is_denied: bool) -> tuple[int, int, str]
         return _NETWORK, _OTHER, "Other"
     number = _REFUSE if is_denied else _CLOSE
     return _NETWORK, number, _NETWORK_ACTIVITIES[number]
-
-
-def _answer(address: object, ttl: object) -> dict[str, object]:
-    return {"rdata": address, "type": "AAAA" if ":" in str(address) else "A", "ttl": ttl}
 
 
 def _times(record: Record) -> tuple[float, float]:

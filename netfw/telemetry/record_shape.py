@@ -1,7 +1,7 @@
 """What somebody gets of records: which fields, changed how, in which form, and how many of them. PURE.
 
 A record is of one or more types: `allow` or `deny` by its final action, `alert` besides if an ALERT rule matched,
-`dns`, and `audit` for what was done by command. Not here: which records are asked for (`record_choice`).
+and `audit` for what was done by command. Not here: which records are asked for (`record_choice`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from netfw.telemetry.record_privacy import treated
 from netfw.telemetry.record_schemas import ecs_text, ocsf_text
 from netfw.telemetry.record_text import FORMS, Record, is_alert
 
-TYPES = ("allow", "deny", "alert", "dns", "audit")
+TYPES = ("allow", "deny", "alert", "audit")
 _FORMS: dict[str, Callable[[Record], str | None]] = {**FORMS, "ecs": ecs_text, "ocsf": ocsf_text}
 FORMATS = tuple(_FORMS)
 _WHOLE = 1 << 32
@@ -61,8 +61,8 @@ class Shape:
 def types_of(record: Record) -> frozenset[str]:
     """Which types a record is of."""
     kind = record.get("kind")
-    if kind in ("dns", "audit"):
-        return frozenset([str(kind)])
+    if kind == "audit":
+        return frozenset(["audit"])
     # What says neither is treated as what must not get lost.
     action = "allow" if record.get("final_action") == "allow" else "deny"
     return frozenset([action, "alert"] if is_alert(record) else [action])

@@ -8,22 +8,20 @@ which fields are left (`record_shape`).
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
+from netfw.names.printable import printable
 from netfw.telemetry.record_fields import AWS_NAMES
 
 Record = Mapping[str, Any]
 
-_NOT_EXCHANGES = frozenset(["dns", "audit"])
 _AWS = tuple(name for name in AWS_NAMES if "." not in name)
 _SAFE = "!#$%&'()*+,/:;=?@[]~-._"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 _MARKS = {"allow": "+", "deny": "-"}
-_UNSEEN = re.compile(r"[^ -~]")
 
 
 def compact(value: object) -> str:
@@ -38,14 +36,14 @@ def json_text(record: Record) -> str:
 
 def aws_text(record: Record) -> str | None:
     """The vended log's fields, in its order. What is ours alone is left out."""
-    if record.get("kind") in _NOT_EXCHANGES:
+    if record.get("kind") == "audit":
         return None
     return compact({name: record[name] for name in _AWS if name in record})
 
 
 def squid_text(record: Record) -> str | None:
     """Squid's native access log: time, milliseconds, client, result/status, bytes, method, URL, user, peer, type."""
-    if record.get("kind") in _NOT_EXCHANGES:
+    if record.get("kind") == "audit":
         return None
     duration = record.get("duration_ms", 0)
     ended = _ended(record)
@@ -81,12 +79,8 @@ def pretty_text(record: Record) -> str:
     Whatever cannot be seen is shown as an escape: a terminal obeys it otherwise.
     """
     when = datetime.fromtimestamp(_ended(record), UTC)
-    if record.get("kind") == "dns":
-        answer = record.get("dns") or {}
-        addresses = ", ".join(map(str, answer.get("addresses") or ())) or answer.get("outcome", "no address")
-        return visible(f"{when:%Y-%m-%dT%H:%M:%SZ} ? DNS {_name(record)} {addresses} by {answer.get('resolver', '-')}")
     if record.get("kind") == "audit":
-        return visible(f"{when:%Y-%m-%dT%H:%M:%SZ} # {record.get('action', 'audit')} by {compact(record.get('who'))}")
+        return printable(f"{when:%Y-%m-%dT%H:%M:%SZ} # {record.get('action', 'audit')} by {compact(record.get('who'))}")
     mark = _MARKS.get(str(record.get("final_action")), "?")
     if mark == "+" and is_alert(record):
         mark = "!"
@@ -104,7 +98,7 @@ def pretty_text(record: Record) -> str:
     parts.append(f"({_why(record)})")
     if identifier := record.get("id"):
         parts.append(str(identifier))
-    return visible(" ".join(parts))
+    return printable(" ".join(parts))
 
 
 FORMS: dict[str, Callable[[Record], str | None]] = {
@@ -134,11 +128,6 @@ def shown_url(record: Record) -> str | None:
     name = _name(record)
     port = record.get("dest_port")
     return (f"{name}:{port}" if port is not None else name) if name else None
-
-
-def visible(text: str) -> str:
-    """Printable characters stay (in any script); the others become escapes, so that the result is one line."""
-    return _UNSEEN.sub(lambda match: match[0] if match[0].isprintable() else compact(match[0])[1:-1], text)
 
 
 def _ended(record: Record) -> float:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netfw.http1.trace_context import is_traceparent, trace_id
+from netfw.http1.trace_context import is_traceparent
 
 TRACE = b"4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = b"00f067aa0ba902b7"
@@ -19,7 +19,6 @@ PLAIN = b"00-" + TRACE + b"-" + PARENT + b"-01"
 def test_well_formed(value: bytes) -> None:
     """This version, and those to come with or without more behind."""
     assert is_traceparent(value)
-    assert trace_id(value) == TRACE
 
 
 @pytest.mark.parametrize(

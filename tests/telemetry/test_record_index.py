@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,25 @@ def test_the_oldest_go_beyond_age_and_size(paths: tuple[Path, Path]) -> None:
     assert find_record(records, path, last["id"]).record == last
     follower.close()
     index.close()
+
+
+def test_a_file_of_somebody_else_is_left_alone(paths: tuple[Path, Path]) -> None:
+    """The policy store, named by mistake, is neither written nor thrown away; what is no database is kept beside."""
+    records, path = paths
+    write(records, record("deny"))
+    with sqlite3.connect(path) as store:
+        store.execute("CREATE TABLE rule_group (name TEXT)")
+    store.close()
+    before = path.read_bytes()
+    with pytest.raises(IndexUnusable, match=r"database of something else; name another file in log\.index\.path"):
+        Keeper(records, path, 7 * 86400.0, 1 << 30)
+    assert path.read_bytes() == before
+    assert sorted(one.name for one in path.parent.iterdir() if one.name.startswith(path.name)) == [path.name]
+    path.write_bytes(b"-----BEGIN PRIVATE KEY-----\n")
+    keeper = Keeper(records, path, 7 * 86400.0, 1 << 30)
+    assert keeper.rebuilt
+    keeper.close()
+    assert Path(f"{path}.damaged").read_bytes() == b"-----BEGIN PRIVATE KEY-----\n"
 
 
 @pytest.mark.parametrize("damage", ["not a database", "another form", "a hole"])

@@ -70,9 +70,10 @@ def follow(path: Path, steps: list[Callable[[], object]], count: int) -> list[in
         assert steps, "it waits for what has come"
         steps.pop(0)()
 
-    records = Following(path, sleep).records()
+    following = Following(path)
+    records = following.records(sleep)
     found = of(next(records) for _ in range(count))
-    records.close()  # type: ignore[attr-defined]  # a generator
+    following.close()
     return found
 
 

@@ -18,18 +18,10 @@ from netfw.telemetry.record_fields import AWS_NAMES, FIELD_NAMES, HASHED, MANDAT
 from netfw.telemetry.record_line import record_line
 from netfw.telemetry.record_privacy import token_maker, treated
 from netfw.telemetry.record_shape import TYPES, Shape, types_of
-from netfw.telemetry.record_text import pretty_text, squid_text, visible
+from netfw.telemetry.record_text import pretty_text, squid_text
 
 RULE = RuleRef("web", "no-upload", Phase.PRE_REQUEST)
 FORMATS = ("json", "aws", "squid", "ecs", "ocsf", "pretty")
-DNS = {
-    "event_timestamp": 1768021005,
-    "proxy_name": "p",
-    "kind": "dns",
-    "id": "D1",
-    "dest_domain": "httpbin.org.",
-    "dns": {"source": "dns", "resolver": "192.0.2.53:53", "ttl": 60, "chain": [], "addresses": ["192.0.2.7"]},
-}
 AUDIT = {
     "event_timestamp": 1768021005,
     "proxy_name": "p",
@@ -75,7 +67,7 @@ def text_of(line: bytes, **how: Any) -> str:
 
 
 def test_types(allowed: bytes, denied: bytes, alerting: bytes) -> None:
-    lines = {"allow": allowed, "deny": denied, "alert": alerting, "dns": as_line(DNS), "audit": as_line(AUDIT)}
+    lines = {"allow": allowed, "deny": denied, "alert": alerting, "audit": as_line(AUDIT)}
     assert set(lines) == set(TYPES)
     for name, line in lines.items():
         # A transaction that only alerted was allowed.
@@ -128,7 +120,6 @@ def test_a_member_of_a_field_can_be_selected(allowed: bytes) -> None:
 
 def test_forms_of_exchanges_alone_have_no_line_for_others() -> None:
     for form in ("aws", "squid"):
-        assert Shape(form=form).text(json.loads(as_line(DNS))) is None
         assert Shape(form=form).text(json.loads(as_line(AUDIT))) is None
 
 
@@ -150,7 +141,6 @@ def test_pretty(allowed: bytes, denied: bytes, alerting: bytes) -> None:
     )
     assert " - GET " in text_of(denied, form="pretty") and "(web/no-upload)" in text_of(denied, form="pretty")
     assert " ! GET " in text_of(alerting, form="pretty")
-    assert " ? DNS httpbin.org 192.0.2.7 by 192.0.2.53:53" in text_of(as_line(DNS), form="pretty")
     assert " # interception off by " in text_of(as_line(AUDIT), form="pretty")
 
 
@@ -190,9 +180,6 @@ def test_ocsf(allowed: bytes, denied: bytes, alerting: bytes, make: Any) -> None
     refused = make.exchange(kind="connection", method=None, path=None, authority=None, error=errors.Overloaded("full"))
     event = json.loads(text_of(record_line(refused), form="ocsf"))
     assert (event["class_uid"], event["type_uid"]) == (4001, 400105)
-    event = json.loads(text_of(as_line(DNS), form="ocsf"))
-    assert (event["class_uid"], event["query"]["hostname"]) == (4003, "httpbin.org")
-    assert event["answers"] == [{"rdata": "192.0.2.7", "type": "A", "ttl": 60}]
 
 
 def test_denials_and_alerts_are_never_sampled(denied: bytes, alerting: bytes, allowed: bytes) -> None:
@@ -310,7 +297,3 @@ def test_pretty_and_squid_bear_masked_values() -> None:
     record = {"event_timestamp": 1, "final_action": "allow", "url": "***", "dest_domain": "***", "client_src_ip": "***"}
     assert "*** from ***" in pretty_text(record)
     assert squid_text(record) is not None
-
-
-def test_visible() -> None:
-    assert visible("grüße \x1b[1m\u202e\n") == "grüße \\u001b[1m\\u202e\\n"

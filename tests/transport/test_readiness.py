@@ -7,39 +7,19 @@ import struct
 
 import pytest
 from twisted.internet.error import ConnectionLost
-from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor, IReadWriteDescriptor
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.python.failure import Failure
-from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from netfw.testing.fd_reactor import FdReactor
 from netfw.testing.streams import tcp_pair
 from netfw.transport import readiness as module
 from netfw.transport.readiness import Readiness, readiness
+from tests.transport.test_fd_reactor import Descriptor
 
 
-@implementer(IReadWriteDescriptor)
-class Descriptor:
-    """Counts its events; `on_read` is called with it."""
-
-    def __init__(self, sock, on_read=lambda self: self.sock.recv(100) and None):
-        self.sock, self.on_read, self.events = sock, on_read, []
-
-    def fileno(self):
-        return self.sock.fileno()
-
-    def logPrefix(self):
-        return "test"
-
-    def doRead(self):
-        self.events.append("read")
-        return self.on_read(self)
-
-    def doWrite(self):
-        self.events.append("write")
-
-    def connectionLost(self, reason):
-        self.events.append(reason.type)
+def read_all(descriptor):
+    descriptor.sock.recv(100)
 
 
 @pytest.fixture
@@ -98,7 +78,7 @@ def test_one_that_fails_harms_no_other(reactor, watched, pairs):
     def fail(descriptor):
         raise ZeroDivisionError
 
-    bad, good = Descriptor(pairs[0][0], fail), Descriptor(pairs[1][0])
+    bad, good = Descriptor(pairs[0][0], fail), Descriptor(pairs[1][0], read_all)
     for descriptor, (_, far) in zip((bad, good), pairs, strict=False):
         watched.addReader(descriptor)
         far.send(b"x")
@@ -120,7 +100,7 @@ def test_what_was_said_of_a_number_is_not_for_its_next_owner(reactor, watched, p
         os.dup2(near.fileno(), number)
         near.close()
         pairs.append((victim.sock, far))
-        replacement.append(Descriptor(victim.sock))
+        replacement.append(Descriptor(victim.sock, read_all))
         watched.addReader(replacement[0])
         return ConnectionLost()
 
