@@ -37,7 +37,7 @@ def history_command(
 ) -> None:
     """List the generations of the policy, the newest first: who changed what, and when.
 
-    With --keep old ones are taken out for good, say once a day by a timer: netfw history --keep 1000 --yes. Those that
+    With --keep old ones are taken out for good, at once; policy.history in proxy.yaml does it all the time. Those that
     are listed afterwards can still be compared with and gone back to.
     """
     with open_store(config) as access:

@@ -169,6 +169,21 @@ class ConsistencySection:
 
 
 @dataclass(frozen=True, slots=True)
+class HistorySection:
+    """How much of a store's history is kept: so many generations, those of so many seconds; None: no bound of the
+    kind. What is beyond either goes.
+    """
+
+    generations: int | None = None
+    age: float | None = None
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether anything ever goes."""
+        return self.generations is not None or self.age is not None
+
+
+@dataclass(frozen=True, slots=True)
 class PolicySection:
     """Exactly one of `file`, `directory` and `store` is set.
 
@@ -181,6 +196,7 @@ class PolicySection:
     store: str | None = None
     password_file: Path | None = None
     last_good: Path | None = None
+    history: HistorySection = HistorySection()
 
 
 @dataclass(frozen=True, slots=True)

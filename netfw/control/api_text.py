@@ -67,7 +67,9 @@ Clients that speak CBOR get an empty 404 on `/service/...`.
 * **Resources.** Rule groups hold rules of the three phases; a configuration has a default action for each phase and
   rule groups in order of priority, from 0 on; a proxy is a name that follows a configuration: every process whose
   `proxy.name` it is. Names are unique by kind. A resource is given by name, by ARN, or by both when they agree;
-  region and account of ARNs are `control.region` and `control.account`.
+  region and account of the ARNs of what is made are `control.region` and `control.account`. A resource keeps the ARN
+  that it was made with, and is found by that one, also when these are set to others afterwards: automation has written
+  it down. Policy files have no resources that were made: their ARNs are always those of the settings.
 * **Tokens.** Each change of a resource gives it a new `UpdateToken`; a change made from an old one is refused
   (`InvalidTokenException`) and changes nothing. Rules have the token of their group. Changing a rule leaves the
   tokens of configurations that have its group alone, and tags leave every token alone.

@@ -44,6 +44,10 @@ class _Collection(Generic[Shown]):
             raise NoSuchResource(self._kind, name)
         return self._make(name)
 
+    def arns(self, names: Sequence[str]) -> dict[str, str]:
+        """The ARNs of these, by name."""
+        return {name: self._arns[name] for name in names}
+
     def list(self, after: str | None = None, limit: int = 1_000_000) -> Sequence[ResourceName]:
         """At most `limit` names behind `after`, sorted."""
         names = sorted(name for name in self._arns if after is None or name > after)

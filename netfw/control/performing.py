@@ -31,7 +31,7 @@ def perform(transaction: Any, operation: Operation, given: Input, caller: Caller
     call = Call(caller, site)
     try:
         if operation.writes:
-            kind, name = target(operation, transaction, given, call)
+            kind, name = target(operation, transaction, given)
             check_right(caller, operation.name, True, kind, name)
         else:
             check_right(caller, operation.name, False, operation.resource, None)

@@ -11,10 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from netfw.config.model import Quotas
-from netfw.control.arns import Arns
 from netfw.control.quotas import check_quota, policy_limits
 from netfw.control.refusals import InvalidRequest
-from netfw.control.service_model import Resource
 from netfw.policy.groups import GroupReader
 from netfw.policy.model import Phase, Rule
 from netfw.policy.problems import Problem
@@ -80,7 +78,7 @@ def shown_group(group: StoredGroup) -> dict[str, Any]:
     }
 
 
-def shown_configuration(configuration: StoredConfiguration, arns: Arns) -> dict[str, Any]:
+def shown_configuration(configuration: StoredConfiguration, group_arns: Mapping[str, str]) -> dict[str, Any]:
     """`ProxyConfiguration`. Priority is the position."""
     return {
         "ProxyConfigurationName": configuration.name,
@@ -88,7 +86,7 @@ def shown_configuration(configuration: StoredConfiguration, arns: Arns) -> dict[
         "Description": configuration.description,
         "CreateTime": configuration.created,
         "RuleGroups": [
-            {"ProxyRuleGroupName": name, "ProxyRuleGroupArn": arns.of(Resource.RULE_GROUP, name), "Priority": position}
+            {"ProxyRuleGroupName": name, "ProxyRuleGroupArn": group_arns[name], "Priority": position}
             for position, name in enumerate(configuration.groups)
         ],
         "DefaultRulePhaseActions": dict(configuration.defaults),
@@ -96,13 +94,13 @@ def shown_configuration(configuration: StoredConfiguration, arns: Arns) -> dict[
     }
 
 
-def shown_proxy(proxy: StoredProxy, arns: Arns) -> dict[str, Any]:
+def shown_proxy(proxy: StoredProxy, configuration_arn: str) -> dict[str, Any]:
     """`Proxy`."""
     return {
         "ProxyName": proxy.name,
         "ProxyArn": proxy.arn,
         "ProxyConfigurationName": proxy.configuration,
-        "ProxyConfigurationArn": arns.of(Resource.CONFIGURATION, proxy.configuration),
+        "ProxyConfigurationArn": configuration_arn,
         "NatGatewayId": proxy.nat_gateway or None,
         "ProxyState": proxy.state,
         "ProxyModifyState": proxy.modify_state or None,

@@ -16,4 +16,3 @@ _TRACEPARENT = re.compile(rb"00" + _IDS + rb"|(?!00|ff)[0-9a-f]{2}" + _IDS + rb"
 def is_traceparent(value: bytes) -> bool:
     """Is this value one that names a trace?"""
     return _TRACEPARENT.fullmatch(value) is not None
-

@@ -21,6 +21,7 @@ SYSTEM_ROOTS = (
 )
 """Where systems keep their roots in one file; the first that exists is taken."""
 
+
 def certificates_only(pem: bytes) -> bytes:
     """The certificates of a PEM text and nothing else of it: a private key beside them goes nowhere."""
     return b"".join(block + b"\n" for block in PEM_CERTIFICATE.findall(pem.replace(b"\r\n", b"\n")))

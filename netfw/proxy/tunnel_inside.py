@@ -150,9 +150,7 @@ class TunnelInside:
         self._judged = Authority(name, self._connect.port)
         judged = judge_other_name(plane, self._exchange, self._judged, intercepts=self._intercepts)
         judged.addCallback(self._dial_other)
-        return judged.addCallbacks(
-            lambda _: self._go_on(opening, None), self._other_refused, errbackArgs=(opening,)
-        )
+        return judged.addCallbacks(lambda _: self._go_on(opening, None), self._other_refused, errbackArgs=(opening,))
 
     def _dial_other(self, addresses: tuple[Address, ...]) -> Deferred[None] | None:
         self._addresses = addresses
@@ -218,9 +216,7 @@ class TunnelInside:
             failure.raiseException()
         tunnel.failure = problem = failure.value
         if isinstance(problem, OriginCertificateInvalid) and problem.facts.get("problem") == "wrong_host":
-            self._plane.consistency.note_certificate(
-                self._exchange, connect=self._connect.host, sni=self._exchange.sni
-            )
+            self._plane.consistency.note_certificate(self._exchange, connect=self._connect.host, sni=self._exchange.sni)
 
     def _leaf_context(self, _: object) -> Any:
         interception = self._plane.interception

@@ -58,9 +58,7 @@ class TunnelOpening(Protocol):
 
     transport: Any
 
-    def __init__(
-        self, deadlines: Deadlines, timeout: float, limit: int, *, origin: HeldOrigin | None = None
-    ) -> None:
+    def __init__(self, deadlines: Deadlines, timeout: float, limit: int, *, origin: HeldOrigin | None = None) -> None:
         self.opened: Deferred[Opening] = Deferred(self._cancelled)
         self.when_lost: Callable[[], object] | None = None
         """Called when the client leaves after `opened` has fired and before its bytes were taken."""

@@ -126,6 +126,12 @@ class StorePolicySource(PolicyInForce):
             case "back":
                 self._away = None
                 _log.info("the store is back")
+            case "pruned":
+                _log.info(
+                    "{generations} old generations are taken out of the store, {oldest} stands for those before it",
+                    generations=message["generations"],
+                    oldest=message["oldest"],
+                )
             case "unkept":
                 _log.error("the last good policy is not kept: {problem}", problem=message["problem"])
 

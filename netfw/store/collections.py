@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from uuid import uuid4
@@ -70,6 +70,11 @@ class Collection(Generic[Resource]):
         """The digest of each one's document, by name."""
         rows = self._connection.execute(select(self.table.c.name, self.table.c.digest).order_by(self.table.c.name))
         return {row.name: row.digest for row in rows}
+
+    def arns(self, names: Sequence[str]) -> dict[str, str]:
+        """The ARNs of these, by name; those that are not there are left out."""
+        query = select(self.table.c.name, self.table.c.arn).where(self.table.c.name.in_(names))
+        return {row.name: row.arn for row in self._connection.execute(query)}
 
     def name_of_arn(self, arn: str) -> str | None:
         """The name of the resource with this ARN, or None."""

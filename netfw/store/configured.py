@@ -29,7 +29,10 @@ def followed(configuration: Configuration) -> Following:
     section = configuration.policy
     assert section.store is not None and section.last_good is not None
     password_file = None if section.password_file is None else str(section.password_file)
-    return Following(section.store, password_file, configuration.proxy.name, str(section.last_good))
+    history = section.history
+    return Following(
+        section.store, password_file, configuration.proxy.name, str(section.last_good), history.generations, history.age
+    )
 
 
 def open_configured(configuration: Configuration) -> Database:

@@ -7,6 +7,7 @@ away is tried again and again; meanwhile the proxy goes on with what it has.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from netfw.store.errors import StoreError
 from netfw.store.fleet import REPORT_SECONDS, Node, leave, report
 from netfw.store.last_good import write_last_good
 from netfw.store.notify import Notifications
+from netfw.store.pruning import is_due, prune
 from netfw.store.reading import ReadPolicy, StoredPolicies
 from netfw.store.repository import Transaction
 from netfw.store.wire import line_of, print_change, print_group
@@ -28,15 +30,26 @@ from netfw.store.wire import line_of, print_change, print_group
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 5.0
 
+PRUNING_SECONDS = 3600.0
+"""How often a node looks whether history is to go."""
+
+_FIRST_PRUNING = 5.0
+_PRUNED_AT_ONCE = 500
+_PRUNING_PAUSE = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """What is followed: the store, the proxy's name, where the last good policy is kept."""
+    """What is followed: the store, the proxy's name, where the last good policy is kept. `keep` generations of the last
+    `age` seconds are kept there, None: all.
+    """
 
     url: str
     password_file: str | None
     proxy: str
     last_good: str
+    keep: int | None = None
+    age: float | None = None
 
     def open(self, now: Callable[[], float]) -> Database:
         """Connect. Raises StoreError."""
@@ -71,6 +84,7 @@ class Follower:
         self._delay = _FIRST_DELAY
         self._next_look = 0.0
         self._next_report = 0.0
+        self._next_pruning = clock() + _FIRST_PRUNING if following.keep or following.age else math.inf
         self._away: str | None = None
 
     @property
@@ -80,7 +94,9 @@ class Follower:
 
     def pause(self) -> float:
         """How long there is nothing to do unless something comes."""
-        due = min(self._next_look, self._next_report) if self._database is not None else self._next_look
+        due = self._next_look
+        if self._database is not None:
+            due = min(due, self._next_report, self._next_pruning)
         return max(0.0, due - self._clock())
 
     def step(self, *, at_once: bool = False) -> None:
@@ -97,6 +113,8 @@ class Follower:
                 self._next_look = self._clock() + self._notifications.pause
             if self._clock() >= self._next_report:
                 self._report()
+            if self._clock() >= self._next_pruning:
+                self._prune()
         except (StoreError, SQLAlchemyError, OSError) as error:
             self._lost(str(error), answer=at_once)
         except Exception as error:
@@ -196,6 +214,18 @@ class Follower:
         assert self._database is not None
         self._next_report = self._clock() + REPORT_SECONDS
         self._database.transact_aside(report, replace(self._node, contact=self._now()))
+
+    def _prune(self) -> None:
+        """Take out what the history need not keep any more. Others that follow may do so too: it is done once."""
+        assert self._database is not None
+        keep, age = self._following.keep, self._following.age
+        self._next_pruning = self._clock() + PRUNING_SECONDS
+        if not self._database.read(is_due, keep, age):
+            return
+        pruned = self._database.transact(prune, keep, age, _PRUNED_AT_ONCE)
+        if pruned.more:
+            self._next_pruning = self._clock() + _PRUNING_PAUSE
+        self._say(line_of({"is": "pruned", "generations": pruned.generations, "oldest": pruned.oldest}))
 
     def _lost(self, reason: str, *, answer: bool) -> None:
         self._disconnect()

@@ -43,7 +43,11 @@ MOST_AUTHORITIES_NAMED = 32
 
 
 def listener_context(
-    cert_file: Path, key_file: Path, *, client_ca: Path | None = None, client_crls: Sequence[Path] = (),
+    cert_file: Path,
+    key_file: Path,
+    *,
+    client_ca: Path | None = None,
+    client_crls: Sequence[Path] = (),
     client_required: bool = True,
 ) -> SSL.Context:
     """For a listener that clients reach over TLS: PEM files, the listener's own certificate first, then its chain.

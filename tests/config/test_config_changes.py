@@ -87,7 +87,6 @@ def test_listeners():
     assert len(compare(many, listeners(many, **certificate)).taken) == 2
 
 
-
 def test_another_store_waits():
     """Following one begins with the process; so does leaving it for files."""
     stored = replace(OLD, policy=replace(OLD.policy, file=None, store="sqlite:////x", last_good=Path("/y")))

@@ -256,6 +256,7 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_line(tmp_path: Path) 
     ]
 
 
+STORE = {"store": "sqlite:///x", "last_good": "x"}
 LISTENER = {"name": "main", "type": "HTTP", "address": "127.0.0.1", "port": 3128}
 
 WRONG: list[tuple[dict[str, Any], str, str]] = [
@@ -363,6 +364,11 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"policy": {"store": "sqlite:///x", "last_good": "x", "password_file": "y"}}, "policy.password_file", "SQLite"),
     ({"policy": {"store": "sqlite:///x", "last_good": "no/x"}}, "policy.last_good", "does not exist"),
     ({"policy": {"file": "policy.yaml", "last_good": "x"}}, "policy.last_good", "belongs to a store"),
+    ({"policy": {"file": "policy.yaml", "history": {"age": "1d"}}}, "policy.history", "belongs to a store"),
+    ({"policy": {**STORE, "history": {}}}, "policy.history", "bounds nothing"),
+    ({"policy": {**STORE, "history": {"generations": 0}}}, "policy.history.generations", "0"),
+    ({"policy": {**STORE, "history": {"age": "5m"}}}, "policy.history.age", "leaves no way back"),
+    ({"policy": {**STORE, "history": {"keep": 1}}}, "policy.history.keep", "unknown"),
     ({"policy": {"file": "policy.yaml", "directory": "."}}, "policy", "keep one"),
     ({"policy": {"file": "nowhere.yaml"}}, "policy.file", "does not exist"),
     ({"policy": {"directory": "nowhere"}}, "policy.directory", "does not exist"),

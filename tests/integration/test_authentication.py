@@ -125,9 +125,7 @@ def test_pages_of_our_own_are_for_everybody(proxy: ProxyProcess) -> None:
         assert client.ask("GET", "/ca.pem", "proxy").status == 200
 
 
-def test_inside_a_tunnel_it_is_who_asked_for_it(
-    proxy: ProxyProcess, tls_origin: HttpOrigin, certificates: Any
-) -> None:
+def test_inside_a_tunnel_it_is_who_asked_for_it(proxy: ProxyProcess, tls_origin: HttpOrigin, certificates: Any) -> None:
     """Intercepted requests have the identity of the CONNECT, and no field of theirs changes it or goes on."""
     since = len(proxy.records())
     with WireClient(proxy.port()) as client:
@@ -279,5 +277,3 @@ def test_a_certificate_or_a_password(
     assert visit(proxy, origin, stranger, tmp_path, basic("alice")) == 0
     bob = authority.issue(common_name="bob", purpose=CLIENT_AUTH)
     assert visit(proxy, origin, bob, tmp_path, basic("alice")) == 403
-
-

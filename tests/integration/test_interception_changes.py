@@ -73,7 +73,7 @@ def test_off_and_on_again(workers: int, make_proxy: Callable[..., ProxyProcess],
     ]  # fmt: skip
     assert audits[0]["who"]["uid"] == os.getuid()
     assert audits[0]["who"]["pid"] > 0
-    assert 'interception.switched on=False' in proxy.log
+    assert "interception.switched on=False" in proxy.log
 
 
 def test_a_new_worker_does_not_intercept_either(
@@ -119,9 +119,7 @@ def unused_port() -> int:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_pins(
-    workers: int, make_proxy: Callable[..., ProxyProcess], tls_origin: HttpOrigin, certificates: Any
-) -> None:
+def test_pins(workers: int, make_proxy: Callable[..., ProxyProcess], tls_origin: HttpOrigin, certificates: Any) -> None:
     """Real refusals, of the CA and of HTTP/1.1, are listed with an entry that helps; also from the records."""
     proxy = make_proxy(intercept=True, workers=workers)
     for _ in range(2):

@@ -187,9 +187,7 @@ def test_a_listeners_certificate_is_renewed(
 
 
 @pytest.mark.parametrize("workers", WORKERS)
-def test_a_list_of_revoked_origins_is_renewed(
-    workers: int, make_proxy: Any, certificates: Any, tmp_path: Path
-) -> None:
+def test_a_list_of_revoked_origins_is_renewed(workers: int, make_proxy: Any, certificates: Any, tmp_path: Path) -> None:
     """Also for an origin whose verified connection waits to be used again, and whose session would resume."""
     crl = tmp_path / "origins.crl"
     crl.write_bytes(make_crl(certificates.origins))

@@ -60,9 +60,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def proxy(
-    proxy_maker: Callable[..., ProxyProcess], origin: HttpOrigin, session_dir: Path
-) -> Iterator[ProxyProcess]:
+def proxy(proxy_maker: Callable[..., ProxyProcess], origin: HttpOrigin, session_dir: Path) -> Iterator[ProxyProcess]:
     """Two workers, an admin port for Prometheus, and traffic of known numbers over many connections."""
     rules = policy(groups={"house": {"PreDNS": [domain_rule("no", "DENY", "denied.test")]}})
     admin = {"address": "127.0.0.1", "port": free_port()}

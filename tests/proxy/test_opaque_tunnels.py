@@ -71,9 +71,7 @@ def test_the_origin_speaks_first(intercept):
 
 
 @pytest.mark.parametrize("intercept", [True, False])
-@pytest.mark.parametrize(
-    "entry", [DestinationEntry("origin.test", None, 22), DestinationEntry("*.origin.test", None)]
-)
+@pytest.mark.parametrize("entry", [DestinationEntry("origin.test", None, 22), DestinationEntry("*.origin.test", None)])
 def test_elsewhere_it_is_refused(intercept, entry):
     """Another port, another host: the origin hears nothing."""
     with Conversation(intercept=intercept, tunnels={"hosts": (entry,)}) as play:

@@ -151,7 +151,7 @@ def test_head():
 @pytest.mark.parametrize("accept", [b"*/*", b"application/json"])
 def test_nothing_that_a_peer_chose(style, accept):
     """Neither fields nor path nor details of an error come back."""
-    hostile = "<script>\r\nX-Evil: 1\x1b\u202e\""
+    hostile = '<script>\r\nX-Evil: 1\x1b\u202e"'
     subject = exchange(
         (b"Accept", accept), (b"Cookie", b"<script>secret"), (b"User-Agent", b"<script>"), (b"Authorization", b"secret")
     )

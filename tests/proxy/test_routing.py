@@ -147,9 +147,7 @@ def test_a_name_that_leads_to_the_proxy():
     """Guarded, even where loopback is open."""
     from ipaddress import ip_network
 
-    with Conversation(
-        hosts={"me.test": ("127.0.0.1",)}, guard={"allow": (ip_network("127.0.0.0/8"),)}
-    ) as play:
+    with Conversation(hosts={"me.test": ("127.0.0.1",)}, guard={"allow": (ip_network("127.0.0.0/8"),)}) as play:
         client = asked(play, b"GET http://me.test:3128/")
         assert client.hears_answer()[0].startswith(b"HTTP/1.1 403 Blocked by netfw guard ")
         asked(play, b"GET http://me.test:3129/")

@@ -79,9 +79,7 @@ def named(count: int, values: int = 1) -> PolicyConfiguration:
     return PolicyConfiguration("p", dict.fromkeys(Phase, Action.DENY), (group,))
 
 
-@pytest.mark.parametrize(
-    ("rules", "values"), [(0, 0), (1, 1), (3000, 1), (1, 2000)]
-)
+@pytest.mark.parametrize(("rules", "values"), [(0, 0), (1, 1), (3000, 1), (1, 2000)])
 def test_large_policies_come_in_small_messages(rules: int, values: int) -> None:
     """However the values are spread over rules; the last message alone says that it is the last."""
     policy = named(rules, values)

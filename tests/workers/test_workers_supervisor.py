@@ -418,5 +418,3 @@ def test_draining_nobody_is_done_at_once(pool: Any) -> None:
     assert result_of(pool.supervisor.drain()) is None
     pool.supervisor.start()
     assert pool.spawned == []
-
-

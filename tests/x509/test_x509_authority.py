@@ -59,9 +59,7 @@ def test_openssl_takes_a_new_root_strictly(now: datetime, tmp_path: Path, run: C
 
 def test_every_problem_is_told_at_once(now: datetime) -> None:
     """Not a CA, no keyCertSign, no SKI, expired and another's key: five problems in one error."""
-    bad = TestAuthority(
-        ca=False, certify=False, identifier=False, not_before=now - 9 * DAY, not_after=now - 2 * DAY
-    )
+    bad = TestAuthority(ca=False, certify=False, identifier=False, not_before=now - 9 * DAY, not_after=now - 2 * DAY)
     found = problems(bad.certificate_pem, TestAuthority().key_pem, now)
     assert len(found) == 5
     assert "not a CA" in found[0] and "CA:FALSE" in found[0]

@@ -113,9 +113,7 @@ def test_validity_is_an_hour_ago_to_three_days(now: datetime) -> None:
 def test_validity_stays_within_the_authoritys(now: datetime) -> None:
     """A young authority and one about to end clamp both dates."""
     start, end = now - timedelta(minutes=5), now + timedelta(hours=5)
-    leaf = issue_leaf(
-        authority_of(now, not_before=start, not_after=end), host_from_text("www.example.com"), KEY, now
-    )
+    leaf = issue_leaf(authority_of(now, not_before=start, not_after=end), host_from_text("www.example.com"), KEY, now)
     assert (not_before(leaf.certificate), not_after(leaf.certificate)) == (start, end)
     assert leaf.renew_at == now + timedelta(hours=2, minutes=30)
 

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from netfw.control.arns import named
+from netfw.control.arns import name_of
 from netfw.control.operations.call import Call, Input, Output
+from netfw.control.operations.finding import find, find_by
 from netfw.control.operations.lists import listed
 from netfw.control.positions import insert, move
 from netfw.control.quotas import check_quota
@@ -25,7 +26,7 @@ def create(transaction: Any, given: Input, call: Call) -> Output:
     """CreateProxyConfiguration."""
     name, quotas = given["ProxyConfigurationName"], call.site.quotas
     check_quota(transaction.configurations.count() + 1, quotas.configurations, "configurations", "configurations")
-    groups = _groups(given, call)
+    groups = _groups(transaction, given)
     _refuse_twice(groups)
     configuration = StoredConfiguration(
         name=name,
@@ -36,12 +37,12 @@ def create(transaction: Any, given: Input, call: Call) -> Output:
         tags=read_tags(given.get("Tags", []), quotas),
     )
     _check_number(groups, call)
-    return _output(call.add(transaction.configurations, configuration), call)
+    return _output(transaction, call.add(transaction.configurations, configuration))
 
 
-def describe(transaction: Any, given: Input, call: Call) -> Output:
+def describe(transaction: Any, given: Input, _call: Call) -> Output:
     """DescribeProxyConfiguration."""
-    return _output(_configuration(transaction, given, call), call)
+    return _output(transaction, _configuration(transaction, given))
 
 
 def list_all(transaction: Any, given: Input, _call: Call) -> Output:
@@ -51,14 +52,14 @@ def list_all(transaction: Any, given: Input, _call: Call) -> Output:
 
 def update(transaction: Any, given: Input, call: Call) -> Output:
     """UpdateProxyConfiguration."""
-    before = _configuration(transaction, given, call)
+    before = _configuration(transaction, given)
     after = replace(before, defaults=dict(given["DefaultRulePhaseActions"]))
-    return _output(call.replace(transaction.configurations, before, after, given["UpdateToken"]), call)
+    return _output(transaction, call.replace(transaction.configurations, before, after, given["UpdateToken"]))
 
 
 def attach(transaction: Any, given: Input, call: Call) -> Output:
     """AttachRuleGroupsToProxyConfiguration."""
-    before = _configuration(transaction, given, call)
+    before = _configuration(transaction, given)
     added = [(one["ProxyRuleGroupName"], one.get("InsertPosition")) for one in given["RuleGroups"]]
     for name, _ in added:
         transaction.groups.get(name)
@@ -68,25 +69,25 @@ def attach(transaction: Any, given: Input, call: Call) -> Output:
     _refuse_twice(groups)
     _check_number(groups, call)
     after = replace(before, groups=tuple(groups))
-    return _output(call.replace(transaction.configurations, before, after, given["UpdateToken"]), call)
+    return _output(transaction, call.replace(transaction.configurations, before, after, given["UpdateToken"]))
 
 
 def detach(transaction: Any, given: Input, call: Call) -> Output:
     """DetachRuleGroupsFromProxyConfiguration."""
-    before = _configuration(transaction, given, call)
-    doomed = set(_groups(given, call))
+    before = _configuration(transaction, given)
+    doomed = set(_groups(transaction, given))
     if not doomed:
         raise InvalidRequest("RuleGroupNames or RuleGroupArns are wanted")
     for name in sorted(doomed):
         if name not in before.groups:
             raise InvalidRequest(f"rule group {shown(name)} is not currently attached to {before.name}")
     after = replace(before, groups=tuple(name for name in before.groups if name not in doomed))
-    return _output(call.replace(transaction.configurations, before, after, given["UpdateToken"]), call)
+    return _output(transaction, call.replace(transaction.configurations, before, after, given["UpdateToken"]))
 
 
 def update_priorities(transaction: Any, given: Input, call: Call) -> Output:
     """UpdateProxyRuleGroupPriorities."""
-    before = _configuration(transaction, given, call)
+    before = _configuration(transaction, given)
     moved = [(one["ProxyRuleGroupName"], one["NewPosition"]) for one in given["RuleGroups"]]
     groups = move(before.groups, moved, f"the rule groups of {before.name}")
     after = replace(before, groups=tuple(groups))
@@ -101,26 +102,23 @@ def update_priorities(transaction: Any, given: Input, call: Call) -> Output:
 
 def delete(transaction: Any, given: Input, call: Call) -> Output:
     """DeleteProxyConfiguration."""
-    configuration = _configuration(transaction, given, call)
+    configuration = _configuration(transaction, given)
     call.remove(transaction.configurations, configuration)
     return {"ProxyConfigurationName": configuration.name, "ProxyConfigurationArn": configuration.arn}
 
 
-def configuration_name(given: Input, call: Call) -> str:
-    """The configuration that a request names."""
-    name, arn = given.get("ProxyConfigurationName"), given.get("ProxyConfigurationArn")
-    return named(call.site.arns, Resource.CONFIGURATION, name, arn, "ProxyConfiguration")
-
-
-def _configuration(transaction: Any, given: Input, call: Call) -> StoredConfiguration:
-    found: StoredConfiguration = transaction.configurations.get(configuration_name(given, call))
+def _configuration(transaction: Any, given: Input) -> StoredConfiguration:
+    found: StoredConfiguration = find(transaction, given, Resource.CONFIGURATION)
     return found
 
 
-def _groups(given: Input, call: Call) -> list[str]:
+def _groups(transaction: Any, given: Input) -> list[str]:
     """Groups by name and by ARN: both lists may say the same, or each a part, names first."""
     names = list(given.get("RuleGroupNames", []))
-    of_arns = [call.site.arns.name_of(Resource.RULE_GROUP, arn) for arn in given.get("RuleGroupArns", [])]
+    of_arns = [
+        find_by(transaction, Resource.RULE_GROUP, name_of(Resource.RULE_GROUP, arn), arn).name
+        for arn in given.get("RuleGroupArns", [])
+    ]
     return names if names == of_arns else names + of_arns
 
 
@@ -135,6 +133,6 @@ def _check_number(groups: Sequence[str], call: Call) -> None:
     check_quota(len(groups), most, "rule groups of a configuration", "groups_per_configuration")
 
 
-def _output(configuration: StoredConfiguration, call: Call) -> Output:
-    shown_form = shown_configuration(configuration, call.site.arns)
+def _output(transaction: Any, configuration: StoredConfiguration) -> Output:
+    shown_form = shown_configuration(configuration, transaction.groups.arns(configuration.groups))
     return {"ProxyConfiguration": shown_form, "UpdateToken": configuration.update_token}

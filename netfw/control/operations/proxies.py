@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from netfw.control.arns import named
 from netfw.control.operations.call import Call, Input, Output, Site
-from netfw.control.operations.configurations import configuration_name
+from netfw.control.operations.finding import find, find_by, name_meant
 from netfw.control.operations.lists import listed
 from netfw.control.quotas import check_quota
 from netfw.control.refusals import InvalidRequest, ResourceNotFound, UnsupportedOperation
@@ -28,7 +27,7 @@ def create(transaction: Any, given: Input, call: Call) -> Output:
     name, site, quotas = given["ProxyName"], call.site, call.site.quotas
     if given.get("ProxyConfigurationName") is None and given.get("ProxyConfigurationArn") is None:
         raise InvalidRequest("ProxyConfigurationName or ProxyConfigurationArn is wanted")
-    configuration = transaction.configurations.get(configuration_name(given, call)).name
+    configuration = find(transaction, given, Resource.CONFIGURATION).name
     check_quota(transaction.proxies.count() + 1, quotas.proxies, "proxies", "proxies")
     following = len(transaction.proxies.using(configuration)) + 1
     check_quota(
@@ -51,17 +50,15 @@ def create(transaction: Any, given: Input, call: Call) -> Output:
         ca_arn=ca_arn,
         tags=read_tags(given.get("Tags", []), quotas),
     )
-    return _output(call.add(transaction.proxies, proxy), call)
+    return _output(transaction, call.add(transaction.proxies, proxy))
 
 
 def describe(transaction: Any, given: Input, call: Call) -> Output:
     """DescribeProxy."""
-    name = named(call.site.arns, Resource.PROXY, given.get("ProxyName"), given.get("ProxyArn"), "Proxy")
-    proxy: StoredProxy = call.site.observed(transaction, transaction.proxies.get(name))
-    return {
-        "Proxy": {**shown_proxy(proxy, call.site.arns), "PrivateDNSName": call.site.hostname},
-        "UpdateToken": proxy.update_token,
-    }
+    proxy: StoredProxy = call.site.observed(transaction, find(transaction, given, Resource.PROXY))
+    output = _output(transaction, proxy)
+    output["Proxy"]["PrivateDNSName"] = call.site.hostname
+    return output
 
 
 def list_all(transaction: Any, given: Input, _call: Call) -> Output:
@@ -71,7 +68,7 @@ def list_all(transaction: Any, given: Input, _call: Call) -> Output:
 
 def update(transaction: Any, given: Input, call: Call) -> Output:
     """UpdateProxy."""
-    before = _proxy(transaction, given, call)
+    before = _proxy(transaction, given)
     listeners = list(before.listeners)
     for one in read_listeners(given.get("ListenerPropertiesToRemove", [])):
         if one not in listeners:
@@ -84,28 +81,28 @@ def update(transaction: Any, given: Input, call: Call) -> Output:
     _check_listeners(listeners, call.site)
     mode, ca_arn = _tls(given.get("TlsInterceptProperties", {}), call.site, before.tls_mode)
     after = replace(before, listeners=tuple(listeners), tls_mode=mode, ca_arn=ca_arn, modify_state="MODIFYING")
-    return _output(call.replace(transaction.proxies, before, after, given["UpdateToken"]), call)
+    return _output(transaction, call.replace(transaction.proxies, before, after, given["UpdateToken"]))
 
 
 def delete(transaction: Any, given: Input, call: Call) -> Output:
     """DeleteProxy."""
-    proxy = _proxy(transaction, given, call)
+    proxy = _proxy(transaction, given)
     call.remove(transaction.proxies, proxy)
     return {"NatGatewayId": proxy.nat_gateway, "ProxyName": proxy.name, "ProxyArn": proxy.arn}
 
 
-def proxy_name(transaction: Any, given: Input, call: Call) -> str:
+def proxy_name(transaction: Any, given: Input) -> str:
     """The proxy that a request names, if only by its NAT gateway."""
     if given.get("ProxyName") is None and given.get("ProxyArn") is None:
         found = _of_gateway(transaction, given["NatGatewayId"])
         if found is None:
             raise ResourceNotFound(f"no proxy has the NAT gateway {shown(given['NatGatewayId'])}")
         return found.name
-    return named(call.site.arns, Resource.PROXY, given.get("ProxyName"), given.get("ProxyArn"), "Proxy")
+    return name_meant(given, Resource.PROXY)
 
 
-def _proxy(transaction: Any, given: Input, call: Call) -> StoredProxy:
-    proxy: StoredProxy = transaction.proxies.get(proxy_name(transaction, given, call))
+def _proxy(transaction: Any, given: Input) -> StoredProxy:
+    proxy: StoredProxy = find_by(transaction, Resource.PROXY, proxy_name(transaction, given), given.get("ProxyArn"))
     if proxy.nat_gateway != given["NatGatewayId"]:
         raise InvalidRequest(
             f"NatGatewayId: {proxy.name} has the NAT gateway {shown(proxy.nat_gateway)}, "
@@ -142,5 +139,6 @@ def _tls(given: Input, site: Site, present: str) -> tuple[str, str | None]:
     return mode, site.ca_arn if mode == "ENABLED" else None
 
 
-def _output(proxy: StoredProxy, call: Call) -> Output:
-    return {"Proxy": shown_proxy(proxy, call.site.arns), "UpdateToken": proxy.update_token}
+def _output(transaction: Any, proxy: StoredProxy) -> Output:
+    arn = transaction.configurations.arns([proxy.configuration])[proxy.configuration]
+    return {"Proxy": shown_proxy(proxy, arn), "UpdateToken": proxy.update_token}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from netfw.control.arns import named
 from netfw.control.operations.call import Call, Input, Output
+from netfw.control.operations.finding import find
 from netfw.control.operations.lists import listed
 from netfw.control.operations.rules import check_group
 from netfw.control.quotas import check_quota
@@ -13,17 +13,6 @@ from netfw.control.service_model import Resource
 from netfw.control.translation import StoredRule, read_rules, read_tags, shown_group
 from netfw.policy.model import Phase
 from netfw.store.resources import StoredGroup, rules_by_phase
-
-
-def group_name(given: Input, call: Call) -> str:
-    """The group that a request names."""
-    return named(
-        call.site.arns,
-        Resource.RULE_GROUP,
-        given.get("ProxyRuleGroupName"),
-        given.get("ProxyRuleGroupArn"),
-        "ProxyRuleGroup",
-    )
 
 
 def create(transaction: Any, given: Input, call: Call) -> Output:
@@ -46,9 +35,9 @@ def create(transaction: Any, given: Input, call: Call) -> Output:
     return output(call.add(transaction.groups, group))
 
 
-def describe(transaction: Any, given: Input, call: Call) -> Output:
+def describe(transaction: Any, given: Input, _call: Call) -> Output:
     """DescribeProxyRuleGroup."""
-    return output(transaction.groups.get(group_name(given, call)))
+    return output(find(transaction, given, Resource.RULE_GROUP))
 
 
 def list_all(transaction: Any, given: Input, _call: Call) -> Output:
@@ -58,7 +47,7 @@ def list_all(transaction: Any, given: Input, _call: Call) -> Output:
 
 def delete(transaction: Any, given: Input, call: Call) -> Output:
     """DeleteProxyRuleGroup."""
-    group = transaction.groups.get(group_name(given, call))
+    group = find(transaction, given, Resource.RULE_GROUP)
     call.remove(transaction.groups, group)
     return {"ProxyRuleGroupName": group.name, "ProxyRuleGroupArn": group.arn}
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from netfw.config.model import Quotas
-from netfw.control.arns import named
 from netfw.control.operations.call import Call, Input, Output
+from netfw.control.operations.finding import find
 from netfw.control.positions import insert, move
 from netfw.control.quotas import check_quota
 from netfw.control.refusals import InvalidRequest, ResourceNotFound
@@ -28,7 +28,7 @@ _ANNOTATIONS = ("Description", "Action", "NotAfter", "Owner", "Ticket")
 
 def create(transaction: Any, given: Input, call: Call) -> Output:
     """CreateProxyRules."""
-    group = _group(transaction, given, call)
+    group = _group(transaction, given)
     if not given["Rules"]:
         raise InvalidRequest("Rules: rules of PreDNS, PreREQUEST or PostRESPONSE are wanted")
     taken = rule_names(group)
@@ -45,16 +45,16 @@ def create(transaction: Any, given: Input, call: Call) -> Output:
     return {"ProxyRuleGroup": shown_group(changed), "UpdateToken": changed.update_token}
 
 
-def describe(transaction: Any, given: Input, call: Call) -> Output:
+def describe(transaction: Any, given: Input, _call: Call) -> Output:
     """DescribeProxyRule."""
-    group = _group(transaction, given, call)
+    group = _group(transaction, given)
     phase, position = _find(group, given["ProxyRuleName"])
     return {"ProxyRule": shown_rule(group.rules[phase.value][position]), "UpdateToken": group.update_token}
 
 
 def update(transaction: Any, given: Input, call: Call) -> Output:
     """UpdateProxyRule: what is not given stays; conditions are removed first, then added."""
-    group = _group(transaction, given, call)
+    group = _group(transaction, given)
     phase, position = _find(group, given["ProxyRuleName"])
     before = group.rules[phase.value][position]
     conditions, removed = _without(before["Conditions"], given.get("RemoveConditions", []), before["ProxyRuleName"])
@@ -77,7 +77,7 @@ def update(transaction: Any, given: Input, call: Call) -> Output:
 
 def update_priorities(transaction: Any, given: Input, call: Call) -> Output:
     """UpdateProxyRulePriorities."""
-    group = _group(transaction, given, call)
+    group = _group(transaction, given)
     phase = _PHASE_OF_REQUEST[given["RuleGroupRequestPhase"]]
     by_name = {rule["ProxyRuleName"]: rule for rule in group.rules[phase.value]}
     moved = [(one["ProxyRuleName"], one["NewPosition"]) for one in given["Rules"]]
@@ -95,7 +95,7 @@ def update_priorities(transaction: Any, given: Input, call: Call) -> Output:
 
 def delete(transaction: Any, given: Input, call: Call) -> Output:
     """DeleteProxyRules."""
-    group = _group(transaction, given, call)
+    group = _group(transaction, given)
     doomed = set(given["Rules"])
     if not doomed:
         raise InvalidRequest("Rules: names of rules are wanted")
@@ -123,9 +123,8 @@ def check_group(group: StoredGroup, quotas: Quotas) -> None:
         check_quota(size, quotas.group_size, f"bytes of keys and values in {group.name}", "group_size")
 
 
-def _group(transaction: Any, given: Input, call: Call) -> StoredGroup:
-    name, arn = given.get("ProxyRuleGroupName"), given.get("ProxyRuleGroupArn")
-    found: StoredGroup = transaction.groups.get(named(call.site.arns, Resource.RULE_GROUP, name, arn, "ProxyRuleGroup"))
+def _group(transaction: Any, given: Input) -> StoredGroup:
+    found: StoredGroup = find(transaction, given, Resource.RULE_GROUP)
     return found
 
 

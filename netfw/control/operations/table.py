@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from netfw.control.arns import read_arn
 from netfw.control.operations import configurations, proxies, rule_groups, rules, tags
 from netfw.control.operations.call import Call, Input, Output
+from netfw.control.operations.finding import name_meant
 from netfw.control.service_model import Operation, Resource
 
 FUNCTIONS: dict[str, Callable[[Any, Input, Call], Output]] = {
@@ -38,12 +40,10 @@ FUNCTIONS: dict[str, Callable[[Any, Input, Call], Output]] = {
 }
 
 
-def target(operation: Operation, transaction: Any, given: Input, call: Call) -> tuple[Resource, str]:
+def target(operation: Operation, transaction: Any, given: Input) -> tuple[Resource, str]:
     """The kind and the name of the resource that an operation would change."""
     if operation.resource is Resource.TAGS:
-        return call.site.arns.read(given["ResourceArn"])
-    if operation.resource is Resource.RULE_GROUP:
-        return Resource.RULE_GROUP, rule_groups.group_name(given, call)
-    if operation.resource is Resource.CONFIGURATION:
-        return Resource.CONFIGURATION, configurations.configuration_name(given, call)
-    return Resource.PROXY, proxies.proxy_name(transaction, given, call)
+        return read_arn(given["ResourceArn"])
+    if operation.resource is Resource.PROXY:
+        return Resource.PROXY, proxies.proxy_name(transaction, given)
+    return operation.resource, name_meant(given, operation.resource)

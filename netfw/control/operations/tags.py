@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from netfw.control.arns import read_arn
 from netfw.control.operations.call import Call, Input, Output
+from netfw.control.operations.finding import collection_of, find_by
 from netfw.control.pages import PAGE, page, read_token
-from netfw.control.service_model import Resource
 from netfw.control.translation import check_tags, read_tags, shown_tags
 
 
 def tag(transaction: Any, given: Input, call: Call) -> Output:
     """TagResource."""
-    collection, resource = _find(transaction, given, call)
+    collection, resource = _find(transaction, given)
     tags = {**resource.tags, **read_tags(given["Tags"], call.site.quotas)}
     check_tags(tags, call.site.quotas)
     call.retag(collection, resource, tags)
@@ -21,15 +22,15 @@ def tag(transaction: Any, given: Input, call: Call) -> Output:
 
 def untag(transaction: Any, given: Input, call: Call) -> Output:
     """UntagResource."""
-    collection, resource = _find(transaction, given, call)
+    collection, resource = _find(transaction, given)
     doomed = set(given["TagKeys"])
     call.retag(collection, resource, {key: value for key, value in resource.tags.items() if key not in doomed})
     return {}
 
 
-def list_all(transaction: Any, given: Input, call: Call) -> Output:
+def list_all(transaction: Any, given: Input, _call: Call) -> Output:
     """ListTagsForResource. A MaxResults of 0 is as good as none."""
-    _, resource = _find(transaction, given, call)
+    _, resource = _find(transaction, given)
     limit = given.get("MaxResults") or PAGE
     what = f"Tags:{resource.arn}"
     after = read_token(what, given.get("NextToken"))
@@ -38,11 +39,6 @@ def list_all(transaction: Any, given: Input, call: Call) -> Output:
     return {"Tags": list(found) or None, "NextToken": token}
 
 
-def _find(transaction: Any, given: Input, call: Call) -> tuple[Any, Any]:
-    kind, name = call.site.arns.read(given["ResourceArn"])
-    collection = {
-        Resource.PROXY: transaction.proxies,
-        Resource.CONFIGURATION: transaction.configurations,
-        Resource.RULE_GROUP: transaction.groups,
-    }[kind]
-    return collection, collection.get(name)
+def _find(transaction: Any, given: Input) -> tuple[Any, Any]:
+    kind, name = read_arn(given["ResourceArn"])
+    return collection_of(transaction, kind), find_by(transaction, kind, name, given["ResourceArn"])

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from netfw.config.defaults import QUOTAS, VENDOR_QUOTAS
+from netfw.control.arns import Arns
 from netfw.control.roles import Caller, Role
 from tests.control.conftest import DEFAULTS, SITE, Api, rule
 
@@ -367,3 +368,44 @@ def test_an_editor_changes_the_groups_of_the_key_and_no_others(made: Api) -> Non
         ("DeleteProxyConfiguration", {"ProxyConfigurationName": "main"}),
     ):
         assert editor.refusal(operation, **given).startswith("AccessDeniedException: eve may not call")
+
+
+def test_a_resource_keeps_its_arn_when_another_account_is_configured(made: Api) -> None:
+    """It is found by the ARN that it shows, everywhere, and by no other; what is made then is the new account's."""
+    create_proxy(made)
+    made.site = replace(SITE, arns=Arns("eu-west-1", "999999999999"))
+    old, new = PREFIX, "arn:aws:network-firewall:eu-west-1:999999999999:"
+    made("CreateProxyRuleGroup", ProxyRuleGroupName="d")
+    listed = made("ListProxyRuleGroups")["ProxyRuleGroups"]
+    assert [one["Arn"] for one in listed] == [
+        *(f"{old}proxy-rule-group/{n}" for n in "abc"),
+        f"{new}proxy-rule-group/d",
+    ]
+    made(
+        "AttachRuleGroupsToProxyConfiguration",
+        ProxyConfigurationArn=old + "proxy-configuration/main",
+        RuleGroups=[{"ProxyRuleGroupName": "d"}],
+        UpdateToken=main(made)[1],
+    )
+    shown = made("DescribeProxyConfiguration", ProxyConfigurationArn=old + "proxy-configuration/main")
+    arns = [one["ProxyRuleGroupArn"] for one in shown["ProxyConfiguration"]["RuleGroups"]]
+    assert arns == [f"{old}proxy-rule-group/a", f"{old}proxy-rule-group/b", f"{new}proxy-rule-group/d"]
+    proxy = made("DescribeProxy", ProxyArn=old + "proxy/p")["Proxy"]
+    assert (proxy["ProxyArn"], proxy["ProxyConfigurationArn"]) == (f"{old}proxy/p", f"{old}proxy-configuration/main")
+    made("TagResource", ResourceArn=old + "proxy/p", Tags=[{"Key": "k", "Value": "v"}])
+    for operation, given in (
+        ("DescribeProxy", {"ProxyArn": new + "proxy/p"}),
+        ("DeleteProxy", {"ProxyArn": new + "proxy/p", "NatGatewayId": "nat-1"}),
+        ("TagResource", {"ResourceArn": new + "proxy/p", "Tags": [{"Key": "k", "Value": "v"}]}),
+        ("CreateProxyRules", {"ProxyRuleGroupArn": new + "proxy-rule-group/a", "Rules": {"PreDNS": [rule("x")]}}),
+        (
+            "DetachRuleGroupsFromProxyConfiguration",
+            {
+                "ProxyConfigurationName": "main",
+                "RuleGroupArns": [new + "proxy-rule-group/a"],
+                "UpdateToken": main(made)[1],
+            },
+        ),
+    ):
+        refusal = made.refusal(operation, **given)
+        assert refusal.startswith("ResourceNotFoundException") and old in refusal
