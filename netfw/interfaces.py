@@ -115,6 +115,36 @@ class IRecordSink(Interface):
         """Take one record, a line of JSON as bytes. Never blocks and never raises; what is dropped is counted."""
 
 
+class IRecordDestination(Interface):
+    """Where one output's records end up: a file, a server. One `telemetry.record_log.RecordLog` feeds it from a thread
+    of its own, so all but `open` may wait, and what waits long stops this output alone. docs/architecture.md says how
+    to add one.
+    """
+
+    shown = Attribute("What the program's log calls it: a path, a server's address.")
+    lost = Attribute("Records that were dealt with and did not arrive, since the start; it only grows.")
+    longest_pause = Attribute("Seconds between two attempts while it fails, at most: they begin at one and double.")
+
+    def open():
+        """Begin, on the reactor's thread: wait for nobody. Raises OSError where the proxy should not start like this; a
+        server that is away is no such reason.
+        """
+
+    def send(records):
+        """Deliver from the front of a list of byte strings, each what this output's printer made of one record. Return
+        how many are dealt with, delivered or counted as `lost`: the others come again.
+
+        Raises OSError when none could be delivered (BlockingIOError: try again in a moment). They stay queued then, and
+        what does not fit behind them is counted as dropped.
+        """
+
+    def reopen():
+        """A signal asked for it: leave the file or connection, and begin anew with the next `send`. Raises OSError."""
+
+    def close():
+        """The end, after the last `send`. Never raises."""
+
+
 class IAdmission(Interface):
     """Who may come in, and how many."""
 

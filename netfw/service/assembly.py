@@ -40,6 +40,7 @@ from netfw.service.record_file import RecordFile
 from netfw.service.reloading import Commit
 from netfw.service.supervisor_service import SupervisorService
 from netfw.service.systemd import Notifier
+from netfw.telemetry.file_destination import file_log
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.metrics_merge import MergedMetrics
 from netfw.telemetry.record_log import RecordLog
@@ -283,7 +284,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
 
     policies = choose_policy_source(configuration, reactor, status, lambda result: service.reloaded(result), distribute)
     metrics = MergedMetrics(lambda: service.supervisor.families())
-    records = RecordLog(configuration.log.path)
+    records = file_log(configuration.log.path)
     if configuration.log.path is None:
         metrics.watch_record_log("stdout", _Relayed(records))
     service = SupervisorService(

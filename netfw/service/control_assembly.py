@@ -28,6 +28,7 @@ from netfw.control.throttle import Throttle
 from netfw.interfaces import IRecordSink, IStore
 from netfw.service.proxy_settings import ProxySettings, Turn
 from netfw.store.resources import StoredListener, StoredProxy
+from netfw.telemetry.file_destination import file_log
 from netfw.telemetry.record_log import RecordLog
 
 NO_CONTROL = ControlSection(
@@ -98,7 +99,7 @@ class ControlSurface:
         self.services: list[Service] = []
         self.audit: Any = _AuditInLog()
         if section.audit is not None:
-            self.audit = RecordLog(section.audit)
+            self.audit = file_log(section.audit)
             self.services.append(AuditFile(self.audit))
         self.resource = ControlResource(
             reactor=reactor,

@@ -22,8 +22,7 @@ from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.pace import Pace
 from netfw.service.connection_rows import connection_rows
 from netfw.telemetry.metrics_merge import export
-from netfw.telemetry.record_journal import JournalledLog
-from netfw.telemetry.record_log import RecordLog
+from netfw.telemetry.record_outputs import RecordOutputs
 from netfw.transport.accepting import ListeningSocket
 
 _log = Logger()
@@ -50,7 +49,7 @@ class DataPath:
         *,
         plane: DataPlane,
         listeners: Sequence[tuple[ListenerSection, ProxyFactory]],
-        records: RecordLog | JournalledLog,
+        records: RecordOutputs,
         credentials: Credentials,
     ) -> None:
         self.plane = plane

@@ -28,27 +28,15 @@ from netfw.proxy.upstream_pool import UpstreamPool
 from netfw.service import replaceable
 from netfw.service.data_path import DataPath
 from netfw.service.descriptors import fitted
+from netfw.service.record_assembly import build_outputs
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.pins import Pins
-from netfw.telemetry.record_journal import JournalledLog
-from netfw.telemetry.record_log import RecordLog
 from netfw.telemetry.record_values import mask_also
 from netfw.tls.interception import InterceptionContexts
 from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.readiness import readiness
 from netfw.transport.turns import Turns
-
-
-def _record_log(configuration: Configuration, metrics: Metrics) -> RecordLog | JournalledLog:
-    """Where records go, and what feeds their index where that is no file that it could read."""
-    log = RecordLog(configuration.log.path)
-    metrics.watch_record_log("file" if configuration.log.path else "stdout", log)
-    if configuration.log.journal is None:
-        return log
-    journal = RecordLog(configuration.log.journal)
-    metrics.watch_record_log("journal", journal)
-    return JournalledLog(log, journal)
 
 
 def build_data_path(
@@ -67,7 +55,7 @@ def build_data_path(
     limits = configuration.limits
     mask_also(configuration.log.mask)
     metrics = Metrics()
-    records = _record_log(configuration, metrics)
+    records = build_outputs(configuration.log, metrics)
     descriptors = readiness(reactor)
     plane = DataPlane(
         configuration=configuration,

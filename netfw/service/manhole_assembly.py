@@ -19,6 +19,7 @@ from netfw.admin.operator_keys import Operator, OperatorKeys
 from netfw.admin.server import AdminPort, listen_unix
 from netfw.config.model import Configuration
 from netfw.service.manhole_operations import ManholeOperations
+from netfw.telemetry.file_destination import file_log
 from netfw.telemetry.log import tell
 from netfw.telemetry.record_log import RecordLog
 
@@ -66,7 +67,7 @@ def manhole_service(
     """The service; `given` is its socket if it listens already. Raises HostKeyError."""
     section = configuration.manhole
     assert section is not None
-    audit = ManholeAudit(RecordLog(section.audit) if section.audit is not None else None)
+    audit = ManholeAudit(file_log(section.audit) if section.audit is not None else None)
 
     def refused(name: str, key: str, reason: str) -> None:
         audit.note("refused", None, name=name, key=key, reason=reason)

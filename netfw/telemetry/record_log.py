@@ -1,23 +1,24 @@
-"""Where records go: a file or standard output, by a thread of its own: no disk and no pipe holds up the reactor.
+"""One output of records: a bounded queue, and a thread that prints what waits in it and hands it to a destination. No
+disk, no pipe and no server holds up the reactor, or another output.
 
 `write` appends to a deque and, only when the writer sleeps, wakes it. The writer then collects for a moment, for longer
-when much comes, and writes that in few large writes. The queue has a cap in records and in bytes; what does not fit is
-dropped and counted. A file that cannot be written is tried again, and the program's log says so once a minute.
+when much comes, and delivers that in few large batches. The queue has a cap in records and in bytes; what does not fit
+is dropped and counted. A destination that fails is tried again, at growing intervals if it asks for that, and the
+program's log says so once a minute.
 
 Each time the writer wants the interpreter's lock it waits up to 5 ms, and until then the kernel wakes it in vain
 whenever the reactor lets go of the lock for a system call. Woken twenty times a second and writing 64 lines at a time,
-that was 8,000 switches a second and a fifth of the cost of a request.
+that was 8,000 switches a second and a fifth of the cost of a request. And the reactor waits as long for the lock while
+a writer prints: so it lets go of it after every few records.
 
-Not here: what a record says (`exchange_record`). The thread does not survive a fork: `start` belongs after daemonising.
+Not here: what a record says (`exchange_record`), what is printed of it (`record_printer`), and where it goes
+(`interfaces.IRecordDestination`). The thread does not survive a fork: `start` belongs after daemonising.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-import stat
 from collections import deque
-from pathlib import Path
+from collections.abc import Callable
 from threading import Event, Thread
 from time import monotonic, sleep
 from typing import Any
@@ -26,7 +27,7 @@ from twisted.logger import Logger, LogLevel
 from zope.interface import implementer
 
 from netfw.interfaces import IRecordSink
-from netfw.telemetry.event_names import RECORD_LOG_FAILED, RECORD_LOG_RECOVERED, RECORD_LOG_REOPENED, RECORDS_DROPPED
+from netfw.telemetry.event_names import RECORD_LOG_FAILED, RECORD_LOG_RECOVERED, RECORDS_DROPPED
 from netfw.telemetry.log import Sparingly, tell
 
 QUEUED_RECORDS = 10_000
@@ -34,39 +35,50 @@ QUEUED_BYTES = 32 * 1024 * 1024
 GATHER = 0.05
 RETRY = 1.0
 COMPLAIN = 60.0
+BATCH = 512
 # So many records in one `gather` are much: the next ones are collected for this many times as long.
 _MANY = 16
 _LONGER = 5
-_BATCH = 512
 _BATCH_SHARE = 8
 _BLOCKED = 0.01
-_GROWS = 0.1
-_FLAGS = os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
+# Some 30 microseconds each: the reactor waits for eight of them, not for the interpreter's 5 ms.
+_PRINTED_AT_ONCE = 8
+
+Printer = Callable[[bytes], "bytes | None"]
+"""From the record's line to what the destination gets; None where it gets nothing of this record."""
 
 
 @implementer(IRecordSink)
 class RecordLog:
-    """Writes lines to `path`, or to standard output when it is None.
+    """Feeds `destination`, an `IRecordDestination`, with what `printer` makes of each line; with the lines themselves
+    where it is None.
 
-    `written`, `dropped` and `errors` only grow. `write`, `reopen` and `close` belong to one thread, the reactor's.
+    `gather`: seconds in which records are collected; `batch`: how many are handed over at once, more when very many
+    wait. `written`, `left_out` (the printer made nothing of them), `dropped` and `errors` only grow. `write`, `reopen`
+    and `close` belong to one thread, the reactor's.
     """
 
     def __init__(
         self,
-        path: Path | None,
+        destination: Any,
         *,
+        printer: Printer | None = None,
         queued_records: int = QUEUED_RECORDS,
         queued_bytes: int = QUEUED_BYTES,
         gather: float = GATHER,
+        batch: int = BATCH,
         retry: float = RETRY,
         log: Any = None,
     ) -> None:
-        self.path = path
+        self.destination = destination
         self.written = 0
+        self.left_out = 0
         self.errors = 0
+        self._printer = printer
         self._queued_records = queued_records
         self._queued_bytes = queued_bytes
         self._gather = gather
+        self._most = batch
         self._retry = retry
         self._log = Logger() if log is None else log
         self._complaints = Sparingly(COMPLAIN, monotonic)
@@ -77,31 +89,37 @@ class RecordLog:
         self._dropped_at_entry = 0
         self._dropped_by_writer = 0
         self._dropped_told = 0
+        self._lost_seen = 0
         self._asleep = False
         self._wake = Event()
         self._closing = False
         self._close_by = 0.0
         self._reopen = False
-        self._failing = False
-        self._descriptor: int | None = None
-        self._identity: tuple[int, int] | None = None
+        self._pause = 0.0
         self._batch: list[bytes] = []
-        self._rest = b""
+        self._batch_bytes = 0
         self._thread: Thread | None = None
 
     @property
     def dropped(self) -> int:
-        """Records that were taken and never written whole."""
-        return self._dropped_at_entry + self._dropped_by_writer
+        """Records that were taken and did not arrive."""
+        return self._dropped_at_entry + self._dropped_by_writer + int(self.destination.lost)
 
     @property
     def queue_length(self) -> int:
         """Records that wait to be written."""
         return len(self._queue) + len(self._batch)
 
+    @property
+    def failing(self) -> bool:
+        """The last attempt failed, and none has succeeded since."""
+        return self._pause > 0
+
     def start(self) -> None:
-        """Open the file and start the writer. Raises OSError: a proxy that cannot write records should not start."""
-        self._open()
+        """Open the destination and start the writer. Raises OSError: a proxy that cannot write records should not
+        start.
+        """
+        self.destination.open()
         self._thread = Thread(target=self._run, name="record-log", daemon=True)
         self._thread.start()
 
@@ -122,16 +140,21 @@ class RecordLog:
             self._wake.set()
 
     def reopen(self) -> None:
-        """Let the writer open `path` again before it writes more: after log rotation."""
+        """Let the writer begin anew with the destination before it writes more: after log rotation."""
         self._reopen = True
         self._asleep = False
         self._wake.set()
 
+    def begin_close(self, timeout: float) -> None:
+        """Take nothing more, and end within so many seconds, without waiting for that here."""
+        if not self._closing:
+            self._close_by = monotonic() + timeout
+            self._closing = True
+            self._wake.set()
+
     def close(self, timeout: float = 5.0) -> bool:
         """Write what waits, for at most `timeout` seconds. True when all of it is written; what is not, is dropped."""
-        self._close_by = monotonic() + timeout
-        self._closing = True
-        self._wake.set()
+        self.begin_close(timeout)
         thread, self._thread = self._thread, None
         if thread is None:
             return True
@@ -153,22 +176,21 @@ class RecordLog:
                 self._wake.clear()
                 if self._reopen:
                     self._reopen = False
-                    self._reopen_file()
+                    self.destination.reopen()
                 wait = self._turn()
+            except BlockingIOError:
+                wait = _BLOCKED  # somebody made our standard output non-blocking
             except Exception as error:
                 # A bug here must not end the log silently.
                 self._failed(error)
-                wait = self._retry
-            if self._closing and (self._failing or not self._waiting() or monotonic() >= self._close_by):
+                wait = self._pause
+            if self._closing and (self._pause or not self.queue_length or monotonic() >= self._close_by):
                 break
         self._give_up()
 
-    def _waiting(self) -> bool:
-        return bool(self._queue or self._batch or self._rest)
-
     def _turn(self) -> float:
         """Write once. Return how long to wait: 0 is "go on", `gather` collects, sleeping is without end."""
-        if not self._waiting():
+        if not self.queue_length:
             self._asleep = True
             # Whoever appended before it saw the flag is seen here.
             if not self._queue and not self._reopen and not self._closing:
@@ -178,152 +200,81 @@ class RecordLog:
             self._asleep = False
             return 0.0 if self._closing else self._gather
         many = len(self._queue) >= _MANY
-        wait = self._write_batch()
-        if wait or self._rest or self._closing or len(self._queue) >= _BATCH:
-            return wait
+        self._deliver()
+        if self._batch or self._closing or len(self._queue) >= self._most:
+            return 0.0
         if many:
             return self._gather * _LONGER
         return self._gather if self._queue else 0.0
 
-    def _write_batch(self) -> float:
-        """Write what is left of the last batch, else the next one. Return how long to wait before the next try."""
-        if not self._rest:
-            pop = self._queue.popleft
-            waiting = len(self._queue)
-            self._batch = [pop() for _ in range(min(waiting, max(_BATCH, waiting // _BATCH_SHARE)))]
-            self._rest = b"".join(self._batch)
-        try:
-            self._follow_path()
-            if self._descriptor is None:
-                self._open()
-            taken = os.write(self._descriptor, self._rest)  # type: ignore[arg-type]  # _open sets it or raises
-        except BlockingIOError:
-            return _BLOCKED  # somebody made our standard output non-blocking
-        except OSError as error:
-            self._failed(error)
-            return self._retry
-        self._rest = self._rest[taken:]
-        if not self._rest:
+    def _deliver(self) -> None:
+        """Hand over what is left of the last batch, else the next one."""
+        if not self._batch:
+            self._take_batch()
+        if self._batch:
+            dealt_with = self.destination.send(self._batch)
+            del self._batch[:dealt_with]
+            lost, self._lost_seen = self.destination.lost - self._lost_seen, self.destination.lost
+            self.written += dealt_with - lost
+        if not self._batch:
             self._done()
-        return 0.0
+
+    def _take_batch(self) -> None:
+        pop = self._queue.popleft
+        waiting = len(self._queue)
+        self._batch = lines = [pop() for _ in range(min(waiting, max(self._most, waiting // _BATCH_SHARE)))]
+        self._batch_bytes = sum(map(len, lines))
+        if self._printer is not None:
+            self._batch = self._printed(lines, self._printer)
+
+    def _printed(self, lines: list[bytes], printer: Printer) -> list[bytes]:
+        """What the destination gets of these lines. One that cannot be printed must not hold up those behind it."""
+        found = []
+        for position, line in enumerate(lines):
+            if position % _PRINTED_AT_ONCE == 0:
+                sleep(0)
+            try:
+                printed = printer(line)
+            except Exception as error:
+                self._dropped_by_writer += 1
+                self._complain_of(error)
+                continue
+            if printed is None:
+                self.left_out += 1
+            else:
+                found.append(printed)
+        return found
 
     def _done(self) -> None:
-        self.written += len(self._batch)
-        self._bytes_gone += sum(map(len, self._batch))
-        self._batch = []
-        if self._failing:
-            self._failing = False
-            tell(self._log, RECORD_LOG_RECOVERED, path=self._shown)
+        self._bytes_gone += self._batch_bytes
+        self._batch_bytes = 0
+        if self._pause:
+            self._pause = 0.0
+            tell(self._log, RECORD_LOG_RECOVERED, path=self.destination.shown)
         dropped = self.dropped
         if dropped != self._dropped_told and self._complaints.may_speak():
-            tell(self._log, RECORDS_DROPPED, level=LogLevel.error, path=self._shown, dropped=dropped)
+            tell(self._log, RECORDS_DROPPED, level=LogLevel.error, path=self.destination.shown, dropped=dropped)
             self._dropped_told = dropped
 
     def _failed(self, error: Exception) -> None:
+        self._pause = min(self._pause * 2 or self._retry, max(self._retry, self.destination.longest_pause))
+        self._complain_of(error)
+
+    def _complain_of(self, error: Exception) -> None:
         self.errors += 1
-        self._failing = True
         if self._complaints.may_speak():
             tell(
                 self._log,
                 RECORD_LOG_FAILED,
                 level=LogLevel.error,
-                path=self._shown,
+                path=self.destination.shown,
                 error=f"{type(error).__name__}: {error}",
                 waiting=self.queue_length,
                 dropped=self.dropped,
             )
 
-    @property
-    def _shown(self) -> str:
-        return "standard output" if self.path is None else str(self.path)
-
-    def _open(self) -> None:
-        path = self.path
-        if path is None:
-            self._descriptor = os.dup(1)
-            return
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o640)
-            os.fchmod(descriptor, 0o640)  # whatever the umask says
-        except FileExistsError:
-            descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | _FLAGS)
-            os.set_blocking(descriptor, True)
-        found = os.fstat(descriptor)
-        self._identity = (found.st_dev, found.st_ino)
-        self._descriptor = descriptor
-        if stat.S_ISREG(found.st_mode) and found.st_size and not self._rest_is_torn:
-            self._end_torn_line(path)
-
-    @property
-    def _rest_is_torn(self) -> bool:
-        """Part of the batch is in the file already: the rest goes right behind it."""
-        return bool(self._batch) and len(self._rest) < sum(map(len, self._batch))
-
-    def _end_torn_line(self, path: Path) -> None:
-        """Give the last line its end when whoever wrote it died before: the next record must not be lost with it.
-
-        Several processes may begin with the same file: one of them does it, and the others see that it is done. And
-        several may write it: a line that grows is in somebody's hands.
-        """
-        descriptor: int = self._descriptor  # type: ignore[assignment]  # open
-        with open(path, "rb", buffering=0) as file:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            try:
-                former = None
-                while (size := os.fstat(descriptor).st_size) != former:
-                    file.seek(max(0, size - 1))
-                    if file.read(1) in (b"\n", b""):
-                        return
-                    former = size
-                    sleep(_GROWS)
-                os.write(descriptor, b"\n")
-            finally:
-                fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-    def _follow_path(self) -> None:
-        """Leave a file that is no longer the one at `path`: renamed, or deleted."""
-        if self._identity is None or self.path is None:
-            return
-        try:
-            found = os.stat(self.path)
-        except FileNotFoundError:
-            self._reopen_file()
-            return
-        if (found.st_dev, found.st_ino) != self._identity:
-            self._reopen_file()
-
-    def _reopen_file(self) -> None:
-        if self.path is None:
-            return
-        if self._rest_is_torn:
-            self._finish_torn()
-        descriptor, self._descriptor, self._identity = self._descriptor, None, None
-        if descriptor is not None:
-            os.close(descriptor)
-        tell(self._log, RECORD_LOG_REOPENED, path=self._shown)
-        try:
-            self._open()
-        except OSError as error:
-            self._failed(error)
-
-    def _finish_torn(self) -> None:
-        """The old file keeps the half line it has; the new one begins with a whole one, and the torn record is lost."""
-        sizes = deque(map(len, self._batch))
-        gone = sum(sizes) - len(self._rest)
-        whole = 0
-        while sizes and gone >= sizes[0]:
-            gone -= sizes.popleft()
-            whole += 1
-        self.written += whole
-        torn = 1 if gone else 0
-        self._dropped_by_writer += torn
-        self._bytes_gone += sum(map(len, self._batch[: whole + torn]))
-        self._batch = self._batch[whole + torn :]
-        self._rest = b"".join(self._batch)
-
     def _give_up(self) -> None:
         self._dropped_by_writer += len(self._batch) + len(self._queue)
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        self._batch = []
+        self._queue.clear()
+        self.destination.close()
