@@ -54,10 +54,10 @@ class Command:
 
 
 COMMANDS = (
-    Command("status", (), False, "state, policy, connections and records; the workers, a line each"),
+    Command("status", (), False, "state, checks, policy, connections, records; a line for each worker"),
     Command("connections", ("[most]",), False, "who is connected, to what, and for how long"),
     Command("top", (), False, "the busiest clients and destinations of the latest records, and what was denied"),
-    Command("explain", ("url", "[method]"), False, "what the policy in force says to a request, rule by rule"),
+    Command("explain", ("url", "[method]", "[client]"), False, "what the policy in force says to a client's request"),
     Command("why", ("id",), False, "why an exchange was denied, by the id that the client saw"),
     Command("trace", ("client",), False, "the exchanges of one client address as they end; Ctrl-C stops"),
     Command("policy", (), False, "name, generation, defaults and groups of the policy in force"),

@@ -103,12 +103,8 @@ class AdminResource(Resource):
         }
 
     def add_page(self, path: bytes, value: Callable[[], Any]) -> None:
-        """One more page to read: what `value` gives, as JSON."""
-        self._paths[path] = (_READING, lambda _request: _json(200, value()))
-
-    def add_slow_page(self, path: bytes, value: Callable[[], Deferred[Any]]) -> None:
-        """The same for a value that takes its time and is for operators: on the Unix socket only."""
-        self._paths[path] = (_READING, partial(self._show_slowly, value))
+        """One more page to read, for operators: on the Unix socket only. `value` gives it, or a Deferred of it."""
+        self._paths[path] = (_READING, partial(self._show_to_operators, value))
 
     def add_switch(self, path: bytes, switch: Switch) -> None:
         """POST to PATH/on and PATH/off, on the Unix socket only."""
@@ -199,7 +195,7 @@ class AdminResource(Resource):
     def _show_status(self, _request: Request) -> Answer:
         return _json(200, self._status_source.status())
 
-    def _show_slowly(self, value: Callable[[], Deferred[Any]], request: Request) -> Answer | None:
+    def _show_to_operators(self, value: Callable[[], Any], request: Request) -> Answer | None:
         refusal = _for_operators(request, "this page")
         if refusal is not None:
             return refusal

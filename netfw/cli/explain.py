@@ -11,10 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from netfw.cli.config_option import json_option
-from netfw.cli.policy_option import FoundPolicy, find_policy, policy_options
+from netfw.cli.policy_option import find_policy, policy_options
 from netfw.cli.screen import print_json, screen
-from netfw.policy.decision import Decision, Open
-from netfw.policy.explain import Explanation, RuleState, RuleStep, explain
+from netfw.policy.decision import Decision
+from netfw.policy.explain import Explanation, RuleState, RuleStep, explain_request
 from netfw.policy.facts import ABSENT, NOT_YET
 from netfw.policy.imagined_request import ImaginedRequest, RequestProblem, parse_address, parse_header, parse_url
 from netfw.policy.model import Action
@@ -59,23 +59,25 @@ def explain_command(url: str, **options: Any) -> None:
     except (RequestProblem, ValueProblem) as problem:
         raise click.UsageError(str(problem)) from None
     found = find_policy(options["config"], options["policy"])
+    request = found.as_known(request)
     intercepted = options["intercepted"]
     if intercepted is None:
-        intercepted = found.intercepts_host(request.authority.host.text, request.source_ip)
-    explanations = _walk(found, request, intercepted)
+        intercepted = found.intercepts_request(request)
+    explanations = explain_request(found.policy, request, intercepted)
+    outcome = explanations[-1].outcome
     if options["as_json"]:
         print_json(
             {
                 "url": url,
                 "method": request.method,
                 "intercepted": intercepted and request.scheme == "https",
-                "outcome": _outcome(explanations),
+                "outcome": outcome,
                 "phases": [explanation.as_data() for explanation in explanations],
             }
         )
     else:
         _print(request, explanations, intercepted, show_all=options["show_all"])
-    sys.exit(0 if _outcome(explanations) == "allow" else 1)
+    sys.exit(0 if outcome == "allow" else 1)
 
 
 def _request(url: str, options: dict[str, Any]) -> ImaginedRequest:
@@ -104,30 +106,11 @@ def _request(url: str, options: dict[str, Any]) -> ImaginedRequest:
     )
 
 
-def _walk(found: FoundPolicy, request: ImaginedRequest, intercepted: bool) -> list[Explanation]:
-    explanations: list[Explanation] = []
-    for phase, facts in request.phases(intercepted):
-        explanation = explain(found.policy, phase, facts)
-        explanations.append(explanation)
-        if isinstance(explanation.result, Open) or not explanation.result.allowed:
-            break
-    return explanations
-
-
-def _outcome(explanations: list[Explanation]) -> str:
-    result = explanations[-1].result
-    if isinstance(result, Open):
-        return "open"
-    return "allow" if result.allowed else "deny"
-
-
 def _print(request: ImaginedRequest, explanations: list[Explanation], intercepted: bool, *, show_all: bool) -> None:
     console = screen()
-    seen = "plain HTTP"
-    if request.scheme == "https":
-        seen = "TLS, intercepted" if intercepted else "TLS, passed through"
     console.print(
-        Text(f"{request.method} {request.authority}{'' if request.tunnel else request.target.decode()}"), seen
+        Text(f"{request.method} {request.authority}{'' if request.tunnel else request.target.decode()}"),
+        request.seen(intercepted),
     )
     for explanation in explanations:
         console.print()
@@ -147,7 +130,7 @@ def _print(request: ImaginedRequest, explanations: list[Explanation], intercepte
         if explanation.nearest is not None:
             nearest = explanation.nearest
             console.print(Text(f"  nearest: {nearest.rule} would {nearest.action.value}, but {nearest.why}"))
-    if explanations[-1].phase.order < 2 and _outcome(explanations) == "allow":
+    if explanations[-1].phase.order < 2 and explanations[-1].outcome == "allow":
         why = "the response is never visible" if request.scheme == "https" and not intercepted else "no --status given"
         console.print(f"\nPostRESPONSE is not asked: {why}")
 

@@ -63,6 +63,8 @@ def pins_command(config: Path | None, records: Path | None, as_json: bool) -> No
 
 def _running(config: Path | None) -> list[Row]:
     answer = ask(config, "GET", "/pins")
+    if answer.status == HTTPStatus.FORBIDDEN:
+        raise click.ClickException("the proxy shows this on its Unix socket only: write admin: {socket: PATH}")
     if answer.status != HTTPStatus.OK or not isinstance(answer.document, dict):
         raise click.ClickException(f"the proxy answers {answer.status}; is it as new as this command?")
     rows: list[Row] = answer.document.get("pins", [])

@@ -13,9 +13,10 @@ from netfw.cli.config_option import config_option, find_config
 from netfw.config.load import load_config
 from netfw.config.model import Configuration
 from netfw.config.policy_files import read_policy, read_policy_directory, read_policy_file
-from netfw.names.domain_form import parse_domain_form
-from netfw.policy.facts import Address
+from netfw.policy.imagined_request import ImaginedRequest
 from netfw.policy.model import PolicyConfiguration
+from netfw.proxy.interception_scope import InterceptionScope
+from netfw.proxy.sources import as_known
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -35,16 +36,21 @@ class FoundPolicy:
     @property
     def passes_through(self) -> bool:
         """Whether some tunnels are passed through."""
-        return not self.intercepts or (self.configuration is not None and bool(self.configuration.tls_intercept.bypass))
+        if self.configuration is None:
+            return False
+        section = self.configuration.tls_intercept
+        return not section.enabled or bool(section.bypass) or section.only is not None
 
-    def intercepts_host(self, host: str, client: Address) -> bool:
-        """Whether a CONNECT to this host by this client is intercepted."""
-        if self.configuration is None or not self.intercepts:
-            return self.intercepts
-        return not any(
-            parse_domain_form(entry.domain).matches(host) and (entry.source is None or client in entry.source)
-            for entry in self.configuration.tls_intercept.bypass
-        )
+    def intercepts_request(self, request: ImaginedRequest) -> bool:
+        """Whether a TLS tunnel for this request, by its client, is intercepted."""
+        if self.configuration is None:
+            return True
+        scope = InterceptionScope(self.configuration.tls_intercept)
+        return scope.intercepts(request.authority, request.source_ip)
+
+    def as_known(self, request: ImaginedRequest) -> ImaginedRequest:
+        """The same, with what the configuration knows of its client."""
+        return request if self.configuration is None else as_known(request, self.configuration.sources)
 
 
 def policy_options(function: Function) -> Function:

@@ -101,13 +101,12 @@ def test_command(files: tuple[Path, ...], config: Path | None, policy: Path | No
 
 def run_expectation(one: Expectation, compiled: CompiledPolicy, found: FoundPolicy) -> Got:
     """Take the request through its phases until one denies it or stays open."""
-    intercepted = one.intercepted
-    if intercepted is None:
-        intercepted = found.intercepts_host(one.request.authority.host.text, one.request.source_ip)
+    request = found.as_known(one.request)
+    intercepted = found.intercepts_request(request) if one.intercepted is None else one.intercepted
     passed: list[tuple[str, Phase]] = []
     alerts: list[Match] = []
     got: Got | None = None
-    for phase, facts in one.request.phases(intercepted):
+    for phase, facts in request.phases(intercepted):
         result = evaluate(compiled, phase, facts)
         if isinstance(result, Decision):
             alerts += [match for match in result.matches if match.action is Action.ALERT]

@@ -16,6 +16,7 @@ from netfw.policy.checks import FALSE, PENDING, build_check, condition_parts, ke
 from netfw.policy.compile import default_decision
 from netfw.policy.decision import Decision, Match, Open, RuleRef
 from netfw.policy.facts import ABSENT, INVISIBLE, NOT_YET, Facts, Unknown
+from netfw.policy.imagined_request import ImaginedRequest
 from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule
 
 _SHOWN_VALUES = 8
@@ -64,6 +65,13 @@ class Explanation:
     steps: tuple[RuleStep, ...]
     nearest: RuleStep | None = field(default=None)
 
+    @property
+    def outcome(self) -> str:
+        """allow, deny, or open: not certain without facts that are not there."""
+        if isinstance(self.result, Open):
+            return "open"
+        return "allow" if self.result.allowed else "deny"
+
     def as_data(self) -> dict[str, Any]:
         """As mappings, lists and texts, for JSON."""
         return {
@@ -102,6 +110,18 @@ def explain(configuration: PolicyConfiguration, phase: Phase, facts: Facts) -> E
     if any(step.action is not outcome.action for step in waiting):
         result = Open(phase, waiting[0].rule)
     return Explanation(phase, result, tuple(steps), _nearest(steps, outcome.action))
+
+
+def explain_request(
+    configuration: PolicyConfiguration, request: ImaginedRequest, intercepted: bool
+) -> list[Explanation]:
+    """Tell each phase that the request goes through, up to the one that denies it or stays open; one at least."""
+    explanations: list[Explanation] = []
+    for phase, facts in request.phases(intercepted):
+        explanations.append(explain(configuration, phase, facts))
+        if explanations[-1].outcome != "allow":
+            break
+    return explanations
 
 
 def _tell(rule: Rule, ref: RuleRef, facts: Facts) -> RuleStep:

@@ -50,6 +50,12 @@ class ImaginedRequest:
     listener_name: str | Unknown = ABSENT
     client_identity: str | Unknown = ABSENT
 
+    def seen(self, intercepted: bool) -> str:
+        """In words, how much of it the proxy sees."""
+        if self.scheme != "https":
+            return "plain HTTP"
+        return "TLS, intercepted" if intercepted else "TLS, passed through"
+
     def phases(self, intercepted: bool) -> Iterator[tuple[Phase, Facts]]:
         """The phases that the request goes through as long as none denies it, each with its facts.
 

@@ -12,8 +12,8 @@ from netfw.proxy.destination_list import DestinationList
 class InForce:
     """Whether interception is on: false while somebody has turned it off in the running proxy."""
 
-    def __init__(self) -> None:
-        self.on = True
+    def __init__(self, on: bool = True) -> None:
+        self.on = on
 
 
 class InterceptionScope:

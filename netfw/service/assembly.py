@@ -22,6 +22,7 @@ from netfw.config.preflight import read_authority
 from netfw.interfaces import IRecordSink
 from netfw.policy.compile import CompiledPolicy
 from netfw.proxy.credentials import read_credentials
+from netfw.proxy.interception_scope import InForce, InterceptionScope
 from netfw.service.control_assembly import ControlSurface
 from netfw.service.data_path import listener_rows
 from netfw.service.data_path_assembly import build_data_path
@@ -142,7 +143,7 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         "records",
         lambda: {"written": records.written, "dropped": records.dropped, "errors": records.errors},
     )
-    _watch(plane.recording.metrics, policies, expiry)
+    _watch(plane.recording.metrics, policies, configuration, expiry)
     _keep_index(configuration, reactor, service, status, plane.recording.metrics)
     control = ControlSurface(
         configuration,
@@ -159,14 +160,12 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
     add_checks(
         status,
         plane.recording.metrics,
-        policies=policies,
         listeners=lambda: listening(
             [bound.socket.port if bound.socket is not None else None for bound in path.listeners]
         ),
         intercepts=lambda: switch.in_force,
         ca_ends=lambda: expiry.ends.get("ca"),
         now=time.time,
-        has_store=configuration.policy.store is not None,
     )
     _serve_admin(configuration, site, control, reactor, given, service)
     _serve_manhole(
@@ -175,6 +174,8 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         given,
         service,
         policies=policies,
+        settings=lambda: plane.configuration,
+        scope=lambda: plane.scope,
         status=status.status,
         gather=lambda: None,
         connections=path.connections,
@@ -210,7 +211,7 @@ def _serve_admin(
     given: GivenSockets,
     parent: MultiService,
 ) -> None:
-    site.pages.add_slow_page(b"/busiest", RecordFile(configuration.log.readable, reactor).busiest_or_why)
+    site.pages.add_page(b"/busiest", RecordFile(configuration.log.readable, reactor).busiest_or_why)
     for part in control.services:
         part.setServiceParent(parent)
     for child in admin_services(
@@ -322,7 +323,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     status.part("upstream_idle", lambda: sum(figures.upstream_idle for figures in supervisor.living()))
     status.part("records", lambda: supervisor.tally.records(supervisor.living()))
     status.part("workers", supervisor.rows)
-    _watch(metrics, policies, expiry)
+    _watch(metrics, policies, configuration, expiry)
     _keep_index(configuration, reactor, service, status, metrics)
     metrics.watch("netfw_workers", lambda: supervisor.serving)
     metrics.watch("netfw_worker_restarts_total", lambda: supervisor.restarts)
@@ -339,12 +340,10 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     add_checks(
         status,
         metrics,
-        policies=policies,
         listeners=lambda: workers_accept(supervisor.serving, configuration.workers),
         intercepts=lambda: switch.in_force,
         ca_ends=lambda: expiry.ends.get("ca"),
         now=time.time,
-        has_store=configuration.policy.store is not None,
     )
     site.resource = GatheringResource(site.resource, supervisor.gather)
     _serve_admin(configuration, site, control, reactor, given, service)
@@ -354,6 +353,8 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         given,
         service,
         policies=policies,
+        settings=lambda: service.configuration,
+        scope=lambda: InterceptionScope(service.configuration.tls_intercept, InForce(supervisor.intercepts)),
         status=status.status,
         gather=supervisor.gather,
         connections=supervisor.connections,
@@ -407,9 +408,11 @@ def _keep_index(
     indexing.watch(status, metrics)
 
 
-def _watch(metrics: Metrics, policies: PolicyInForce, expiry: ExpiryWatch) -> None:
-    """What only the process that holds the policy files and the CA can say."""
+def _watch(metrics: Metrics, policies: PolicyInForce, configuration: Configuration, expiry: ExpiryWatch) -> None:
+    """What only the process that holds the policy and the CA can say."""
     metrics.watch("netfw_policy_generation", lambda: policies.current.generation)
+    if configuration.policy.store is not None:
+        metrics.watch("netfw_store_reachable", lambda: int("store_away" not in policies.facts()))
     metrics.watch("netfw_ca_not_after_timestamp_seconds", lambda: expiry.ends.get("ca"))
     metrics.watch_each("netfw_certificate_days_left", expiry.days_left)
     metrics.loaded(policies.loaded_at)

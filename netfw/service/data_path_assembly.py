@@ -35,7 +35,7 @@ from netfw.telemetry.record_values import mask_also
 from netfw.tls.interception import InterceptionContexts
 from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
-from netfw.transport.readiness import readiness
+from netfw.transport.descriptor_set import descriptor_set
 from netfw.transport.turns import Turns
 
 
@@ -56,7 +56,7 @@ def build_data_path(
     mask_also(configuration.log.mask)
     metrics = Metrics()
     records = build_outputs(configuration.log, metrics)
-    descriptors = readiness(reactor)
+    descriptors = descriptor_set(reactor)
     plane = DataPlane(
         configuration=configuration,
         reactor=reactor,

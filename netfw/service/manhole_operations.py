@@ -15,12 +15,12 @@ from twisted.internet.threads import deferToThreadPool
 
 from netfw.admin.manhole_commands import CommandError, Run, printed
 from netfw.config.model import Configuration
-from netfw.names.domain_form import parse_domain_form
 from netfw.policy.decision import Open
-from netfw.policy.explain import RuleState, explain
-from netfw.policy.facts import ABSENT, NOT_YET
-from netfw.policy.imagined_request import ImaginedRequest, RequestProblem, parse_url
+from netfw.policy.explain import RuleState, explain_request
+from netfw.policy.imagined_request import ImaginedRequest, RequestProblem, parse_address, parse_url
 from netfw.policy.model import Action, Phase, PolicyConfiguration
+from netfw.proxy.interception_scope import InterceptionScope
+from netfw.proxy.sources import as_known
 from netfw.service.record_file import NoRecordFile, RecordFile
 from netfw.telemetry.denial_report import Asked, report
 from netfw.telemetry.record_index import canonical_id
@@ -31,8 +31,8 @@ Show = Callable[[str], None]
 
 
 class ManholeOperations:
-    """`gather` asks workers before the status is shown, `connections` gives rows, `replace` replaces one worker: it is
-    None where there are none.
+    """`settings` and `scope`: those in force, which reloads replace. `gather` asks workers before the status is shown,
+    `connections` gives rows, `replace` replaces one worker: it is None where there are none.
     """
 
     def __init__(
@@ -41,6 +41,8 @@ class ManholeOperations:
         reactor: Any,
         configuration: Configuration,
         policies: Any,
+        settings: Callable[[], Configuration],
+        scope: Callable[[], InterceptionScope],
         status: Callable[[], Mapping[str, Any]],
         gather: Callable[[], Any],
         connections: Callable[[int], Any],
@@ -50,6 +52,8 @@ class ManholeOperations:
         self._reactor = reactor
         self._configuration = configuration
         self._policies = policies
+        self._settings = settings
+        self._scope = scope
         self._status_source = status
         self._gather = gather
         self._rows = connections
@@ -124,8 +128,19 @@ class ManholeOperations:
         return {
             "name": policy.name,
             "generation": current.generation,
-            "loaded_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._policies.loaded_at)),
-            "rules": {phase.value: sum(1 for _ in policy.rules(phase)) for phase in Phase},
+            "loaded at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._policies.loaded_at)),
+            "phases": [
+                {
+                    "phase": phase.value,
+                    "rules": sum(len(group.rules[phase]) for group in policy.groups),
+                    "default": policy.defaults[phase].value,
+                }
+                for phase in Phase
+            ],
+            "groups, in the order of evaluation": [
+                {"group": group.name, **{phase.value: len(group.rules[phase]) for phase in Phase}}
+                for group in policy.groups
+            ],
         }
 
     def _reload(self, _: Sequence[str], _show: Show) -> Any:
@@ -142,35 +157,23 @@ class ManholeOperations:
         return self._replace(number).addCallback(told)
 
     def _explain(self, arguments: Sequence[str], _show: Show) -> Any:
-        url, method = arguments[0], (arguments[1] if len(arguments) > 1 else "GET").upper()
+        url, method, client, *_ = *arguments, *("GET", "127.0.0.1")[len(arguments) - 1 :]
         try:
-            scheme, authority, target, tunnel = parse_url(method, url)
+            scheme, authority, target, tunnel = parse_url(method.upper(), url)
+            imagined = ImaginedRequest(
+                method="CONNECT" if tunnel else method.upper(),
+                scheme=scheme,
+                authority=authority,
+                target=target,
+                tunnel=tunnel,
+                source_ip=parse_address(client),
+                sni=None if authority.host.is_address else authority.host.text,
+                time=time.time(),
+            )
         except RequestProblem as problem:
             raise CommandError(str(problem)) from None
-        request = ImaginedRequest(
-            method="CONNECT" if tunnel else method,
-            scheme=scheme,
-            authority=authority,
-            target=target,
-            tunnel=tunnel,
-            headers=[],
-            source_ip=ip_address("127.0.0.1"),
-            destination_ip=NOT_YET,
-            sni=None if authority.host.is_address else authority.host.text,
-            status=None,
-            response_headers=[],
-            time=time.time(),
-            client_identity=ABSENT,
-            listener_name=ABSENT,
-            source_vpc=ABSENT,
-            source_vpce=ABSENT,
-            source_account=ABSENT,
-        )
-        intercept = self._configuration.tls_intercept
-        intercepted = intercept.enabled and not any(
-            parse_domain_form(entry.domain).matches(authority.host.text) and entry.source is None
-            for entry in intercept.bypass
-        )
+        request = as_known(imagined, self._settings().sources)
+        intercepted = self._scope().intercepts(authority, request.source_ip)
         pool = self._reactor.getThreadPool()
         # A hundred thousand rules take a second: not the reactor's.
         policy = self._policies.current.configuration
@@ -178,21 +181,19 @@ class ManholeOperations:
 
 
 def _explained(policy: PolicyConfiguration, request: ImaginedRequest, intercepted: bool) -> str:
-    lines = []
-    for phase, facts in request.phases(intercepted):
-        told = explain(policy, phase, facts)
-        result = told.result
+    target = "" if request.tunnel else request.target.decode("ascii")
+    lines = [f"{request.method} {request.authority}{target} from {request.source_ip}: {request.seen(intercepted)}"]
+    for told in explain_request(policy, request, intercepted):
+        result, phase = told.result, told.phase.value
         if isinstance(result, Open):
-            lines.append(f"{phase.value}: not certain yet: {result.pending} waits for what is not yet known")
+            lines.append(f"{phase}: not certain yet: {result.pending} waits for what is not yet known")
         else:
             reason = f": {result.reason}" if result.reason else ""
-            lines.append(f"{phase.value}: {result.action.value} by {result.rule}{reason}")
+            lines.append(f"{phase}: {result.action.value} by {result.rule}{reason}")
         alerts = [step for step in told.steps if step.state is RuleState.MATCHED and step.action is Action.ALERT]
         lines += [f"  ALERT by {step.rule}" for step in alerts[:20]]
         if told.nearest is not None:
             lines.append(f"  nearest: {told.nearest.rule} would {told.nearest.action.value}, but {told.nearest.why}")
-        if isinstance(result, Open) or not result.allowed:
-            break
     return "\n".join(printed(line) for line in lines)
 
 

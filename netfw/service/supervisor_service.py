@@ -75,6 +75,11 @@ class SupervisorService(MultiService):
         self._reloading = Reloading(configuration, policies, self._prepare)
         self.supervisor: Supervisor
 
+    @property
+    def configuration(self) -> Configuration:
+        """The settings in force."""
+        return self._configuration
+
     def privilegedStartService(self) -> None:
         """Bind while privileges are there."""
         self._bind()

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.python.failure import Failure
 
-from netfw.transport.readiness import Readiness
+from netfw.transport.descriptor_set import DescriptorSet
 
 # Closing sockets takes a turn or two, and a sweep of deadlines a quarter of a second.
 _SETTLING = 1.0
@@ -28,7 +28,7 @@ def private_reactor() -> Any:
     return EPollReactor()
 
 
-class PrivateReadiness(Readiness):
+class PrivateDescriptorSet(DescriptorSet):
     """What watches the data path's descriptors, inside the private reactor; `iterate` turns that one."""
 
     def __init__(self) -> None:

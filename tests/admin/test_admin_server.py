@@ -288,15 +288,17 @@ def test_a_reload_outlives_who_asked(server: Server) -> None:
 
 def test_what_is_for_operators_is_not_shown_over_tcp(server: Server) -> None:
     """Who asked for what is in files of mode 0640: any user of the machine may connect to the port."""
-    server.site.pages.add_slow_page(b"/busiest", lambda: succeed({"clients": ["10.0.0.1"]}))
+    server.site.pages.add_page(b"/busiest", lambda: succeed({"clients": ["10.0.0.1"]}))
+    server.site.pages.add_page(b"/pins", lambda: {"clients": ["10.0.0.1"]})
 
     def talk() -> None:
-        response, body = ask(server.unix(), "GET", "/busiest")
-        assert (response.status, json.loads(body)) == (200, {"clients": ["10.0.0.1"]})
-        response, body = ask(server.tcp(), "GET", "/busiest")
-        assert response.status == 403
-        assert b"10.0.0.1" not in body
-        assert "Unix socket only" in json.loads(body)["problems"][0]
+        for page in ("/busiest", "/pins"):
+            response, body = ask(server.unix(), "GET", page)
+            assert (response.status, json.loads(body)) == (200, {"clients": ["10.0.0.1"]})
+            response, body = ask(server.tcp(), "GET", page)
+            assert response.status == 403
+            assert b"10.0.0.1" not in body
+            assert "Unix socket only" in json.loads(body)["problems"][0]
 
     server.run(talk)
 

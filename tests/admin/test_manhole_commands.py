@@ -94,7 +94,7 @@ def test_a_reader_is_offered_nothing_that_changes_anything() -> None:
 def test_a_wrong_number_of_arguments_is_told() -> None:
     """With what to write."""
     reader = CommandLine(Calls().table, Access.READ)
-    assert str(outcome(reader.run("explain", print))) == "write explain(url, [method])"
+    assert str(outcome(reader.run("explain", print))) == "write explain(url, [method], [client])"
     assert str(outcome(reader.run("why a b", print))) == "write why(id)"
 
 

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from netfw.cli.main import main, netfw
+from netfw.testing.pki import TestAuthority
 
 POLICY = """\
 ProxyConfiguration:
@@ -107,6 +108,51 @@ def test_explain_knows_what_is_intercepted(policy: Path) -> None:
     arguments = ("https://example.org/docs/a", *IP)
     assert outcome(policy, *arguments, config=True) == (1, "deny", "default")
     assert outcome(policy, *arguments, "--intercepted", config=True)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("url", "client", "seen"),
+    [
+        ("https://www.only.test/", "10.1.0.1", "TLS, intercepted"),
+        ("https://other.test/", "10.1.0.1", "TLS, passed through"),
+        ("https://www.only.test:8443/", "10.1.0.1", "TLS, passed through"),
+        ("https://pinned.only.test/", "10.1.0.1", "TLS, passed through"),
+        ("https://x.only.test/", "10.1.0.1", "TLS, passed through"),
+        ("https://x.only.test/", "10.2.0.1", "TLS, intercepted"),
+        ("http://other.test/", "10.1.0.1", "plain HTTP"),
+    ],
+)
+def test_explain_and_test_intercept_what_the_proxy_would(policy: Path, url: str, client: str, seen: str) -> None:
+    """By `only` and `bypass`, port and client included."""
+    scope = (
+        "{mode: ENABLED, ca: {certificate: ca.pem, private_key: ca.key}, only: [{domain: .only.test, port: 443}],\n"
+        "  bypass: [pinned.only.test, {domain: x.only.test, source: 10.1.0.0/16}]}"
+    )
+    pair = TestAuthority(common_name="CA")
+    (policy.parent / "ca.pem").write_bytes(pair.certificate_pem)
+    (policy.parent / "ca.key").write_bytes(pair.key_pem)
+    (policy.parent / "ca.key").chmod(0o600)
+    text = CONFIGURATION.replace("{mode: DISABLED}", scope)
+    (policy.parent / "proxy.yaml").write_text(text)
+    told = run("explain", policy, url, "--source-ip", client, config=True).output
+    assert told.splitlines()[0].endswith(seen), told
+
+
+def test_explain_knows_the_client_as_the_proxy_would(policy: Path) -> None:
+    """From the table of sources; what is said on the command line counts before it."""
+    sources = "sources: [{cidr: 10.1.0.0/16, vpc: vpc-a}, {cidr: 10.0.0.0/8, identity: guest}]\n"
+    (policy.parent / "proxy.yaml").write_text(CONFIGURATION + sources)
+    policy.write_text(
+        POLICY.replace(
+            "    allow: [",
+            "    Rules:\n      PreDNS:\n        - {ProxyRuleName: a, Action: DENY, Conditions: [{ConditionKey: "
+            "'request:SourceVpc', ConditionOperator: StringEquals, ConditionValues: [vpc-a]}]}\n    allow: [",
+        )
+    )
+    url = "https://www.example.com/"
+    assert outcome(policy, url, *IP, "--source-ip", "10.1.0.1", config=True) == (1, "deny", "sites/a")
+    assert outcome(policy, url, *IP, "--source-ip", "10.1.0.1", "--vpc", "vpc-b", config=True)[1] == "allow"
+    assert outcome(policy, url, *IP, "--source-ip", "10.2.0.1", config=True)[1] == "allow"
 
 
 def test_explain_for_people(policy: Path) -> None:

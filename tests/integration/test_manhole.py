@@ -79,7 +79,7 @@ def free_port() -> int:
 
 
 def open_door(
-    directory: Path, proxy_maker: Any, program: Callable[[str], str], name: str, workers: int
+    directory: Path, proxy_maker: Any, program: Callable[[str], str], name: str, workers: int, **sections: Any
 ) -> Iterator[Door]:
     """Start it; the client is told the host keys from the files, as an administrator would."""
     make_keys(directory, program)
@@ -89,7 +89,7 @@ def open_door(
         "authorized_keys": str(directory / "operator.pub"), "read_only_keys": str(directory / "reader.pub"),
         "audit": str(directory / "audit.jsonl"),
     }  # fmt: skip
-    proxy = proxy_maker(name, workers=workers, manhole=manhole)
+    proxy = proxy_maker(name, workers=workers, manhole=manhole, **sections)
     with proxy:
         known = []
         for key in ("ssh_host_ed25519_key", "ssh_host_rsa_key"):
@@ -112,8 +112,11 @@ def door(tmp_path_factory: pytest.TempPathFactory, proxy_maker: Any, program: Ca
 def wide_door(
     tmp_path_factory: pytest.TempPathFactory, proxy_maker: Any, program: Callable[[str], str]
 ) -> Iterator[Door]:
-    """Two workers."""
-    yield from open_door(tmp_path_factory.mktemp("wide"), proxy_maker, program, "manhole2", 2)
+    """Two workers, and a scope of interception of some detail."""
+    bypass = ["pinned.only.test", {"domain": "x.only.test", "source": "10.1.0.0/16"}]
+    scope = {"only": [{"domain": ".only.test", "port": 443}], "bypass": bypass}
+    directory = tmp_path_factory.mktemp("wide")
+    yield from open_door(directory, proxy_maker, program, "manhole2", 2, intercept=True, tls_intercept=scope)
 
 
 def test_host_keys_are_made_and_for_the_proxy_alone(door: Door) -> None:
@@ -235,7 +238,11 @@ def test_an_exchange_is_looked_at_from_all_sides(door: Door, origin: HttpOrigin)
     assert "PostRESPONSE" not in explained.stdout
     assert "denied.test" in door.run("reader", "top").stdout
     assert door.run("reader", "why", "XXXXX-XXXXX").stdout == "no record has the id XXXXX-XXXXX\n"
-    assert re.search(r"^name +test$", door.run("reader", "policy").stdout, re.MULTILINE)
+    shown = door.run("reader", "policy").stdout
+    for pattern in (r"^name +test$", r"^  phase +rules +default$", r"^  PreDNS +2 +ALLOW$", r"^  base +2 +3 +2$"):
+        assert re.search(pattern, shown, re.MULTILINE), shown
+    refused = door.run("reader", "explain", f"http://{where}/", "GET", "nobody")
+    assert refused.stderr == "'nobody' is not an IP address\n"
 
 
 def test_the_manholes_port_is_no_destination(door: Door) -> None:
@@ -326,7 +333,7 @@ def test_a_terminal_with_help_completion_and_history(door: Door) -> None:
     terminal.wait_for("netfw> ")
     terminal.type("help\r")
     screen = terminal.wait_for("leave; so does Ctrl-D")
-    assert "explain(url, [method])" in screen
+    assert "explain(url, [method], [client])" in screen
     assert "reload()" in screen
     terminal.type("pol\t)\r")
     assert "generation" in terminal.wait_for("PostRESPONSE")
@@ -380,6 +387,40 @@ def test_workers_are_seen_together_and_replaced_one_by_one(wide_door: Door, orig
     assert serving[2] != former[2]
     assert door.run("operator", "drain", "9").stderr == "'9' is no worker: write a number from 1 to 2\n"
     assert "generation" in door.run("operator", "reload").stdout
+
+
+def test_explain_goes_by_what_is_in_force(wide_door: Door) -> None:
+    """Scope, port and client as for the proxy and for `netfw explain`; a reload and the switch count at once."""
+    door, far, near = wide_door, "10.2.0.1", "10.1.0.1"
+
+    def seen(url: str, client: str = far) -> str:
+        told = door.run("reader", f'explain("{url}", "GET", "{client}")').stdout.splitlines()[0]
+        return told.rpartition(": ")[2]
+
+    expected = {
+        ("https://www.only.test/", far): "TLS, intercepted", ("https://other.test/", far): "TLS, passed through",
+        ("https://www.only.test:8443/", far): "TLS, passed through",
+        ("https://pinned.only.test/", far): "TLS, passed through",
+        ("https://x.only.test/", near): "TLS, passed through", ("https://x.only.test/", far): "TLS, intercepted",
+    }  # fmt: skip
+    assert {asked: seen(*asked) for asked in expected} == expected
+    verb = [sys.executable, "-m", "netfw.cli.main"]
+    config = ["--config", str(door.proxy.config_path)]
+    words = [*verb, "explain", "https://x.only.test/", "--source-ip", near, *config]
+    ran = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert ran.stdout.splitlines()[0].endswith("TLS, passed through")
+    former = door.proxy.config_path.read_text()
+    door.proxy.config_path.write_text(former.replace("pinned.only.test", "www.only.test"))
+    try:
+        assert "ok" in door.run("operator", "reload").stdout
+        assert seen("https://www.only.test/") == "TLS, passed through"
+        assert seen("https://pinned.only.test/") == "TLS, intercepted"
+        for word, says in (("off", "passed through"), ("on", "intercepted")):
+            subprocess.run([*verb, "intercept", word, *config], check=True, capture_output=True, timeout=PATIENCE)
+            assert seen("https://pinned.only.test/") == f"TLS, {says}"
+    finally:
+        door.proxy.config_path.write_text(former)
+        assert "ok" in door.run("operator", "reload").stdout
 
 
 def test_a_unix_socket_will_do(tmp_path_factory: Any, proxy_maker: Any, program: Callable[[str], str]) -> None:

@@ -87,6 +87,8 @@ def test_a_node_starts_and_serves_without_the_store(
             assert allows(proxy, "missing.test")
             assert not allows(proxy, "other.test")
             wait_until(lambda: "store_away" in proxy.status()["policy_source"])
+            assert b"\nnetfw_store_reachable 0.0\n" in proxy.admin("/metrics")[1]
+            assert proxy.admin("/readyz")[0] == 200
             if "sqlite" in url:
                 file.rmdir()
                 (tmp_path / "away").rename(file)
@@ -97,6 +99,7 @@ def test_a_node_starts_and_serves_without_the_store(
             again.close()
             wait_until(lambda: allows(proxy, "other.test"))
             assert "store_away" not in proxy.status()["policy_source"]
+            assert b"\nnetfw_store_reachable 1.0\n" in proxy.admin("/metrics")[1]
     finally:
         postgres.stop()
         postgres.start()

@@ -330,7 +330,7 @@ def test_status_in_a_terminal(proxy: ProxyProcess, terminal: Callable[..., Termi
     assert wait_until(window.status) == "status 0"
     seen = window.screen()
     for pattern in (
-        r"netfw is ready", r"generation +1", r"checks", r"listeners +yes +2 of 2 workers accept", r"policy +yes +test,",
+        r"netfw is ready", r"generation +1", r"checks", r"listeners +yes +2 of 2 workers accept",
         r"ca +yes +not needed", r"plain +HTTP +127\.0\.0\.1", r"index state", r"records dropped +0",
     ):  # fmt: skip
         assert re.search(pattern, seen), (pattern, seen)
@@ -360,6 +360,5 @@ def test_readiness_with_workers(proxy: ProxyProcess) -> None:
     assert body.decode().splitlines() == [
         "ready",
         "listeners: ok, 2 of 2 workers accept",
-        "policy: ok, test, generation 1",
         "ca: ok, not needed: nothing is intercepted",
     ]

@@ -7,8 +7,10 @@ from ipaddress import ip_address, ip_network
 import pytest
 
 from netfw.config.model import SourceEntry
+from netfw.policy.facts import ABSENT
+from netfw.policy.imagined_request import ImaginedRequest, parse_url
 from netfw.proxy.exchange import Caller
-from netfw.proxy.sources import Sources
+from netfw.proxy.sources import Sources, as_known
 
 ENTRIES = (
     SourceEntry(None, None, "vpce-1", "111111111111", "vpc-1", None),
@@ -48,3 +50,19 @@ def test_without_a_table():
     caller = Caller(address=ip_address("10.0.0.1"), port=1, listener_name="main")
     Sources((), "main").describe(caller, "vpce-1")
     assert caller.source_vpce == "vpce-1"
+
+
+def test_a_request_that_is_imagined_has_what_a_real_one_would():
+    """What was said of it counts before what the table knows; nothing is made up where it knows nothing."""
+    scheme, authority, target, tunnel = parse_url("GET", "http://a.test/")
+
+    def known(address: str, **said: str) -> tuple[object, ...]:
+        request = ImaginedRequest("GET", scheme, authority, target, tunnel, source_ip=ip_address(address), **said)
+        told = as_known(request, ENTRIES)
+        return told.source_account, told.source_vpc, told.source_vpce, told.client_identity
+
+    assert known("10.2.0.1") == ("222222222222", "vpc-2", "vpce-2", ABSENT)
+    assert known("10.2.0.1", source_vpc="vpc-9") == ("222222222222", "vpc-9", "vpce-2", ABSENT)
+    assert known("10.2.0.1", source_vpce="vpce-3") == ("333333333333", ABSENT, "vpce-3", ABSENT)
+    assert known("10.9.0.1", listener_name="main") == (ABSENT, ABSENT, ABSENT, "rest")
+    assert known("10.9.0.1") == (ABSENT, ABSENT, ABSENT, ABSENT)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 import pytest
 
 from netfw.admin.status import ProcessStatus, State
@@ -18,23 +15,19 @@ class Node:
     """A status with all checks; a test changes what they ask."""
 
     def __init__(self) -> None:
-        self.facts: dict[str, Any] = {}
         self.ends: float | None = NOW + 86_400
         self.intercepts = True
         self.accepting = (True, "2 of 2 accept")
         self.status = ProcessStatus(name="n", now=lambda: NOW)
         self.status.state = State.READY
         self.metrics = Metrics()
-        current = SimpleNamespace(configuration=SimpleNamespace(name="egress"), generation=7)
         add_checks(
             self.status,
             self.metrics,
-            policies=SimpleNamespace(current=current, facts=lambda: self.facts),  # type: ignore[arg-type]
             listeners=lambda: self.accepting,
             intercepts=lambda: self.intercepts,
             ca_ends=lambda: self.ends,
             now=lambda: NOW,
-            has_store=True,
         )
 
     def says(self, check: str) -> tuple[bool, str]:
@@ -55,18 +48,18 @@ def node() -> Node:
 
 def test_all_is_well(node: Node) -> None:
     """Each check is named; the gauge agrees."""
-    assert [row["check"] for row in node.status.status()["checks"]] == ["listeners", "policy", "ca", "store"]
+    assert [row["check"] for row in node.status.status()["checks"]] == ["listeners", "ca"]
     assert node.status.ready
-    assert node.says("policy") == (True, "egress, generation 7")
-    assert (node.gauge("netfw_ready"), node.gauge("netfw_store_reachable")) == (1, 1)
+    assert node.says("listeners") == (True, "2 of 2 accept")
+    assert node.gauge("netfw_ready") == 1
 
 
-def test_a_store_that_is_away_leaves_the_node_ready(node: Node) -> None:
-    """The last good policy is in use; the gauge says what the check does not fail for."""
-    node.facts = {"store_away": "connection refused"}
-    assert node.says("store") == (True, "away; the last good policy is in use, generation 7")
-    assert node.status.ready
-    assert node.gauge("netfw_store_reachable") == 0
+def test_who_cannot_accept_is_not_ready(node: Node) -> None:
+    """And the gauge agrees."""
+    node.accepting = (False, "1 of 2 accept")
+    assert node.says("listeners") == (False, "1 of 2 accept")
+    assert not node.status.ready
+    assert node.gauge("netfw_ready") == 0
 
 
 @pytest.mark.parametrize(("ends", "says"), [(NOW, "ended at 1970-01-12"), (None, "there is none")])

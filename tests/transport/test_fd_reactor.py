@@ -9,7 +9,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from netfw.testing.fd_reactor import FdReactor, turn_until
-from netfw.testing.reactor_runs import PrivateReadiness, private_reactor
+from netfw.testing.reactor_runs import PrivateDescriptorSet, private_reactor
 from netfw.testing.streams import tcp_pair
 
 
@@ -38,9 +38,9 @@ class Descriptor:
         self.events.append(reason.type)
 
 
-@pytest.fixture(params=[FdReactor, private_reactor, PrivateReadiness])
+@pytest.fixture(params=[FdReactor, private_reactor, PrivateDescriptorSet])
 def reactor(request):
-    """Readiness is held against the real one here too: it takes its place."""
+    """`DescriptorSet` is held against the real one here too: it takes its place."""
     reactor = request.param()
     before = set(reactor.getReaders()) | set(reactor.getWriters())
     reactor.step = reactor.turn if isinstance(reactor, FdReactor) else reactor.iterate

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 
 from netfw.testing.deferreds import result_of
 from netfw.testing.fd_reactor import FdReactor, turn_until
-from netfw.testing.reactor_runs import PrivateReadiness, private_reactor
+from netfw.testing.reactor_runs import PrivateDescriptorSet, private_reactor
 from netfw.testing.streams import HalfClosingRecorder, Peer, Recorder, stream_wire, tcp_pair
 from netfw.transport import splice
 from netfw.transport.deadlines import Deadlines
@@ -94,7 +94,7 @@ def way(request, monkeypatch):
     return request.param
 
 
-@pytest.fixture(params=[FdReactor, private_reactor, PrivateReadiness])
+@pytest.fixture(params=[FdReactor, private_reactor, PrivateDescriptorSet])
 def joined(request, way):
     joined = Joined(request.param())
     yield joined

@@ -13,8 +13,8 @@ from zope.interface.verify import verifyObject
 
 from netfw.testing.fd_reactor import FdReactor
 from netfw.testing.streams import tcp_pair
-from netfw.transport import readiness as module
-from netfw.transport.readiness import Readiness, readiness
+from netfw.transport import descriptor_set as module
+from netfw.transport.descriptor_set import DescriptorSet, descriptor_set
 from tests.transport.test_fd_reactor import Descriptor
 
 
@@ -29,7 +29,7 @@ def reactor():
 
 @pytest.fixture
 def watched(reactor):
-    watched = Readiness(reactor)
+    watched = DescriptorSet(reactor)
     yield watched
     watched.removeAll()
     assert reactor.getReaders() == []
@@ -152,6 +152,6 @@ def test_closed_before_it_was_taken_out(reactor, watched, pairs):
 
 def test_without_epoll_the_reactor_serves(monkeypatch, reactor):
     """Other platforms work the same, a little slower."""
-    assert isinstance(readiness(reactor), Readiness) is hasattr(select, "epoll")
+    assert isinstance(descriptor_set(reactor), DescriptorSet) is hasattr(select, "epoll")
     monkeypatch.setattr(module, "_HAS_EPOLL", False)
-    assert readiness(reactor) is reactor
+    assert descriptor_set(reactor) is reactor

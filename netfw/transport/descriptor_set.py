@@ -4,8 +4,8 @@ For each event of a descriptor Twisted's reactor makes a logging context and fiv
 a tunnel, which is ten events long, that and registering were a sixth of its cost. An epoll can be watched by another:
 the reactor sees one descriptor, ours, and what is ready behind it is dispatched here, as the reactor would do it.
 
-In this room: `Readiness`, an IReactorFDSet, and `readiness`, which
-gives the reactor itself where the platform has no epoll. Not here: time, threads, signals: the reactor's.
+In this room: `DescriptorSet`, an IReactorFDSet, and `descriptor_set`, which gives the reactor itself where the platform
+has no epoll. Not here: time, threads, signals: the reactor's.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _HAS_EPOLL = hasattr(select, "epoll")
 _IN, _OUT, _GONE = (select.EPOLLIN, select.EPOLLOUT, select.EPOLLERR | select.EPOLLHUP) if _HAS_EPOLL else (1, 4, 24)
 
 
-def readiness(reactor: Any) -> Any:
+def descriptor_set(reactor: Any) -> Any:
     """What the data path gives its descriptors to."""
-    return Readiness(reactor) if _HAS_EPOLL else reactor
+    return DescriptorSet(reactor) if _HAS_EPOLL else reactor
 
 
 @implementer(IReactorFDSet, IReadDescriptor)
-class Readiness:
+class DescriptorSet:
     """Watches readers and writers. In the reactor only while there are any.
 
     The epoll is made when the first one comes: after a daemon has left its parent.
@@ -49,7 +49,7 @@ class Readiness:
         """The reactor's, for descriptors that have nobody else to ask."""
 
     def __repr__(self) -> str:
-        return f"<Readiness: {len(self._readers)} readers, {len(self._writers)} writers>"
+        return f"<DescriptorSet: {len(self._readers)} readers, {len(self._writers)} writers>"
 
     # IReactorFDSet
 
