@@ -25,6 +25,7 @@ PURE_MODULES = (
     "netfw.control.access_keys",
     "netfw.control.arns",
     "netfw.control.json_protocol",
+    "netfw.control.own_model",
     "netfw.control.pages",
     "netfw.control.positions",
     "netfw.control.quotas",

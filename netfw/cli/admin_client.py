@@ -31,7 +31,7 @@ class Answer:
     document: Any
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     """HTTP over a Unix socket."""
 
     def __init__(self, path: Path, timeout: float) -> None:
@@ -88,7 +88,7 @@ def _exchange(config: Path | None, method: str, path: str, document: Any) -> tup
 
 def _connection(admin: AdminSection, source: str) -> tuple[http.client.HTTPConnection, str]:
     if admin.socket is not None:
-        return _UnixConnection(admin.socket, ANSWER_SECONDS), str(admin.socket)
+        return UnixConnection(admin.socket, ANSWER_SECONDS), str(admin.socket)
     if admin.address is not None and admin.port:
         place = f"{admin.address} port {admin.port}"
         return http.client.HTTPConnection(str(admin.address), admin.port, timeout=ANSWER_SECONDS), place

@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,7 +26,7 @@ from netfw.config.load import load_config
 from netfw.config.model import Configuration
 from netfw.control.audit import audit_line
 from netfw.control.operations.call import Change
-from netfw.control.roles import Caller
+from netfw.control.roles import Caller, Role
 
 _MODE = 0o640
 
@@ -41,7 +41,9 @@ class Outcome:
 
 
 @contextmanager
-def recorded(configuration: Configuration | None, operation: str, about: Mapping[str, str]) -> Iterator[Outcome]:
+def recorded(
+    configuration: Configuration | None, operation: str, about: Mapping[str, Any], request_id: str | None = None
+) -> Iterator[Outcome]:
     """A block that leaves one record when it ends, however it ends, where the configuration has a file for it.
 
     Raises ClickException where none can be written, before the block.
@@ -55,7 +57,7 @@ def recorded(configuration: Configuration | None, operation: str, about: Mapping
         yield outcome
     finally:
         try:
-            os.write(descriptor, _line(operation, configuration, about, outcome))
+            os.write(descriptor, _line(operation, configuration, about, outcome, request_id or str(uuid4())))
         finally:
             os.close(descriptor)
 
@@ -127,11 +129,19 @@ def _authority(configuration: Configuration | None) -> dict[str, Any]:
     return {"certificate": str(certificate), "sha256": hashlib.sha256(content).hexdigest() if content else None}
 
 
-def _line(operation: str, configuration: Configuration, about: Mapping[str, str], record: Outcome) -> bytes:
-    caller = Caller(_user(), frozenset(), origin=f"command, uid {os.getuid()}, pid {os.getpid()}")
+def local_caller() -> Caller:
+    """Who typed the command. Files are what lets them do it: who can open the store owns it."""
+    return Caller(_user(), frozenset({Role.OWNER}), origin=f"command, uid {os.getuid()}, pid {os.getpid()}")
+
+
+def _line(
+    operation: str, configuration: Configuration, about: Mapping[str, Any], record: Outcome, request_id: str
+) -> bytes:
+    # Roles are those of the API; a command has what the files' permissions give.
+    caller = replace(local_caller(), roles=frozenset())
     return audit_line(
         now=time.time(),
-        request_id=str(uuid4()),
+        request_id=request_id,
         caller=caller,
         operation=operation,
         about={**about, "config": str(configuration.path)},

@@ -10,12 +10,11 @@ from typing import Any
 import click
 import yaml
 
-from netfw.cli.config_option import config_option
-from netfw.cli.store_access import open_store
+from netfw.cli.control_access import At, control, control_options
 from netfw.policy.foreign.aws_rule_group import export_aws_rule_group
 from netfw.policy.foreign.console_csv import export_csv
 from netfw.policy.foreign.imported import Untranslated
-from netfw.store.applying import exported
+from netfw.policy.model import Phase
 
 _output_option = click.option(
     "--output", "-o", type=click.Path(path_type=Path), default=None, help="A file to write; else it is printed."
@@ -27,7 +26,7 @@ _output_option = click.option(
 @click.option("--all", "all_groups", is_flag=True, help="Groups that are not attached as well.")
 @click.option("--format", "form", type=click.Choice(("yaml", "json")), default="yaml", show_default=True)
 @_output_option
-@config_option
+@control_options
 @click.pass_context
 def export_command(
     context: click.Context,
@@ -35,15 +34,19 @@ def export_command(
     all_groups: bool,
     form: str,
     output: Path | None,
-    config: Path | None,
+    at: At,
 ) -> None:
     """Print a configuration and its rule groups as a policy document: what `netfw apply` takes."""
-    context.obj = config
+    context.obj = at
     if context.invoked_subcommand is not None:
         return
-    with open_store(config) as access:
-        name = access.configuration_or_followed(configuration)
-        document = access.database.read(lambda transaction: exported(transaction, name, all_groups=all_groups))
+    with control(at) as access:
+        document = access.client.call(
+            "ExportPolicy",
+            ProxyConfigurationName=configuration,
+            ProxyName=None if configuration is not None else access.the_proxy(),
+            AllGroups=all_groups or None,
+        )["Document"]
     text = json.dumps(document, indent=2) + "\n" if form == "json" else _yaml(document)
     _write(text, output)
 
@@ -52,20 +55,24 @@ def export_command(
 @click.argument("name")
 @click.option("--format", "form", type=click.Choice(("json", "csv")), default="json", show_default=True)
 @_output_option
-@config_option
+@control_options
 @click.pass_obj
-def aws_rule_group_command(outer: Path | None, name: str, form: str, output: Path | None, config: Path | None) -> None:
+def aws_rule_group_command(outer: At, name: str, form: str, output: Path | None, at: At) -> None:
     """Print rule group NAME as the input of CreateProxyRuleGroup, or as the vendor's console writes it in CSV.
 
     What these cannot say is listed on standard error, and exit status is 1 then.
     """
-    with open_store(config or outer) as access:
-        group = access.database.read(lambda transaction: transaction.groups.get(name))
+    # Options stand before the word or behind it.
+    place = At(at.config or outer.config, at.endpoint or outer.endpoint, at.profile or outer.profile)
+    with control(place) as access:
+        group = access.client.call("DescribeProxyRuleGroup", ProxyRuleGroupName=name)["ProxyRuleGroup"]
+    rules = {phase.value: group["Rules"].get(phase.value, []) for phase in Phase}
     lost: tuple[Untranslated, ...]
     if form == "csv":
-        text, lost = export_csv({phase: list(rules) for phase, rules in group.rules.items()})
+        text, lost = export_csv(rules)
     else:
-        document, lost = export_aws_rule_group(group.name, group.description, group.rules, group.tags)
+        tags = {tag["Key"]: tag["Value"] for tag in group.get("Tags", ())}
+        document, lost = export_aws_rule_group(name, group.get("Description"), rules, tags)
         text = json.dumps(document, indent=2) + "\n"
     _write(text, output)
     for one in lost:

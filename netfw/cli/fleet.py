@@ -19,8 +19,8 @@ from netfw.store.repository import Transaction
 
 def show_fleet(config: Path | None, as_json: bool) -> bool:
     """Print it; whether all is well."""
-    with open_store(config) as access:
-        generation, nodes = access.database.read(_look)
+    with open_store(config) as database:
+        generation, nodes = database.read(_look)
     now = time.time()
     rows = [_row(node, generation, now) for node in nodes]
     if as_json:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import Any
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from netfw.cli.apply import confirm_or_leave, print_differences
-from netfw.cli.config_option import config_option, json_option
+from netfw.cli.apply import as_data, confirm_or_leave, print_changes
+from netfw.cli.config_option import json_option
+from netfw.cli.control_access import At, control, control_options
 from netfw.cli.screen import print_json, screen
-from netfw.cli.store_access import open_store
-from netfw.store.difference import KINDS
-from netfw.store.history import difference_between, generations, roll_back
-from netfw.store.pruning import Pruned, prune
+from netfw.names.printable import printable
 
 
 @click.command("history")
@@ -30,32 +28,30 @@ from netfw.store.pruning import Pruned, prune
     help="Take out all but the newest N and the state before them.",
 )
 @click.option("--yes", is_flag=True, help="With --keep: do it without asking.")
-@config_option
+@control_options
 @json_option
-def history_command(
-    limit: int, before: int | None, keep: int | None, yes: bool, config: Path | None, as_json: bool
-) -> None:
+def history_command(limit: int, before: int | None, keep: int | None, yes: bool, at: At, as_json: bool) -> None:
     """List the generations of the policy, the newest first: who changed what, and when.
 
     With --keep old ones are taken out for good, at once; policy.history in proxy.yaml does it all the time. Those that
     are listed afterwards can still be compared with and gone back to.
     """
-    with open_store(config) as access:
+    with control(at) as access:
         if keep is not None:
             if not yes:
                 confirm_or_leave(f"take out all but the newest {keep} generations?")
-            _tell_pruned(access.change("history", {"keep": str(keep)}, prune, keep), as_json)
+            _tell_pruned(access.client.call("PruneGenerations", Keep=keep), as_json)
             return
-        found = access.database.read(generations, limit, before)
+        found = access.client.call("ListGenerations", MaxResults=limit, Before=before)["Generations"]
     if as_json:
         print_json(
             [
                 {
-                    "generation": one.number,
-                    "at": one.at,
-                    "editor": one.editor,
-                    "summary": one.summary,
-                    "changed": [{"kind": KINDS[kind], "name": name} for kind, name in one.changed],
+                    "generation": one["Generation"],
+                    "at": one["At"],
+                    "editor": one["Editor"],
+                    "summary": one["Summary"],
+                    "changed": as_data(one["Changed"]),
                 }
                 for one in found
             ]
@@ -66,18 +62,19 @@ def history_command(
     for _ in range(3):
         table.add_column(overflow="fold")
     for one in found:
-        at = datetime.fromtimestamp(one.at, UTC)
-        table.add_row(str(one.number), f"{at:%Y-%m-%dT%H:%M:%SZ}", Text(one.editor), Text(one.summary))
+        moment = datetime.fromtimestamp(one["At"], UTC)
+        told = (Text(printable(one["Editor"])), Text(printable(one["Summary"])))
+        table.add_row(str(one["Generation"]), f"{moment:%Y-%m-%dT%H:%M:%SZ}", *told)
     screen().print(table)
 
 
-def _tell_pruned(pruned: Pruned, as_json: bool) -> None:
+def _tell_pruned(pruned: Mapping[str, Any], as_json: bool) -> None:
+    oldest, taken, documents = pruned["OldestGeneration"], pruned["Generations"], pruned["Documents"]
     if as_json:
-        print_json(asdict(pruned))
-    elif pruned.generations:
+        print_json({"oldest": oldest, "generations": taken, "documents": documents})
+    elif taken:
         click.echo(
-            f"{pruned.generations} generations and {pruned.documents} documents are taken out; generation"
-            f" {pruned.oldest} stands for all before it"
+            f"{taken} generations and {documents} documents are taken out; generation {oldest} stands for all before it"
         )
     else:
         click.echo("nothing to do: there are no more")
@@ -86,18 +83,16 @@ def _tell_pruned(pruned: Pruned, as_json: bool) -> None:
 @click.command("diff")
 @click.argument("old", type=int)
 @click.argument("new", type=int, required=False)
-@config_option
+@control_options
 @json_option
-def diff_command(old: int, new: int | None, config: Path | None, as_json: bool) -> None:
+def diff_command(old: int, new: int | None, at: At, as_json: bool) -> None:
     """Say which rules generation NEW, the newest by default, has added, removed, changed or moved since OLD."""
-    with open_store(config) as access:
-        found = access.database.read(
-            lambda transaction: difference_between(transaction, old, transaction.generation if new is None else new)
-        )
+    with control(at) as access:
+        found = access.client.call("CompareGenerations", OldGeneration=old, NewGeneration=new)["Differences"]
     if as_json:
-        print_json([one.as_data() for one in found])
+        print_json(as_data(found))
         return
-    print_differences(found)
+    print_changes(found)
     if not found:
         click.echo("no difference")
 
@@ -106,26 +101,25 @@ def diff_command(old: int, new: int | None, config: Path | None, as_json: bool) 
 @click.argument("generation", type=int)
 @click.option("--yes", is_flag=True, help="Do it without asking.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
-@config_option
+@control_options
 @json_option
-def rollback_command(generation: int, yes: bool, dry_run: bool, config: Path | None, as_json: bool) -> None:
+def rollback_command(generation: int, yes: bool, dry_run: bool, at: At, as_json: bool) -> None:
     """Make groups and configurations what they were at GENERATION. It is a new generation; nothing is lost."""
-    with open_store(config) as access:
-        now = access.database.read(lambda transaction: transaction.generation)
-        found = access.database.read(difference_between, now, generation)
-        found = tuple(one for one in found if one.kind != "proxy")
+    with control(at) as access:
+        newest = access.client.call("ListGenerations", MaxResults=1)["Generations"]
+        now = newest[0]["Generation"] if newest else 0
+        compared = access.client.call("CompareGenerations", OldGeneration=now, NewGeneration=generation)
+        found = [one for one in compared["Differences"] if one["Kind"] != "proxy"]
         if not as_json:
-            print_differences(found)
+            print_changes(found)
         made = None
         if found and not dry_run:
             if not yes:
                 confirm_or_leave(f"go back to generation {generation}?")
-            about = {"generation": str(generation)}
-            made = access.change(
-                "rollback", about, roll_back, generation, access.editor, access.arn_of, now, quotas=False
-            )
+            # Somebody who was first is an error here: what was confirmed is not what would be done.
+            made = access.client.call("RollBack", Generation=generation, SeenGeneration=now)["Generation"]
     if as_json:
-        print_json({"generation": made, "changes": [one.as_data() for one in found]})
+        print_json({"generation": made, "changes": as_data(found)})
     elif made is not None:
         click.echo(f"as in generation {generation}: generation {made}")
     elif not found:

@@ -18,8 +18,10 @@ import click
 from netfw.cli.audit import audited
 from netfw.cli.ca_files import SECRET, make_directories, write_file
 from netfw.cli.config_option import config_option, find_config, json_option
+from netfw.cli.credentials import Profile, write_profile
 from netfw.cli.screen import print_json
 from netfw.config.load import load_config
+from netfw.config.model import Configuration
 from netfw.control.access_keys import AccessKey, AccessKeys, KeyProblem, checked, text_of_keys
 from netfw.control.key_file import read_keys
 from netfw.control.roles import Role
@@ -45,17 +47,31 @@ def key_command() -> None:
     "--group", "groups", multiple=True, help="A rule group that an editor may change, or a pattern: payments-*."
 )
 @click.option("--decrypted", is_flag=True, help="May also see decrypted URLs and fields.")
+@click.option(
+    "--profile", metavar="PROFILE", help="Write it into your credentials file, as this profile, instead of printing it."
+)
 @config_option
 @json_option
 def create_command(
-    name: str, roles: tuple[str, ...], groups: tuple[str, ...], decrypted: bool, config: Path | None, as_json: bool
+    name: str,
+    roles: tuple[str, ...],
+    groups: tuple[str, ...],
+    decrypted: bool,
+    profile: str | None,
+    config: Path | None,
+    as_json: bool,
 ) -> None:
     """Make a key for NAME, a person or a program.
 
     A viewer reads; an editor also changes the rule groups that --group names; an operator changes configurations and
     proxies; an owner does everything. The secret is printed once and can never be shown again.
+
+    \b
+    netfw key create deploy --role operator             prints what a shell on another machine needs
+    netfw key create me --role owner --profile default  for `netfw apply` and its like, here
     """
-    path = _path(config)
+    configuration = load_config(find_config(config), with_files=False)
+    path = _path(configuration)
     key = AccessKey(
         id="NFWK" + base64.b32encode(secrets.token_bytes(10)).decode("ascii"),
         secret=secrets.token_urlsafe(30),
@@ -70,6 +86,13 @@ def create_command(
     except KeyProblem as problem:
         raise click.UsageError(str(problem)) from None
     _write(path, _read(path).with_key(key))
+    if profile is not None:
+        place = write_profile(profile, _profile(configuration, key))
+        if as_json:
+            print_json({"AccessKeyId": key.id, "name": key.name, "roles": list(roles), "profile": profile})
+        else:
+            print(f"{key.id} is profile {profile} of {place}")
+        return
     if as_json:
         print_json({"AccessKeyId": key.id, "SecretAccessKey": key.secret, "name": key.name, "roles": list(roles)})
         return
@@ -92,7 +115,7 @@ def list_command(config: Path | None, as_json: bool) -> None:
             "created": _shown(key.created),
             "revoked": None if key.revoked is None else _shown(key.revoked),
         }
-        for key in _read(_path(config)).keys
+        for key in _read(_path(load_config(find_config(config), with_files=False))).keys
     ]
     if as_json:
         print_json(rows)
@@ -108,7 +131,7 @@ def list_command(config: Path | None, as_json: bool) -> None:
 @config_option
 def revoke_command(key_id: str, config: Path | None) -> None:
     """Make the key with this ID count no more, from the next request on."""
-    path = _path(config)
+    path = _path(load_config(find_config(config), with_files=False))
     try:
         keys = _read(path).revoking(key_id, float(int(time.time())))
     except KeyProblem as problem:
@@ -117,8 +140,17 @@ def revoke_command(key_id: str, config: Path | None) -> None:
     print(f"{key_id} is revoked")
 
 
-def _path(config: Path | None) -> Path:
-    configuration = load_config(find_config(config), with_files=False)
+def _profile(configuration: Configuration, key: AccessKey) -> Profile:
+    """What this machine's clients need: the key, and where the port is."""
+    admin = configuration.admin
+    endpoint = None
+    if admin.address is not None and admin.port:
+        host = f"[{admin.address}]" if admin.address.version == 6 else str(admin.address)
+        endpoint = f"{'http' if admin.certificate is None else 'https'}://{host}:{admin.port}"
+    return Profile(endpoint, key.id, key.secret, proxy=configuration.proxy.name)
+
+
+def _path(configuration: Configuration) -> Path:
     control = configuration.control
     if control is None or control.keys is None:
         raise click.ClickException(f"{configuration.path} names no file of keys; write control: {{keys: FILE}}")

@@ -13,10 +13,12 @@ from netfw.config import defaults
 from netfw.config.model import Quotas
 from netfw.control.api_text import TEMPLATE
 from netfw.control.description import all_shapes
+from netfw.control.own_model import OWN_OPERATIONS
 from netfw.control.refusals import Refusal
-from netfw.control.service_model import OPERATIONS
-from netfw.control.shapes import ListOf, Member, Moment, Number, Shape, Structure, Text
+from netfw.control.service_model import OPERATIONS, OWN_TARGET_PREFIX, Operation
+from netfw.control.shapes import Flag, ListOf, Member, Moment, Number, Shape, Structure, Text
 
+_SHAPES = all_shapes(operations=(*OPERATIONS, *OWN_OPERATIONS))
 _QUOTA_TEXTS = {
     "proxies": "proxies",
     "configurations": "configurations",
@@ -34,7 +36,9 @@ _QUOTA_TEXTS = {
 def render() -> str:
     """The page."""
     return TEMPLATE.format(
-        operations="\n\n".join(_operations()),
+        operations="\n\n".join(_operations(OPERATIONS)),
+        own_operations="\n\n".join(_operations(OWN_OPERATIONS)),
+        own_prefix=OWN_TARGET_PREFIX,
         structures=_table(("structure", "members"), _structure_rows()),
         bounds=_table(("shape", "type", "bounds"), _bound_rows()),
         errors=_table(("`__type`", "HTTP", "when"), _error_rows()),
@@ -42,9 +46,9 @@ def render() -> str:
     )
 
 
-def _operations() -> Iterable[str]:
-    for operation in OPERATIONS:
-        takes = ", ".join(_member(member) for member in operation.input.members)
+def _operations(operations: Iterable[Operation]) -> Iterable[str]:
+    for operation in operations:
+        takes = ", ".join(_member(member) for member in operation.input.members) or "nothing"
         gives = ", ".join(_member(member) for member in operation.output.members) or "nothing"
         errors = ", ".join(f"`{error}`" for error in operation.errors)
         yield f"### {operation.name}\n\n{operation.about}\n\n* takes {takes}\n* gives {gives}\n* errors {errors}"
@@ -63,13 +67,15 @@ def _type(shape: Shape) -> str:
         return f"`{shape.name}`"
     if isinstance(shape, Moment):
         return "time"
+    if isinstance(shape, Flag):
+        return "true \\| false"
     if isinstance(shape, Text) and shape.words:
         return " \\| ".join(shape.words)
     return shape.name
 
 
 def _structure_rows() -> Iterable[tuple[str, ...]]:
-    for name, shape in sorted(all_shapes().items()):
+    for name, shape in sorted(_SHAPES.items()):
         if isinstance(shape, Structure) and not shape.exception and not name.endswith(("Request", "Response")):
             yield f"`{name}`", ", ".join(_member(member) for member in shape.members)
     for name in (
@@ -77,13 +83,13 @@ def _structure_rows() -> Iterable[tuple[str, ...]]:
         "ProxyConfigDefaultRulePhaseActionsRequest",
         "TlsInterceptPropertiesRequest",
     ):
-        shape = all_shapes()[name]
+        shape = _SHAPES[name]
         assert isinstance(shape, Structure)
         yield f"`{name}`", ", ".join(_member(member) for member in shape.members)
 
 
 def _bound_rows() -> Iterable[tuple[str, ...]]:
-    for name, shape in sorted(all_shapes().items()):
+    for name, shape in sorted(_SHAPES.items()):
         if isinstance(shape, Text):
             least, most, kind = shape.least, shape.most if shape.most is not None else shape.own_most, "text"
             extra = [f"`{shape.pattern}`".replace("|", "\\|")] if shape.pattern is not None else []

@@ -78,7 +78,7 @@ Clients that speak CBOR get an empty 404 on `/service/...`.
 * **Rules** say what policy files may say (docs/policy.md), and are refused for the same reasons, in the vendor's
   words. Names of rules are unique in a group, over all phases.
 * **Generations.** Each call that changes the policy is one transaction and one generation: all of it is stored, or
-  none.
+  none. The field `x-netfw-generation` of the answer says which.
 * **Pages** are of `MaxResults` (100 if it is not given). A `NextToken` says after which name to go on, so what comes
   and goes meanwhile moves nothing.
 * **Proxies** have the listeners and the certificates of proxy.yaml; a call that asks for others is an
@@ -98,8 +98,8 @@ not set): `at`, `id` (also in the answer, `x-amzn-requestid`), `who`, `key`, `ro
 (the names in the request), `outcome` (`done`, or the code of the refusal), `generation`, and `changes`: for each
 resource its `arn`, and of `before` and `after` what differs.
 
-`netfw ca`, `netfw key` and the commands that change the store write such lines too, with the user who typed the
-command, and do nothing when they cannot.
+`netfw ca`, `netfw key` and the commands that change the store where no proxy runs write such lines too, with the user
+who typed the command, and do nothing when they cannot.
 
 ## Quotas
 
@@ -118,6 +118,15 @@ A JSON object with `__type` and `Message`, and the field `x-amzn-errortype`.
 **Bold** members must be there.
 
 {operations}
+
+## Operations of ours
+
+About several resources at once, so that each is one transaction and one generation; `netfw apply`, `export`, `allow`,
+`exceptions`, `history`, `diff` and `rollback` (docs/control-plane.md) are made of them. `X-Amz-Target` is
+`{own_prefix}.<Operation>`; they are in no description for SDKs. A caller needs the right to change each resource that
+is changed by what they ask for, and all of it is within the quotas, or nothing is done. They need a policy store.
+
+{own_operations}
 
 ## Structures
 

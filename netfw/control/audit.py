@@ -15,6 +15,7 @@ from typing import Any
 from netfw.control.differences import differences
 from netfw.control.operations.call import Change
 from netfw.control.roles import Caller
+from netfw.control.service_model import Operation
 
 
 def audit_line(
@@ -46,8 +47,12 @@ def audit_line(
     return json.dumps(record, separators=(",", ":"), default=str).encode("ascii") + b"\n"
 
 
-def subject(given: Mapping[str, Any]) -> dict[str, str]:
-    """The members of a request that name what it is about."""
+def subject(operation: Operation, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of a request that name what it is about; of an operation of ours all but tokens and documents."""
+    if operation.own:
+        return {
+            name: value for name, value in given.items() if not isinstance(value, Mapping) and name != "UpdateToken"
+        }
     return {
         name: value for name, value in given.items() if isinstance(value, str) and name.endswith(("Name", "Arn", "Id"))
     }

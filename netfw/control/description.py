@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from netfw.control.service_model import API_VERSION, ERRORS, OPERATIONS, SIGNING_NAME, TARGET_PREFIX, Operation
-from netfw.control.shapes import ListOf, Moment, Number, Shape, Structure, Text
+from netfw.control.shapes import Document, Flag, ListOf, Moment, Number, Shape, Structure, Text
 
 _METADATA = {
     "apiVersion": API_VERSION,
@@ -72,10 +72,10 @@ def files() -> dict[str, dict[str, Any]]:
     }
 
 
-def all_shapes(extensions: bool = True) -> dict[str, Shape]:
-    """Every shape that an operation or an error uses, by name."""
+def all_shapes(extensions: bool = True, operations: Iterable[Operation] = OPERATIONS) -> dict[str, Shape]:
+    """Every shape that one of these operations or an error uses, by name."""
     found: dict[str, Shape] = {}
-    for operation in OPERATIONS:
+    for operation in operations:
         for structure in (operation.input, operation.output):
             _collect(structure, extensions, found)
     for error in ERRORS.values():
@@ -122,6 +122,10 @@ def _described(shape: Shape, extensions: bool) -> dict[str, Any]:
         return {"type": "timestamp"}
     if isinstance(shape, ListOf):
         return {"type": "list", "member": {"shape": shape.item.name}, **_bounds(shape.least, shape.most)}
+    if isinstance(shape, Flag):
+        return {"type": "boolean"}
+    if isinstance(shape, Document):
+        raise TypeError(f"{shape.name}: SDKs are told of no documents")
     members = [member for member in shape.members if extensions or not member.extension]
     described: dict[str, Any] = {"type": "structure"}
     required = [member.name for member in members if member.required]

@@ -57,6 +57,8 @@ class _Collection(Generic[Shown]):
 class FileTransaction:
     """What a reading function sees of the policy in force."""
 
+    has_history = False
+
     def __init__(self, policy: PolicyConfiguration, generation: int, loaded_at: float, proxy: str, site: Site) -> None:
         self.generation = generation
         self.now = loaded_at

@@ -11,17 +11,22 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from netfw.control.own_model import OWN_OPERATIONS
 from netfw.control.refusals import InvalidRequest, Malformed, Refusal, UnknownOperation
-from netfw.control.service_model import OPERATION, TARGET_PREFIX, Operation
+from netfw.control.service_model import OPERATIONS, TARGET_PREFIX, Operation
 from netfw.control.shapes import ListOf, Moment, Shape, ShapeProblems, Structure, read_structure, shown
 
 CONTENT_TYPE = "application/x-amz-json-1.0"
+GENERATION_FIELD = "x-netfw-generation"
+"""The field of an answer that says which generation the call made."""
+BODY_LIMIT = 32 * 1024 * 1024
+"""Octets of a request: a group's rules are at most 30 MB of keys and values."""
+_BY_TARGET = {operation.target: operation for operation in (*OPERATIONS, *OWN_OPERATIONS)}
 
 
 def operation_of(target: str) -> Operation:
     """The operation that X-Amz-Target names."""
-    prefix, _, name = target.partition(".")
-    operation = OPERATION.get(name) if prefix == TARGET_PREFIX else None
+    operation = _BY_TARGET.get(target)
     if operation is None:
         raise UnknownOperation(f"{shown(target)} is not offered here; X-Amz-Target is {TARGET_PREFIX}.<Operation>")
     return operation

@@ -19,9 +19,16 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from netfw.control.audit import audit_line, subject
 from netfw.control.identity import Identity
-from netfw.control.json_protocol import CONTENT_TYPE, operation_of, print_output, print_refusal, read_input
+from netfw.control.json_protocol import (
+    BODY_LIMIT,
+    CONTENT_TYPE,
+    GENERATION_FIELD,
+    operation_of,
+    print_refusal,
+    read_input,
+)
 from netfw.control.operations.call import Input, Site
-from netfw.control.performing import Performed, perform, refusal_of
+from netfw.control.performing import Performed, perform_and_print, refusal_of
 from netfw.control.refusals import InternalFailure, InvalidRequest, Malformed, Refusal
 from netfw.control.roles import Caller
 from netfw.control.service_model import Operation
@@ -30,8 +37,6 @@ from netfw.store.errors import StoreError
 from netfw.telemetry.event_names import CONTROL_DONE, CONTROL_FAILED, CONTROL_REFUSED
 from netfw.telemetry.log import tell
 
-BODY_LIMIT = 32 * 1024 * 1024
-"""A group's rules are at most 30 MB of keys and values."""
 UNKNOWN_BODY_LIMIT = 256 * 1024
 _READ_AT_ONCE = 64 * 1024
 
@@ -105,16 +110,19 @@ class ControlResource(Resource):
             read = maybeDeferred(read_input, operation, body)
         else:
             read = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), read_input, operation, body)
-        return read.addCallback(lambda given: self._run(operation, given, caller, request_id))
+        return read.addCallback(lambda given: self._run(request, operation, given, caller, request_id))
 
-    def _run(self, operation: Operation, given: Input, caller: Caller, request_id: str) -> Deferred[bytes]:
+    def _run(
+        self, request: Request, operation: Operation, given: Input, caller: Caller, request_id: str
+    ) -> Deferred[bytes]:
         run = self._store.transact if operation.writes else self._store.read
-        done: Deferred[Any] = run(_perform_and_print, operation, given, caller, self._site())
+        done: Deferred[Any] = run(perform_and_print, operation, given, caller, self._site())
 
         def tell_done(result: tuple[Performed, bytes]) -> bytes:
             performed, body = result
             self._record(operation, given, caller, request_id, "done", performed)
             if performed.generation is not None:
+                request.setHeader(GENERATION_FIELD.encode("ascii"), b"%d" % performed.generation)
                 self._changed(performed.generation)
             return body
 
@@ -141,7 +149,7 @@ class ControlResource(Resource):
             request_id=request_id,
             caller=caller,
             operation=operation.name,
-            about=subject(given),
+            about=subject(operation, given),
             outcome=outcome,
             changes=performed.changes if performed is not None else (),
             generation=performed.generation if performed is not None else None,
@@ -175,14 +183,6 @@ class ControlResource(Resource):
     def _failed(self, failure: Failure, request: Request) -> None:
         self._log.failure("an API call could not be answered", failure=failure)
         request.loseConnection()
-
-
-def _perform_and_print(
-    transaction: Any, operation: Operation, given: Input, caller: Caller, site: Site
-) -> tuple[Performed, bytes]:
-    """On the database's thread, so that large answers are made there too."""
-    performed = perform(transaction, operation, given, caller, site)
-    return performed, print_output(operation, performed.output)
 
 
 def _single(request: Request, name: bytes) -> str:

@@ -13,6 +13,7 @@ from netfw.control.shapes import Member, Shape, Structure, Text
 
 API_VERSION = "2020-11-12"
 TARGET_PREFIX = "NetworkFirewall_20201112"
+OWN_TARGET_PREFIX = "Netfw_2026"
 SIGNING_NAME = "network-firewall"
 
 
@@ -23,11 +24,13 @@ class Resource(Enum):
     CONFIGURATION = "proxy-configuration"
     RULE_GROUP = "proxy-rule-group"
     TAGS = "tags"
+    POLICY = "policy"
+    """Several at once, in operations of ours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`writes`: it changes something. `paged`: the member of the output that comes in pages."""
+    """`writes`: it changes something. `paged`: the member of the output that comes in pages. `own`: ours alone."""
 
     name: str
     about: str
@@ -37,6 +40,12 @@ class Operation:
     output: Structure
     errors: tuple[str, ...]
     paged: str | None = None
+    own: bool = False
+
+    @property
+    def target(self) -> str:
+        """What X-Amz-Target says of it."""
+        return f"{OWN_TARGET_PREFIX if self.own else TARGET_PREFIX}.{self.name}"
 
 
 _MESSAGE = Member("Message", Text("ErrorMessage"))

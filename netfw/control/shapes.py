@@ -53,6 +53,20 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Flag:
+    """True or false."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A JSON object that another reader judges: a policy. Only operations of ours have one."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class ListOf:
     """`own_least`: at least so many, where the vendor's model does not say so."""
 
@@ -87,7 +101,7 @@ class Structure:
     fault: bool = False
 
 
-Shape = Union[Text, Number, Moment, ListOf, Structure]
+Shape = Union[Text, Number, Moment, Flag, Document, ListOf, Structure]
 
 
 class ShapeProblems(Exception):
@@ -115,6 +129,14 @@ def _read(shape: Shape, value: Any, path: str, problems: list[str]) -> Any:
     if isinstance(shape, Moment):
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _YEAR_10000:
             problems.append(f"{path}: a time is a number of seconds since the epoch")
+        return value
+    if isinstance(shape, Flag):
+        if not isinstance(value, bool):
+            problems.append(f"{path}: true or false is wanted, not {_kind(value)}")
+        return value
+    if isinstance(shape, Document):
+        if not isinstance(value, dict):
+            problems.append(f"{path}: an object is wanted, not {_kind(value)}")
         return value
     if isinstance(shape, ListOf):
         return _list(shape, value, path, problems)

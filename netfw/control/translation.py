@@ -35,7 +35,7 @@ def read_rules(
     seen = dict.fromkeys(taken, "a rule of the group")
     rules = GroupReader(report, None).read_rules([_document(rule) for rule in given], phase, phase.value, seen)
     if report.problems:
-        raise InvalidRequest(_told(report.problems))
+        raise InvalidRequest(told_problems(report.problems, of_one_group=True))
     return [stored_rule(rule) for rule in rules]
 
 
@@ -154,10 +154,10 @@ def _iso(moment: float) -> str:
     return datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _told(problems: Sequence[Problem]) -> str:
-    """What is said of a condition names its place itself, as the vendor's messages do."""
+def told_problems(problems: Sequence[Problem], *, of_one_group: bool = False) -> str:
+    """In one line. What is said of a condition names its place in a group itself, as the vendor's messages do."""
     told = [
-        problem.message if problem.message.startswith("Invalid condition") else str(problem)
+        problem.message if of_one_group and problem.message.startswith("Invalid condition") else str(problem)
         for problem in problems[:_MOST_PROBLEMS]
     ]
     rest = f"; and {len(problems) - _MOST_PROBLEMS} more" if len(problems) > _MOST_PROBLEMS else ""

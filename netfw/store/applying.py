@@ -15,17 +15,13 @@ from netfw.policy.model import PolicyConfiguration, RuleGroup
 from netfw.policy.printing import configuration_document, group_document
 from netfw.store.difference import Difference, differences
 from netfw.store.documents import get_documents
-from netfw.store.errors import NoSuchResource, StoreError
+from netfw.store.errors import NoSuchResource, PlanOutdated
 from netfw.store.history import put_back
 from netfw.store.repository import Transaction
 from netfw.store.resources import StoredProxy, configuration_from_document, group_from_document
 
 ArnOf = Callable[[str, str], str]
 _Key = tuple[str, str]
-
-
-class PlanOutdated(StoreError):
-    """Somebody changed what the plan is about."""
 
 
 @dataclass(frozen=True, slots=True)

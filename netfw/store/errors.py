@@ -19,6 +19,22 @@ class UnfinishedChange(StoreError):
     """A transaction changed the policy without a generation of its own: a mistake of the code that ran in it."""
 
 
+class PlanOutdated(StoreError):
+    """Somebody changed what the plan is about."""
+
+
+class GenerationPassed(StoreError):
+    """There is a newer generation than the one that the caller looked at."""
+
+
+class NoSuchGeneration(StoreError):
+    """The store never had it, or has it no more."""
+
+
+class NoSuchException(StoreError):
+    """There is no timed exception of this name."""
+
+
 class ResourceError(StoreError):
     """About one resource. `kind` is `rule group`, `configuration` or `proxy`."""
 

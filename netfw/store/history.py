@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from netfw.store import tables
 from netfw.store.difference import Difference, differences
 from netfw.store.documents import get_documents
-from netfw.store.errors import StoreError
+from netfw.store.errors import GenerationPassed, NoSuchGeneration
 from netfw.store.repository import Transaction
 from netfw.store.resources import configuration_from_document, group_from_document
 
@@ -27,10 +27,6 @@ class Generation:
     editor: str
     summary: str
     changed: tuple[tuple[str, str], ...] = ()
-
-
-class NoSuchGeneration(StoreError):
-    """The store never had it, or has it no more."""
 
 
 def generations(transaction: Transaction, limit: int = 50, before: int | None = None) -> list[Generation]:
@@ -94,10 +90,10 @@ def roll_back(
 
     Proxies stay as they are; so a configuration that one follows and that was not there then is an error. `arn_of`
     gives the ARN of a kind and a name, for what is made anew. `seen`: the generation that the caller compared with; if
-    there is another one meanwhile, nothing is done. Raises NoSuchGeneration, ResourceInUse, StoreError.
+    there is another one meanwhile, nothing is done. Raises NoSuchGeneration, ResourceInUse, GenerationPassed.
     """
     if seen is not None and seen != transaction.generation:
-        raise StoreError(f"generation {transaction.generation} came meanwhile: look at the difference again")
+        raise GenerationPassed(f"generation {transaction.generation} came meanwhile: look at the difference again")
     then, now = digests_at(transaction, number), digests_at(transaction, transaction.generation)
     wanted = _documents(
         transaction,

@@ -21,7 +21,9 @@ CHANNEL = "netfw_generation"
 
 
 class Transaction:
-    """`now` is the time of the whole transaction."""
+    """`now` is the time of the whole transaction. `has_history`: what was there before can be asked for."""
+
+    has_history = True
 
     def __init__(self, connection: Connection, now: float) -> None:
         self.connection = connection

@@ -15,7 +15,6 @@ from netfw.policy.load import load_group
 from netfw.policy.model import Phase
 from netfw.policy.printing import rule_document, time_text
 from netfw.policy.short_form import expand
-from netfw.store.errors import StoreError
 from netfw.store.repository import Transaction
 from netfw.store.resources import PHASES, StoredGroup
 
@@ -36,10 +35,6 @@ class TimedException:
     def is_over(self, now: float) -> bool:
         """Whether its time has passed."""
         return self.until <= now
-
-
-class NoSuchException(StoreError):
-    """There is none of this name."""
 
 
 def add_exception(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from netfw.cli.credentials import find_profile
 from netfw.cli.main import netfw
 from netfw.control.key_file import read_keys
 from netfw.control.refusals import UnrecognizedClient
@@ -87,3 +88,18 @@ def test_without_a_file_of_keys_it_says_what_to_write(tmp_path: Path) -> None:
     refused = CliRunner().invoke(netfw, ["key", "list", "--config", str(config)])
     assert refused.exit_code == 1
     assert "control: {keys: FILE}" in refused.output
+
+
+def test_a_key_may_go_straight_into_a_profile(
+    run: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With where the API is; the secret is printed nowhere."""
+    monkeypatch.setenv("NETFW_CREDENTIALS", str(tmp_path / "credentials"))
+    config = tmp_path / "proxy.yaml"
+    config.write_text(config.read_text() + "admin: {address: 127.0.0.1, port: 9901}\nproxy: {name: edge}\n")
+    made = run("create", "ann", "--profile", "default")
+    assert made.exit_code == 0, made.output
+    found = find_profile(None)
+    assert (found.endpoint, found.proxy) == ("http://127.0.0.1:9901", "edge")
+    assert found.secret_access_key is not None and found.secret_access_key not in made.output
+    assert found.access_key_id is not None and found.access_key_id in made.output

@@ -79,8 +79,8 @@ def test_what_is_made_has_the_arn_that_the_api_would_give(put: Callable[..., Res
     place.write_text(place.read_text() + 'control: {region: eu-north-1, account: "123456789012"}\n')
     put(three("a"), "--yes")
     run("allow", "x.test", "--for", "2h", "--why", "a test")
-    with open_store(place) as access:
-        found = access.database.read(
+    with open_store(place) as database:
+        found = database.read(
             lambda store: [
                 one.arn
                 for collection, names in (
@@ -135,7 +135,7 @@ def test_groups_alone_can_be_applied(put: Callable[..., Result], run: Run) -> No
     assert "currently attached" not in run("priorities", "g").output
     assert json.loads(run("priorities", "--json").output)["groups"] == ["g", "team"]
     assert "attached to test already" in run("attach", "g", status=1).output
-    assert "not currently attached" in run("detach", "strange", status=1).output
+    assert "is not currently attached" in run("detach", "strange", status=1).output
     assert "there is no rule group 'strange'" in run("attach", "strange", status=1).output
     run("detach", "team")
     rows = {row["name"]: row["attached_to"] for row in json.loads(run("groups", "--json").output)}
@@ -163,7 +163,7 @@ def test_an_exception_passes_for_a_time(put: Callable[..., Result], run: Run) ->
     left = json.loads(run("exceptions", "--end", "late-test-1", "--json").output)
     assert [one["name"] for one in left] == ["late-test-2"]
     assert "above 0" in run("allow", "x.test", "--for", "0s", "--why", "x", status=2).output
-    assert "an entry is" in run("allow", "what is this", "--for", "1h", "--why", "x", status=1).output
+    assert "Domain: an entry is" in run("allow", "what is this", "--for", "1h", "--why", "x", status=1).output
 
 
 def test_history_leads_back(put: Callable[..., Result], run: Run) -> None:
@@ -197,7 +197,7 @@ def test_validate_lists_every_mistake(run: Run, tmp_path: Path) -> None:
     document = three("a")
     document["ProxyRuleGroups"][0]["Rules"]["PreDNS"][0]["Description"] = "x" * 600
     file.write_text(yaml.safe_dump(document))
-    assert "1 groups with 1 rules" in run("validate", str(file)).output
+    assert "1 group with 1 rule" in run("validate", str(file)).output
     assert "longer than 512" in run("validate", str(file), "--vendor-limits", status=1).output
     document["ProxyRuleGroups"][0]["Rules"]["PreDNS"][0]["Action"] = "MAYBE"
     file.write_text(yaml.safe_dump(document))

@@ -11,14 +11,17 @@ import pytest
 
 from netfw.config.defaults import QUOTAS
 from netfw.control.arns import Arns
-from netfw.control.json_protocol import operation_of, print_output, read_input
+from netfw.control.json_protocol import print_output, read_input
 from netfw.control.operations.call import Change, Site
+from netfw.control.own_model import OWN_OPERATIONS
 from netfw.control.performing import perform
 from netfw.control.refusals import Refusal
 from netfw.control.roles import Caller, Role
+from netfw.control.service_model import OPERATIONS
 from netfw.store.database import Database
 from netfw.store.resources import StoredListener
 
+OPERATION_OF = {operation.name: operation for operation in (*OPERATIONS, *OWN_OPERATIONS)}
 OWNER = Caller("ann", frozenset({Role.OWNER}))
 SITE = Site(
     Arns("us-east-2", "123456789012"),
@@ -41,7 +44,7 @@ class Api:
 
     def __call__(self, operation: str, **given: Any) -> dict[str, Any]:
         """Call it; raises the `Refusal`."""
-        found = operation_of(f"NetworkFirewall_20201112.{operation}")
+        found = OPERATION_OF[operation]
         read = read_input(found, json.dumps(given).encode())
         run = self.database.transact if found.writes else self.database.read
         performed = run(perform, found, read, self.caller, self.site)

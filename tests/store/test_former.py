@@ -8,8 +8,8 @@ import pytest
 
 from netfw.policy.model import Action, Phase
 from netfw.store.database import Database
+from netfw.store.errors import NoSuchGeneration
 from netfw.store.former import policy_at
-from netfw.store.history import NoSuchGeneration
 from netfw.store.reading import read_policy_of
 from netfw.store.repository import Transaction
 from netfw.store.resources import StoredConfiguration, StoredGroup, StoredProxy

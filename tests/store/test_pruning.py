@@ -12,9 +12,10 @@ from sqlalchemy import func, select, update
 from netfw.store import tables
 from netfw.store.database import Database
 from netfw.store.documents import get_documents
+from netfw.store.errors import NoSuchGeneration
 from netfw.store.fleet import Node
 from netfw.store.follower import PRUNING_SECONDS, Follower, Following
-from netfw.store.history import NoSuchGeneration, difference_between, digests_at, generations, roll_back
+from netfw.store.history import difference_between, digests_at, generations, roll_back
 from netfw.store.pruning import Pruned, is_due, prune
 from netfw.store.repository import Transaction
 from tests.store.test_repository import RULE, changing, filled, group

@@ -13,11 +13,15 @@ from typing import Any, TypeVar
 from netfw.config.model import Quotas
 from netfw.control.arns import Arns
 from netfw.control.roles import Caller
+from netfw.control.service_model import Resource as Kind
 from netfw.store.resources import StoredConfiguration, StoredGroup, StoredListener, StoredProxy
 
 Resource = TypeVar("Resource", StoredGroup, StoredConfiguration, StoredProxy)
 Input = Mapping[str, Any]
 Output = dict[str, Any]
+
+
+_KINDS = {"group": Kind.RULE_GROUP, "configuration": Kind.CONFIGURATION, "proxy": Kind.PROXY}
 
 
 def _as_stored(_transaction: Any, proxy: StoredProxy) -> StoredProxy:
@@ -38,6 +42,10 @@ class Site:
     tls_mode: str = "DISABLED"
     ca_arn: str | None = None
     observed: Callable[[Any, StoredProxy], StoredProxy] = _as_stored
+
+    def arn_of(self, kind: str, name: str) -> str:
+        """The ARN of what is made, by the store's word for its kind."""
+        return self.arns.of(_KINDS[kind], name)
 
 
 @dataclass(frozen=True, slots=True)

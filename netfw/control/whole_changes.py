@@ -1,57 +1,45 @@
-"""A change of the store by command, held to the quotas that the control API holds its callers to.
+"""What an operation on several resources changed: found out inside its transaction, from the generation that it made.
 
-In this room: finding out, inside the transaction, what a function of the store changed, and refusing what is too much.
-Not here: the functions (`netfw.store`), and the record of it (`cli.audit`).
+So each resource that it touched is judged by itself: whether the caller may change it, whether it is within the quotas,
+and what was before and after. Whatever is refused undoes the whole. Not here: the operations (`own_operations`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import select
 
 from netfw.config.model import Quotas
-from netfw.control.operations.call import Change
+from netfw.control.operations.call import Call, Change
 from netfw.control.operations.rules import check_group
 from netfw.control.quotas import check_quota, policy_limits
+from netfw.control.roles import check_right
+from netfw.control.service_model import Operation, Resource
 from netfw.policy.load import load_group
 from netfw.store import tables
-from netfw.store.applying import ArnOf
 from netfw.store.documents import get_documents
 from netfw.store.history import digests_at
 from netfw.store.repository import Transaction
 
-
-@dataclass(frozen=True, slots=True)
-class Done:
-    """`result`: what the function returned. `generation`: None when nothing is changed."""
-
-    result: Any
-    changes: tuple[Change, ...] = ()
-    generation: int | None = None
+RESOURCES = {"group": Resource.RULE_GROUP, "configuration": Resource.CONFIGURATION, "proxy": Resource.PROXY}
 
 
-def change_within(
-    transaction: Transaction,
-    function: Callable[..., Any],
-    arguments: Sequence[Any],
-    quotas: Quotas | None,
-    arn_of: ArnOf,
-) -> Done:
-    """Run it; tell what it changed. Raises what the function does, LimitExceeded, and PolicyErrors for a rule that is
-    too large. `quotas`: None for a way back, which makes nothing that was not accepted before.
+def judge_changes(
+    transaction: Transaction, former: int, operation: Operation, call: Call, *, bounded: bool = True
+) -> tuple[Change, ...]:
+    """What is different since generation `former`, the one before this transaction.
+
+    `bounded`: False for a way back, which makes nothing that was not accepted before. Raises AccessDenied,
+    LimitExceeded, and PolicyErrors for a rule that is too large.
     """
-    former = transaction.generation
-    result = function(transaction, *arguments)
     number = transaction.generation
-    if number == former:
-        return Done(result)
     changed = {
         (row.kind, row.name): row.digest
         for row in transaction.connection.execute(select(tables.changes).where(tables.changes.c.generation == number))
     }
+    for kind, name in sorted(changed):
+        check_right(call.caller, operation.name, True, RESOURCES[kind], name)
     before = {key: digest for key, digest in digests_at(transaction, former).items() if key in changed}
     digests = [digest for digest in (*before.values(), *changed.values()) if digest is not None]
     documents = get_documents(transaction.connection, digests)
@@ -59,16 +47,16 @@ def change_within(
     for (kind, name), digest in sorted(changed.items()):
         present = _collection(transaction, kind).find(name)
         old = before.get((kind, name))
-        if quotas is not None and present is not None:
-            _check(transaction, kind, present, quotas, new=old is None)
+        if bounded and present is not None:
+            _check(transaction, kind, present, call.site.quotas, new=old is None)
         changes.append(
             Change(
-                arn_of(kind, name) if present is None else present.arn,
+                call.site.arn_of(kind, name) if present is None else present.arn,
                 None if old is None else documents[old],
                 None if digest is None else documents[digest],
             )
         )
-    return Done(result, tuple(changes), number)
+    return tuple(changes)
 
 
 def _collection(transaction: Transaction, kind: str) -> Any:
