@@ -78,8 +78,10 @@ class IByteTransport(Interface):
 class ICertificateIssuer(Interface):
     """Leaf certificates for intercepted names."""
 
-    def issue(host):
-        """Return a Deferred of `x509.leaf.Leaf` for this `names.host.Host`."""
+    def issue(host, within=None):
+        """Return a Deferred of a new `x509.leaf.Leaf` for this `names.host.Host`, valid at no time outside `within`
+        (`x509.reading.Validity`).
+        """
 
 
 class IPolicySource(Interface):

@@ -43,7 +43,7 @@ def made(reactor: Any = None) -> InterceptionContexts:
     now = datetime.now(UTC)
     authority = load_authority(*create_root("benchmark", now, 30), now)
     turns = Turns(reactor) if reactor is not None else None
-    return InterceptionContexts(LocalIssuer(authority, capacity=CAPACITY), CAPACITY, turns=turns)
+    return InterceptionContexts(LocalIssuer(authority), CAPACITY, turns=turns)
 
 
 def host(number: int) -> Any:

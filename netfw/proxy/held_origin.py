@@ -18,6 +18,7 @@ from netfw.proxy.exchange import Exchange
 from netfw.proxy.opaque_origin import OriginListener
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.upstream_opening import dial_origin, secure_origin, start_plain
+from netfw.x509.reading import Validity
 
 Address = IPv4Address | IPv6Address
 
@@ -31,6 +32,8 @@ class HeldOrigin:
         self._stream: Any = None
         self._pooled: UpstreamConnection | None = None
         self._listener: OriginListener | None = None
+        self.certificate_validity: Validity | None = None
+        """Of the certificate that the origin has proved itself by; None where it has not, or not for this exchange."""
 
     def take_pooled(self, addresses: Sequence[Address]) -> bool:
         """Whether the pool had a verified TLS connection for this exchange."""
@@ -39,7 +42,12 @@ class HeldOrigin:
         pooled = self._plane.pool.take(exchange.authority, True, addresses)
         if pooled is None:
             return False
+        validity = pooled.certificate_validity
+        if validity is not None and self._plane.upstream_tls.has_ended(validity):
+            pooled.close()  # it ended meanwhile: a handshake of now says so
+            return False
         self._pooled = pooled
+        self.certificate_validity = validity
         exchange.dest_ip = pooled.address_text
         exchange.dest_port = exchange.authority.port
         exchange.origin_tls_version = pooled.tls_version
@@ -94,7 +102,13 @@ class HeldOrigin:
             return pooled if pooled.is_open else None
         self._refuse_words()
         stream = self.release_stream()
-        return secure_origin(self._plane, self._exchange, stream) if stream is not None else None
+        if stream is None:
+            return None
+        return secure_origin(self._plane, self._exchange, stream).addCallback(self._proved)
+
+    def _proved(self, connection: UpstreamConnection) -> UpstreamConnection:
+        self.certificate_validity = connection.certificate_validity
+        return connection
 
     def _refuse_words(self) -> None:
         if self.take_said():
@@ -112,5 +126,6 @@ class HeldOrigin:
     def return_pooled(self) -> None:
         """It is not for this exchange after all."""
         pooled, self._pooled = self._pooled, None
+        self.certificate_validity = None
         if pooled is not None:
             self._plane.pool.put(pooled)

@@ -221,7 +221,7 @@ class TunnelInside:
     def _leaf_context(self, _: object) -> Any:
         interception = self._plane.interception
         assert interception is not None
-        return interception.context_for(self._leaf_host)
+        return interception.context_for(self._leaf_host, self._origin.certificate_validity)
 
     def _shake_hands(self, context: SSL.Context, opening: Opening) -> Deferred[Any]:
         plane = self._plane

@@ -33,6 +33,7 @@ from netfw.names.authority import Authority
 from netfw.transport.closing import close as close_in_time
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.socket_facts import carrier
+from netfw.x509.reading import Validity
 
 
 class ResponseUser(Shape):
@@ -79,6 +80,7 @@ class UpstreamConnection(Protocol):
         """Which set of roots it was verified by: see `UpstreamPool.verified_by`."""
         self.tls_version: str | None = None
         self.certificate_facts: dict[str, str] | None = None
+        self.certificate_validity: Validity | None = None
         self.when_closed_idle: Callable[[UpstreamConnection], None] | None = None
         self._user: ResponseUser | None = None
         self._reader = ResponseReader(limits)

@@ -21,6 +21,7 @@ from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.tls.verification import certificate_facts
 from netfw.transport.relay import hand_over
 from netfw.transport.socket_facts import ip_of
+from netfw.x509.reading import validity
 
 Address = IPv4Address | IPv6Address
 
@@ -101,9 +102,9 @@ def secure_origin(plane: DataPlane, exchange: Exchange, stream: Any) -> Deferred
         connection = new_connection(plane, authority, dialled_address(tls), tls=True)
         connection.verified_by = verified_by
         connection.tls_version = exchange.origin_tls_version = tls.connection.get_protocol_version_name()
-        connection.certificate_facts = exchange.origin_certificate = certificate_facts(
-            tls.connection.get_peer_certificate().to_cryptography()
-        )
+        certificate = tls.connection.get_peer_certificate().to_cryptography()
+        connection.certificate_facts = exchange.origin_certificate = certificate_facts(certificate)
+        connection.certificate_validity = validity(certificate)
         tls.start(connection)
         return connection
 

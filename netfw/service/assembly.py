@@ -89,7 +89,6 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
     if authority is not None:
         issuer = LocalIssuer(
             authority,
-            capacity=configuration.limits.leaf_cache,
             organization=configuration.tls_intercept.organization,
         )
     path = build_data_path(

@@ -84,8 +84,7 @@ class DataPath:
         gc.collect()
         gc.freeze()
         # Nearly all that an exchange makes is freed by its count of references; collecting often finds nothing, and
-        # took a
-        # tenth of the time of a request.
+        # took a tenth of the time of a request.
         gc.set_threshold(50_000, 20, 50)
 
     def renew(self, credentials: Credentials) -> None:

@@ -181,7 +181,7 @@ def _interception() -> InterceptionContexts:
     # One for all: its contexts are frozen once made, and making them is the slow part.
     authority = world().interception
     loaded = load_authority(authority.certificate_pem, authority.key_pem, datetime.now(UTC))
-    return InterceptionContexts(LocalIssuer(loaded, capacity=100), 100)
+    return InterceptionContexts(LocalIssuer(loaded), 100)
 
 
 class Conversation:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Union
 
 from OpenSSL import SSL
@@ -20,6 +21,7 @@ from netfw.names.host import Host
 from netfw.tls.contexts import leaf_context
 from netfw.transport.turns import Turns
 from netfw.x509.leaf import Leaf
+from netfw.x509.reading import Validity
 
 
 def _fired(result: Leaf | Failure) -> Deferred[Leaf]:
@@ -27,13 +29,20 @@ def _fired(result: Leaf | Failure) -> Deferred[Leaf]:
 
 
 class _Entry:
-    __slots__ = ("begins_at", "context", "ends_at", "renew_at")
+    __slots__ = ("context", "renew_at", "validity")
 
     def __init__(self, leaf: Leaf) -> None:
         self.context = leaf_context(leaf)
-        self.begins_at = leaf.not_before.timestamp()
-        self.renew_at = leaf.renew_at.timestamp()
-        self.ends_at = leaf.not_after.timestamp()
+        self.validity = leaf.validity
+        self.renew_at = leaf.renew_at
+
+    def is_within(self, bounds: Validity | None) -> bool:
+        """Whether it is valid at no time outside these."""
+        own = self.validity
+        return bounds is None or (bounds.begins <= own.begins and own.ends <= bounds.ends)
+
+
+_Wanted = tuple[str, Union[Validity, None]]
 
 
 class InterceptionContexts:
@@ -57,7 +66,7 @@ class InterceptionContexts:
         self._seconds = seconds
         self._turns = turns
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._waiting: dict[str, list[Deferred[SSL.Context]]] = {}
+        self._waiting: dict[_Wanted, list[Deferred[SSL.Context]]] = {}
         self.found = 0
         """How often a context was there; `made`: how often one was made for a new leaf."""
         self.made = 0
@@ -65,28 +74,38 @@ class InterceptionContexts:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def context_for(self, host: Host) -> Union[SSL.Context, Deferred[SSL.Context]]:
+    def context_for(
+        self, host: Host, within: Validity | None = None
+    ) -> Union[SSL.Context, Deferred[SSL.Context]]:
         """The context that shows a leaf for this host: itself when it is kept here, else a Deferred of it.
 
+        The leaf is valid at no time outside `within`, the validity of the origin's certificate, where that is known.
         Fails with what the issuer fails with, unless an earlier leaf is still valid. Cancelling withdraws this caller
         only.
         """
         text = host.text
         entry = self._entries.get(text)
         # A clock that was set back makes a leaf of the time before it one that is not valid yet.
-        if entry is not None and entry.begins_at <= self._seconds() < entry.renew_at:
+        if entry is not None and entry.validity.begins <= self._now() < entry.renew_at and entry.is_within(within):
             self._entries.move_to_end(text)
             self.found += 1
             return entry.context
-        waiting = self._waiting.get(text)
+        wanted = (text, within)
+        waiting = self._waiting.get(wanted)
         asked = waiting is not None
         if waiting is None:
-            waiting = self._waiting[text] = []
-        caller: Deferred[SSL.Context] = Deferred(waiting.remove)
+            waiting = self._waiting[wanted] = []
+        caller: Deferred[SSL.Context] = Deferred(lambda caller: self._withdraw(wanted, caller))
         waiting.append(caller)
         if not asked:
-            self._in_turn(lambda: self._ask(host))
+            self._in_turn(lambda: self._ask(host, wanted))
         return caller
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._seconds(), UTC)
+
+    def _withdraw(self, wanted: _Wanted, caller: Deferred[SSL.Context]) -> None:
+        self._waiting[wanted].remove(caller)
 
     def _in_turn(self, work: Callable[[], object]) -> None:
         if self._turns is None:
@@ -94,15 +113,15 @@ class InterceptionContexts:
         else:
             self._turns.run(work)
 
-    def _ask(self, host: Host) -> None:
-        asked = self._issuer.issue(host)
+    def _ask(self, host: Host, wanted: _Wanted) -> None:
+        asked = self._issuer.issue(host, wanted[1])
         if asked.called:
-            self._end(asked, host.text)
+            self._end(asked, wanted)
         else:  # the answer comes when somebody else has the turn
-            asked.addBoth(lambda result: self._in_turn(lambda: self._end(_fired(result), host.text)))
+            asked.addBoth(lambda result: self._in_turn(lambda: self._end(_fired(result), wanted)))
 
-    def _end(self, leaf: Deferred[Leaf], text: str) -> None:
-        leaf.addCallback(self._keep).addErrback(self._fall_back, text).addBoth(self._answer, text)
+    def _end(self, leaf: Deferred[Leaf], wanted: _Wanted) -> None:
+        leaf.addCallback(self._keep).addErrback(self._fall_back, wanted).addBoth(self._answer, wanted)
 
     def forget_all(self) -> None:
         """Drop every context: the authority has changed. Handshakes that have begun are not touched."""
@@ -117,13 +136,14 @@ class InterceptionContexts:
             self._entries.popitem(last=False)
         return entry.context
 
-    def _fall_back(self, failure: Failure, text: str) -> Union[SSL.Context, Failure]:
+    def _fall_back(self, failure: Failure, wanted: _Wanted) -> Union[SSL.Context, Failure]:
         """A leaf that is due for renewal, but still valid, serves while the issuer is away."""
+        text, within = wanted
         entry = self._entries.get(text)
-        if entry is not None and self._seconds() < entry.ends_at:
+        if entry is not None and self._now() < entry.validity.ends and entry.is_within(within):
             return entry.context
         return failure
 
-    def _answer(self, result: Union[SSL.Context, Failure], text: str) -> None:
-        for caller in self._waiting.pop(text, []):
+    def _answer(self, result: Union[SSL.Context, Failure], wanted: _Wanted) -> None:
+        for caller in self._waiting.pop(wanted, []):
             caller.callback(result)

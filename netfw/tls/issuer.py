@@ -18,7 +18,7 @@ from netfw.interfaces import ICertificateIssuer
 from netfw.names.host import Host
 from netfw.x509.authority import CertificateAuthority
 from netfw.x509.leaf import Leaf, issue_leaf
-from netfw.x509.leaf_cache import LeafCache
+from netfw.x509.reading import Validity
 
 
 @implementer(ICertificateIssuer)
@@ -32,13 +32,10 @@ class LocalIssuer:
         self,
         authority: CertificateAuthority,
         *,
-        capacity: int,
         organization: str = "netfw",
         seconds: Callable[[], float] = time.time,
     ) -> None:
         self._authority = authority
-        self._capacity = capacity
-        self._cache = LeafCache(capacity)
         self._organization = organization
         self._seconds = seconds
         self._key = ec.generate_private_key(ec.SECP256R1())
@@ -46,20 +43,12 @@ class LocalIssuer:
     def replace_authority(self, authority: CertificateAuthority) -> None:
         """Sign by this one from now on. Contexts of earlier leaves are the business of who keeps them."""
         self._authority = authority
-        self._cache = LeafCache(self._capacity)
 
-    def issue(self, host: Host) -> Deferred[Leaf]:
-        """A Deferred that has fired already; fails with `x509.leaf.AuthorityExpired`."""
+    def issue(self, host: Host, within: Validity | None = None) -> Deferred[Leaf]:
+        """A Deferred that has fired already; fails with `x509.leaf.OutsideValidity`."""
+        now = datetime.fromtimestamp(self._seconds(), UTC)
         try:
-            return succeed(self.issue_now(host))
+            leaf = issue_leaf(self._authority, host, self._key, now, within=within, organization=self._organization)
         except Exception:
             return fail()
-
-    def issue_now(self, host: Host) -> Leaf:
-        """The same without a Deferred."""
-        now = datetime.fromtimestamp(self._seconds(), UTC)
-        leaf = self._cache.get(host, now)
-        if leaf is None:
-            leaf = issue_leaf(self._authority, host, self._key, now, organization=self._organization)
-            self._cache.put(leaf)
-        return leaf
+        return succeed(leaf)

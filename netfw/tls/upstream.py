@@ -23,6 +23,7 @@ from netfw.tls.origin_profiles import OriginProfile, OriginProfiles
 from netfw.tls.stream import TlsStream, start_tls
 from netfw.tls.verification import origin_error, verify_origin
 from netfw.transport.deadlines import Deadlines
+from netfw.x509.reading import Validity
 
 SESSION_LIFETIME = 3600.0
 """Seconds after the last full verification of the chain; servers would have sessions live for up to a week."""
@@ -54,6 +55,10 @@ class UpstreamTls:
         """From now on by these. Nothing that was verified by the former ones is resumed."""
         self.profiles = profiles
         self._sessions.clear()
+
+    def has_ended(self, validity: Validity) -> bool:
+        """Whether a certificate that was verified once would be refused now."""
+        return validity.ends.timestamp() <= self._now()
 
     def connection_for(self, host: Host, port: int = 443) -> SSL.Connection:
         """A new connection object on the client's side.

@@ -83,6 +83,9 @@ def verify_origin(connection: SSL.Connection, host: Host, *, pins: Collection[by
         raise _refusal(host, "unreadable", certificate, detail=f"{len(names) + len(addresses)} alternative names")
     if not is_certified(host, names, addresses):
         raise _refusal(host, "wrong_host" if names or addresses else "no_names", certificate)
+    if not_after(certificate).timestamp() < now:
+        # OpenSSL has looked at it, but not in a resumed session.
+        raise _refusal(host, "expired", certificate)
     _check_staple(connection, certificate, host, now)
 
 

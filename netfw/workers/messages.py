@@ -159,11 +159,14 @@ class Swapped:
 
 @dataclass(frozen=True, slots=True)
 class IssueLeaf:
-    """Sign a leaf for this host and this P-256 public key (PEM)."""
+    """Sign a leaf for this host and this P-256 public key (PEM), valid at no time outside `within`: seconds since the
+    epoch, first and last, of the origin's certificate where that is known.
+    """
 
     request: int
     host: str
     public_key: str
+    within: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from netfw.interfaces import ICertificateIssuer
 from netfw.names.host import Host
 from netfw.transport.deadlines import Deadline, Deadlines
 from netfw.workers.messages import IssueLeaf, LeafIssued, LeafRefused
-from netfw.x509.leaf import Leaf
-from netfw.x509.reading import certificates_from_pem, not_after
+from netfw.x509.leaf import Leaf, renewal
+from netfw.x509.reading import Validity, certificates_from_pem, validity
 
 ANSWER = 5.0
 """Seconds for an answer: signing takes a millisecond, so this is for a supervisor that is busy."""
@@ -58,7 +58,7 @@ class RemoteIssuer:
         self._asked = 0
         self._closed = False
 
-    def issue(self, host: Host) -> Deferred[Leaf]:
+    def issue(self, host: Host, within: Validity | None = None) -> Deferred[Leaf]:
         """See `ICertificateIssuer`; fails with `NoLeaf`."""
         if self._closed or len(self._waiting) >= MOST_WAITING:
             return fail(NoLeaf("the supervisor is away" if self._closed else "too many leaves are asked for"))
@@ -67,7 +67,8 @@ class RemoteIssuer:
         answered: Deferred[Leaf] = Deferred(lambda _: self._forget(number))
         deadline = self._deadlines.start(self._answer_within, self._refuse, number, "no answer in time")
         self._waiting[number] = (host, answered, deadline)
-        self._send(IssueLeaf(number, host.text, self._public_pem))
+        bounds = (int(within.begins.timestamp()), int(within.ends.timestamp())) if within is not None else None
+        self._send(IssueLeaf(number, host.text, self._public_pem, bounds))
         return answered
 
     def issued(self, message: LeafIssued) -> None:
@@ -113,9 +114,9 @@ class RemoteIssuer:
         (certificate,) = certificates_from_pem(message.certificate.encode("ascii"))
         if _pem_of(certificate.public_key()) != self._public_pem.encode("ascii"):
             raise NoLeaf("the leaf is for another key")
-        ends = not_after(certificate)
+        bounds = validity(certificate)
         now = datetime.fromtimestamp(self._seconds(), UTC)
-        return Leaf(host, certificate, _chain(message.chain), self._key, ends, now + (ends - now) / 2)
+        return Leaf(host, certificate, _chain(message.chain), self._key, bounds, renewal(now, bounds.ends))
 
 
 @lru_cache(maxsize=4)

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Union
 
 from cryptography import x509
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
-from netfw.x509.reading import certificates_from_pem, is_self_issued, is_signed_by, not_after, not_before
+from netfw.x509.reading import Validity, certificates_from_pem, is_self_issued, is_signed_by, not_after, not_before
 
 SigningKey = Union[ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey]
 
@@ -37,9 +38,9 @@ class AuthorityProblem(ValueError):
         self.problems = problems
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CertificateAuthority:
-    """Who signs.
+    """Who signs. What its certificates say is read once: every leaf needs it.
 
     `certificates`: the issuing one first, then those that lead from it to the root; the root may be left out.
     """
@@ -52,11 +53,17 @@ class CertificateAuthority:
         """The issuing certificate."""
         return self.certificates[0]
 
-    @property
+    @cached_property
     def subject_key_identifier(self) -> x509.SubjectKeyIdentifier:
         """The issuing certificate's own, as it stands there: leaves must point to exactly these bytes."""
         return self.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
 
+    @cached_property
+    def validity(self) -> Validity:
+        """When what it signs is taken: not before the issuing certificate, and as long as all of them."""
+        return Validity(not_before(self.certificate), min(map(not_after, self.certificates)))
+
+    @cached_property
     def chain(self) -> tuple[x509.Certificate, ...]:
         """What a server sends behind a leaf: every certificate but a root, which clients have already."""
         return tuple(certificate for certificate in self.certificates if not is_self_issued(certificate))

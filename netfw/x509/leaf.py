@@ -1,8 +1,8 @@
 """Leaf certificates for intercepted names.
 
-In here: one certificate for one host, signed at once. Not in here: keeping them (`leaf_cache`), asking another
-process for one (`tls.issuer`). RFC 5280, RFC 9525 and the CA/Browser baseline profile rule the contents; nothing of
-the origin's own certificate is copied.
+In here: one certificate for one host, signed at once. Not in here: keeping them (`tls.interception`), asking another
+process for one (`workers.remote_issuer`). RFC 5280, RFC 9525 and the CA/Browser baseline profile rule the contents; of
+the origin's own certificate only the validity is mirrored.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -19,9 +21,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from netfw.names.host import Host
 from netfw.x509.authority import BACKDATE, LEAF_KEY_USAGE, CertificateAuthority, random_serial
-from netfw.x509.reading import not_after, not_before
+from netfw.x509.reading import Validity
 
 LIFETIME = timedelta(days=3)
+# Half a life is no bound for a leaf that mirrors a certificate at its end: it would be made anew again and again.
+SOONEST_RENEWAL = timedelta(minutes=1)
 # X.520's upper bound; OpenSSL refuses to read longer ones and some clients the whole certificate.
 LONGEST_COMMON_NAME = 64
 
@@ -29,8 +33,10 @@ BASIC_CONSTRAINTS = x509.BasicConstraints(ca=False, path_length=None)
 EXTENDED_KEY_USAGE = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
 
 
-class AuthorityExpired(ValueError):
-    """The authority's own validity has ended (or not begun): nothing it signs now would be accepted."""
+class OutsideValidity(ValueError):
+    """The authority's own validity, or that of the origin's certificate, has ended or not begun: nothing that is signed
+    now may be accepted.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +50,13 @@ class Leaf:
     certificate: x509.Certificate
     chain: tuple[x509.Certificate, ...]
     private_key: ec.EllipticCurvePrivateKey
-    not_after: datetime
+    validity: Validity
     renew_at: datetime
 
-    @property
-    def not_before(self) -> datetime:
-        """Clients take it from here on."""
-        return not_before(self.certificate)
+
+def renewal(now: datetime, ends: datetime) -> datetime:
+    """When a leaf of now is due for renewal: in the middle of its life, no sooner than in a minute."""
+    return min(ends, now + max((ends - now) / 2, SOONEST_RENEWAL))
 
 
 def issue_leaf(
@@ -59,21 +65,28 @@ def issue_leaf(
     key: ec.EllipticCurvePrivateKey,
     now: datetime,
     *,
+    within: Validity | None = None,
     organization: str = "netfw",
     lifetime: timedelta = LIFETIME,
     random_bytes: Callable[[int], bytes] = secrets.token_bytes,
 ) -> Leaf:
     """Sign a leaf for `host` with this process's leaf `key` (never the authority's own).
 
-    Valid from an hour before `now`, for `lifetime`, and never outside the authority's validity.
+    Valid from an hour before `now`, for `lifetime`, and never outside the authority's validity nor `within`, that of
+    the origin's certificate: what a client would refuse there, it refuses here. Raises `OutsideValidity`.
     """
     issuer = authority.certificate
-    end = min(now + lifetime, *(not_after(certificate) for certificate in authority.certificates))
-    start = max(now - BACKDATE, not_before(issuer))
-    if end <= now or start > now:
-        raise AuthorityExpired(f"the authority is valid from {not_before(issuer)} to {not_after(issuer)}")
+    start, end = now - BACKDATE, now + lifetime
+    for whose, bounds in (("the authority", authority.validity), ("the origin's certificate", within)):
+        if bounds is None:
+            continue
+        if not bounds.begins <= now < bounds.ends:
+            raise OutsideValidity(f"{whose} is valid from {bounds.begins} to {bounds.ends}")
+        start, end = max(start, bounds.begins), min(end, bounds.ends)
+    # A certificate has whole seconds. To ask it for its dates would have it parsed, which nobody needs here.
+    start, end = start.replace(microsecond=0), end.replace(microsecond=0)
     subject = _subject(host, organization)
-    public_key = key.public_key()
+    public_key, identifier = _public_half(key)
     general_name = x509.DNSName(host.text) if host.address is None else x509.IPAddress(host.address)
     builder = (
         x509.CertificateBuilder()
@@ -88,7 +101,7 @@ def issue_leaf(
         .add_extension(BASIC_CONSTRAINTS, critical=True)
         .add_extension(LEAF_KEY_USAGE, critical=True)
         .add_extension(EXTENDED_KEY_USAGE, critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(identifier, critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority.subject_key_identifier),
             critical=False,
@@ -96,8 +109,14 @@ def issue_leaf(
     )
     signer = authority.private_key
     certificate = builder.sign(signer, None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256())
-    # A certificate has whole seconds. To ask it for its end would have it parsed, which nobody needs here.
-    return Leaf(host, certificate, authority.chain(), key, end.replace(microsecond=0), now + (end - now) / 2)
+    return Leaf(host, certificate, authority.chain, key, Validity(start, end), renewal(now, end))
+
+
+@lru_cache(maxsize=64)
+def _public_half(key: Any) -> tuple[Any, x509.SubjectKeyIdentifier]:
+    """Of a key that serves many leaves."""
+    public_key = key.public_key()
+    return public_key, x509.SubjectKeyIdentifier.from_public_key(public_key)
 
 
 def _subject(host: Host, organization: str) -> x509.Name:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import warnings
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -112,6 +113,19 @@ def not_after(certificate: x509.Certificate) -> datetime:
         return certificate.not_valid_after_utc
     except AttributeError:  # before release 42 dates came without a zone
         return certificate.not_valid_after.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Validity:
+    """From the first moment to the last one, in UTC and whole seconds as certificates have them."""
+
+    begins: datetime
+    ends: datetime
+
+
+def validity(certificate: x509.Certificate) -> Validity:
+    """When clients take it."""
+    return Validity(not_before(certificate), not_after(certificate))
 
 
 def fingerprint(certificate: x509.Certificate) -> str:

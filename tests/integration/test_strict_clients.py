@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -303,6 +304,33 @@ def make_real(proxy_maker: Callable[..., ProxyProcess], session_dir: Path) -> It
     hosts.write_text("127.0.0.1 www.example.com\n")
     with proxy_maker("real-hellos", intercept=True, dns={"hosts_file": str(hosts)}) as proxy:
         yield proxy
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_origins_validity_is_mirrored(
+    workers: int, make_proxy: Callable[..., ProxyProcess], certificates: Any, ca: Path
+) -> None:
+    """Over a new connection to the origin, and over one that was kept; when it has renewed, the leaf stays within."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    begins, ends = now - timedelta(minutes=20), now + timedelta(minutes=90)
+    files = certificates.issue(
+        certificates.origins, f"short-{workers}", "origin.test", not_before=begins, not_after=ends
+    )
+    proxy = make_proxy(intercept=True, workers=workers)
+
+    def shown(origin: HttpOrigin) -> tuple[float, float]:
+        with WireClient(proxy.port()) as client:
+            assert client.connect(f"origin.test:{origin.port}").status == 200
+            leaf = client.start_tls(ca, "origin.test").getpeercert() or {}
+            client.ask("GET", "/echo", f"origin.test:{origin.port}")
+            seconds = [ssl.cert_time_to_seconds(str(leaf[name])) for name in ("notBefore", "notAfter")]
+        return seconds[0], seconds[1]
+
+    with HttpOrigin(tls=files) as origin:
+        for _ in range(2):
+            assert shown(origin) == (begins.timestamp(), ends.timestamp())
+    with HttpOrigin(tls=certificates.origin) as origin:
+        assert shown(origin) == (begins.timestamp(), ends.timestamp())
 
 
 @pytest.mark.parametrize("workers", [0, 1])

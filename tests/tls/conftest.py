@@ -276,10 +276,10 @@ def inner() -> Callable[[], Inner]:
 def leaf_for() -> Callable[..., Any]:
     """`leaf_for(bed, host, subordinate=False)`: a leaf of the bed's root, or of a subordinate of it."""
 
-    def make(bed: Bed, text: str, *, subordinate: bool = False) -> Any:
+    def make(bed: Bed, text: str, *, subordinate: bool = False, **how: Any) -> Any:
         now = datetime.now(UTC)
         signer = bed.authority.subordinate() if subordinate else bed.authority
         authority = load_authority(signer.certificate_pem, signer.key_pem, now)
-        return issue_leaf(authority, host_from_text(text), ec.generate_private_key(ec.SECP256R1()), now)
+        return issue_leaf(authority, host_from_text(text), ec.generate_private_key(ec.SECP256R1()), now, **how)
 
     return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from netfw.interfaces import ICertificateIssuer
 from netfw.names.host import Host, host_from_text
 from netfw.testing.deferreds import failure_of, result_of
 from netfw.tls.interception import InterceptionContexts
+from netfw.x509.reading import Validity
 
 NAME = "www.example.com"
 HOST = host_from_text(NAME)
@@ -24,10 +26,12 @@ class SlowIssuer:
 
     def __init__(self) -> None:
         self.asked: list[Host] = []
+        self.bounds: list[Validity | None] = []
         self.pending: list[Deferred[Any]] = []
 
-    def issue(self, host: Host) -> Deferred[Any]:
+    def issue(self, host: Host, within: Validity | None = None) -> Deferred[Any]:
         self.asked.append(host)
+        self.bounds.append(within)
         self.pending.append(Deferred())
         return self.pending[-1]
 
@@ -112,14 +116,63 @@ def test_an_older_leaf_serves_while_the_issuer_fails(bed: Any, issuer: SlowIssue
     waiting = contexts.context_for(HOST)
     issuer.pending[0].callback(leaf)
     old = result_of(waiting)
-    now[0] = leaf.not_after.timestamp() - 1
+    now[0] = leaf.validity.ends.timestamp() - 1
     renewed = contexts.context_for(HOST)
     issuer.pending[1].errback(RuntimeError("away"))
     assert result_of(renewed) is old
-    now[0] = leaf.not_after.timestamp()
+    now[0] = leaf.validity.ends.timestamp()
     late = contexts.context_for(HOST)
     issuer.pending[2].errback(RuntimeError("away"))
     failure_of(late, RuntimeError)
+
+
+def test_a_leaf_beyond_the_origins_certificate_is_not_shown(bed: Any, issuer: SlowIssuer, leaf_for: Any) -> None:
+    """A narrower one is asked for; that one serves whoever may be shown more, too."""
+    contexts = InterceptionContexts(issuer, 10)
+    waiting = contexts.context_for(HOST)
+    leaf = leaf_for(bed, NAME)
+    issuer.pending[0].callback(leaf)
+    wide, second = result_of(waiting), timedelta(seconds=1)
+    assert contexts.context_for(HOST, leaf.validity) is wide
+    for narrow in (
+        Validity(leaf.validity.begins, leaf.validity.ends - second),
+        Validity(leaf.validity.begins + second, leaf.validity.ends),
+    ):
+        assert isinstance(contexts.context_for(HOST, narrow), Deferred)
+        assert issuer.bounds[-1] == narrow
+    issuer.pending[-1].callback(leaf_for(bed, NAME, within=narrow))
+    assert contexts.context_for(HOST, narrow) is contexts.context_for(HOST) is not wide
+    assert len(contexts) == 1
+
+
+def test_who_waits_gets_a_leaf_within_its_own_bounds(bed: Any, issuer: SlowIssuer, leaf_for: Any) -> None:
+    """Two that want the same share one; who knows of another certificate has another."""
+    contexts = InterceptionContexts(issuer, 10)
+    now = datetime.now(UTC).replace(microsecond=0)
+    one, other = (Validity(now - timedelta(days=1), now + timedelta(days=days)) for days in (1, 2))
+    first, again, second = (contexts.context_for(HOST, bounds) for bounds in (one, one, other))
+    assert issuer.bounds == [one, other]
+    for pending, bounds in zip(issuer.pending, issuer.bounds, strict=True):
+        pending.callback(leaf_for(bed, NAME, within=bounds))
+    assert result_of(first) is result_of(again) is not result_of(second)
+
+
+def test_an_older_leaf_serves_only_within_the_origins_certificate(
+    bed: Any, issuer: SlowIssuer, leaf_for: Any
+) -> None:
+    """While the issuer fails, too."""
+    leaf = leaf_for(bed, NAME)
+    contexts = InterceptionContexts(issuer, 10, seconds=lambda: leaf.renew_at.timestamp() + 1)
+    contexts.context_for(HOST)
+    issuer.pending[0].callback(leaf)
+    narrow = Validity(leaf.validity.begins, leaf.validity.ends - timedelta(seconds=1))
+    for bounds, serves in ((leaf.validity, True), (narrow, False)):
+        waiting = contexts.context_for(HOST, bounds)
+        issuer.pending[-1].errback(RuntimeError("away"))
+        if serves:
+            assert isinstance(result_of(waiting), SSL.Context)
+        else:
+            failure_of(waiting, RuntimeError)
 
 
 def test_contexts_are_bounded(bed: Any, leaf_for: Any) -> None:
@@ -127,7 +180,7 @@ def test_contexts_are_bounded(bed: Any, leaf_for: Any) -> None:
 
     @implementer(ICertificateIssuer)
     class Issuer:
-        def issue(self, host: Host) -> Deferred[Any]:
+        def issue(self, host: Host, within: Validity | None = None) -> Deferred[Any]:
             return succeed(leaf_for(bed, host.text))
 
     contexts = InterceptionContexts(Issuer(), 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -89,6 +90,21 @@ def test_a_resumed_session_is_checked_for_the_name_again(bed: Any, inner: Any, v
     stream, sock = bed.pair()
     bed.peer(sock, context, server=True)
     assert isinstance(bed.failed(bed.secure(upstream, stream, "other.example")), OriginCertificateInvalid)
+
+
+def test_a_resumed_session_is_checked_for_its_end_again(bed: Any, inner: Any) -> None:
+    """OpenSSL looks at no date then: a certificate that has ended since is refused all the same, and then anew."""
+    now = [time.time()]
+    upstream, context = bed.upstream(now=lambda: now[0]), bed.server_context(NAME)
+    visit(bed, inner, upstream, context)
+    assert visit(bed, inner, upstream, context) is True
+    now[0] += 400 * 86400
+    stream, sock = bed.pair()
+    bed.peer(sock, context, server=True)
+    error = bed.failed(bed.secure(upstream, stream, NAME))
+    assert isinstance(error, OriginCertificateInvalid)
+    assert error.facts["problem"] == "expired"
+    assert len(upstream._sessions) == 0
 
 
 def test_a_refused_origin_leaves_no_session(bed: Any, inner: Any) -> None:

@@ -1,6 +1,6 @@
 """Leaves over the channel: signed by the supervisor for keys that it never sees, or not at all."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -15,9 +15,10 @@ from netfw.testing.deferreds import failure_of, result_of
 from netfw.transport.deadlines import Deadlines
 from netfw.workers.leaf_signer import LeafSigner
 from netfw.workers.messages import IssueLeaf, LeafIssued, LeafRefused
+from netfw.workers.plain import from_plain, to_plain
 from netfw.workers.remote_issuer import NoLeaf, RemoteIssuer
 from netfw.x509.authority import create_root, load_authority
-from netfw.x509.reading import certificates_from_pem, is_signed_by
+from netfw.x509.reading import Validity, certificates_from_pem, is_signed_by, validity
 
 NOW = datetime(2030, 1, 2, tzinfo=UTC)
 SECONDS = NOW.timestamp()
@@ -56,8 +57,22 @@ def test_a_leaf_comes_back_for_the_host_and_our_key(asking: Asking, text: str) -
     assert leaf.host == host
     assert is_signed_by(leaf.certificate, AUTHORITY.certificate)
     assert leaf.certificate.public_key().public_numbers() == leaf.private_key.public_key().public_numbers()
-    assert NOW < leaf.renew_at < leaf.not_after
+    assert NOW < leaf.renew_at < leaf.validity.ends
     assert leaf.chain == ()
+
+
+def test_the_bounds_of_the_origins_certificate_go_with_the_question(asking: Asking) -> None:
+    """And the leaf keeps within them, or there is none."""
+    within = Validity(NOW - timedelta(minutes=3), NOW + timedelta(hours=2))
+    wanted = asking.issuer.issue(host_from_text("origin.test"), within)
+    answer: Any = SIGNER.answer(from_plain(IssueLeaf, to_plain(asking.asked[0])))
+    asking.issuer.issued(answer)
+    leaf = result_of(wanted)
+    assert validity(leaf.certificate) == leaf.validity == within
+    asking.issuer.issue(host_from_text("origin.test"), Validity(NOW - timedelta(days=1), NOW))
+    refusal = SIGNER.answer(asking.asked[1])
+    assert isinstance(refusal, LeafRefused)
+    assert "the origin's certificate is valid from" in refusal.reason
 
 
 def test_it_is_an_issuer(asking: Asking) -> None:

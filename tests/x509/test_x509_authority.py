@@ -28,7 +28,7 @@ def test_a_new_root_loads_as_authority(now: datetime) -> None:
     for moment in (now, now + timedelta(days=3649)):
         authority = load_authority(certificate, key, moment)
         assert authority.certificates == certificates_from_pem(certificate)
-        assert authority.chain() == ()
+        assert authority.chain == ()
 
 
 def test_a_new_root_says_what_strict_clients_want(now: datetime) -> None:
@@ -96,7 +96,7 @@ def test_a_chain_is_issuer_first(now: datetime) -> None:
     lower = root.subordinate("Lower")
     authority = load_authority(lower.certificate_pem + root.certificate_pem, lower.key_pem, now)
     assert authority.certificate == lower.certificate
-    assert authority.chain() == (lower.certificate,)
+    assert authority.chain == (lower.certificate,)
     found = problems(root.certificate_pem + lower.certificate_pem, root.key_pem, now)
     assert found == ("certificate 1 is not signed by certificate 2: put the issuing one first, the root last",)
 

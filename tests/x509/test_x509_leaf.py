@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from netfw.names.host import Host, host_from_text
 from netfw.testing.pki import DAY, TestAuthority, pem_of
 from netfw.x509.authority import CertificateAuthority, create_root, load_authority
-from netfw.x509.leaf import AuthorityExpired, Leaf, issue_leaf
-from netfw.x509.reading import is_signed_by, not_after, not_before
+from netfw.x509.leaf import Leaf, OutsideValidity, issue_leaf, renewal
+from netfw.x509.reading import Validity, is_signed_by, not_after, not_before, validity
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 LONG = "a" * 63 + ".example.com"
@@ -106,7 +106,7 @@ def test_validity_is_an_hour_ago_to_three_days(now: datetime) -> None:
     """And renewal is due in the middle of what is left."""
     leaf = leaf_for("www.example.com", now)
     assert not_before(leaf.certificate) == now - timedelta(hours=1)
-    assert not_after(leaf.certificate) == leaf.not_after == now + timedelta(days=3)
+    assert not_after(leaf.certificate) == leaf.validity.ends == now + timedelta(days=3)
     assert leaf.renew_at == now + timedelta(hours=36)
 
 
@@ -123,14 +123,39 @@ def test_validity_stays_within_every_certificate_of_the_chain(now: datetime) -> 
     root = TestAuthority("Root", not_after=now + DAY)
     lower = root.subordinate()
     authority = load_authority(lower.certificate_pem + root.certificate_pem, lower.key_pem, now)
-    assert issue_leaf(authority, host_from_text("www.example.com"), KEY, now).not_after == now + DAY
+    assert issue_leaf(authority, host_from_text("www.example.com"), KEY, now).validity.ends == now + DAY
+
+
+def test_validity_mirrors_the_origins_certificate(now: datetime) -> None:
+    """Both dates, where they are narrower than ours; whoever would refuse that one now refuses this one."""
+    authority, host = authority_of(now), host_from_text("www.example.com")
+    for begins, ends in ((now - DAY, now + DAY), (now - timedelta(minutes=2), now + 90 * DAY)):
+        leaf = issue_leaf(authority, host, KEY, now, within=Validity(begins, ends))
+        start, end = max(begins, now - timedelta(hours=1)), min(ends, now + timedelta(days=3))
+        assert validity(leaf.certificate) == leaf.validity == Validity(start, end)
+    for outside in (Validity(now - DAY, now), Validity(now + timedelta(seconds=1), now + DAY)):
+        with pytest.raises(OutsideValidity, match="the origin's certificate is valid from"):
+            issue_leaf(authority, host, KEY, now, within=outside)
+
+
+@given(seconds=st.integers(1, 3 * 86400))
+def test_renewing_a_leaf_that_cannot_live_longer_ends(seconds: int) -> None:
+    """It comes to a dozen times or so until the end, never to one for each that asks."""
+    moment, ends = MOMENT, MOMENT + timedelta(seconds=seconds)
+    times = 0
+    while moment < ends:
+        due = renewal(moment, ends)
+        assert moment < due <= ends
+        assert due == ends or due - moment >= timedelta(minutes=1)
+        moment, times = due, times + 1
+    assert times <= 14
 
 
 def test_an_expired_authority_issues_nothing(now: datetime) -> None:
     """Neither after its end nor before its beginning."""
     authority = authority_of(now)
     for moment in (now + 40 * DAY, now - 5 * DAY):
-        with pytest.raises(AuthorityExpired):
+        with pytest.raises(OutsideValidity):
             issue_leaf(authority, host_from_text("www.example.com"), KEY, moment)
 
 

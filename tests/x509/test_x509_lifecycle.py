@@ -58,7 +58,7 @@ def test_an_issuing_ca_is_bound_to_leaves_and_to_its_root(root: CertificateAutho
     assert is_signed_by(lower, upper)
     assert path_length(lower) == 0
     assert not_after(lower) == not_after(upper)
-    assert issuing.chain() == (lower,)
+    assert issuing.chain == (lower,)
 
 
 def test_openssl_takes_a_leaf_below_an_issuing_ca(
