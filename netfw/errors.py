@@ -249,6 +249,32 @@ class OriginTimeout(OriginError):
     token = "http_response_timeout"
 
 
+class ParentError(NetfwError):
+    """A parent proxy's side: it cannot be reached, or does not do what it is asked. `detail` names it, and why;
+    `answered` is the status that it answered with, where it did.
+    """
+
+    status = 502
+    token = "destination_unavailable"
+    fault = "parent"
+    answered: int | None = None
+
+    def __init__(self, message: str, *, status: int = 502, token: str | None = None, detail: str = "") -> None:
+        super().__init__(message, detail=detail)
+        self.status = status
+        if token is not None:
+            self.token = token
+
+
+class NoParentUp(ParentError):
+    """Every parent proxy that this exchange may go through is down; it goes no other way."""
+
+    retry_after = 5
+
+    def __init__(self, message: str, *, detail: str = "") -> None:
+        super().__init__(message, status=503, detail=detail)
+
+
 class Overloaded(NetfwError):
     """A limit is reached. The answer carries Retry-After."""
 

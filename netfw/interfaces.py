@@ -26,12 +26,13 @@ class IResolver(Interface):
 class IDialer(Interface):
     """TCP connections to addresses that were judged; never to names."""
 
-    def dial(addresses, port):
+    def dial(addresses, port, sources=None):
         """Return a Deferred of a connected, not yet started `transport.stream.Stream`.
 
         `addresses` are `ipaddress` objects, tried as RFC 8305 says and in the order given; nothing else is ever
-        dialled. Fails with `errors.OriginRefused`, `OriginUnroutable` or `OriginConnectTimeout`. Cancelling it aborts
-        every attempt under way.
+        dialled. `sources` maps a version of IP (4, 6) to the local address, as text, that a connection of it leaves
+        from; a version that is not there is not dialled. Fails with `errors.OriginRefused`, `OriginUnroutable` or
+        `OriginConnectTimeout`. Cancelling it aborts every attempt under way.
         """
 
 

@@ -22,6 +22,7 @@ PURE_MODULES = (
     "netfw.config.model",
     "netfw.config.policy_lines",
     "netfw.config.units",
+    "netfw.config.way_model",
     "netfw.control.access_keys",
     "netfw.control.arns",
     "netfw.control.json_protocol",

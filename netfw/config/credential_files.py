@@ -15,7 +15,8 @@ from netfw.config.model import Configuration, ListenerSection, TlsInterceptSecti
 
 def credential_files(configuration: Configuration) -> tuple[Path, ...]:
     """Each once. A CRL of the interception CA is among them when it exists now."""
-    found = [*upstream_files(configuration.upstream), *intercept_files(configuration.tls_intercept)]
+    upstream = configuration.upstream
+    found = [*upstream_files(upstream), *parent_files(upstream), *intercept_files(configuration.tls_intercept)]
     for listener in configuration.listeners:
         found += listener_files(listener)
     return tuple(dict.fromkeys(found))
@@ -38,6 +39,15 @@ def upstream_files(section: UpstreamSection) -> Iterator[Path]:
     for entry in section.client_certificates:
         yield entry.certificate
         yield entry.private_key
+
+
+def parent_files(section: UpstreamSection) -> Iterator[Path]:
+    """What parent proxies are verified with, and what is shown to them."""
+    for parent in section.proxies:
+        yield from parent.trust or ()
+        for path in (parent.credentials, parent.certificate, parent.private_key):
+            if path is not None:
+                yield path
 
 
 def intercept_files(section: TlsInterceptSection) -> Iterator[Path]:

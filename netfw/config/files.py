@@ -64,6 +64,15 @@ def check_files(configuration: Configuration) -> list[Problem]:
     for position, shown in enumerate(upstream.client_certificates):
         check(f"upstream.client_certificates[{position}].certificate", unreadable(shown.certificate))
         check(f"upstream.client_certificates[{position}].private_key", exposed(shown.private_key))
+    for position, parent in enumerate(upstream.proxies):
+        where = f"upstream.proxies[{position}]"
+        if parent.credentials is not None:
+            check(f"{where}.credentials", exposed(parent.credentials, what="a password"))
+        for number, root in enumerate(parent.trust or ()):
+            check(f"{where}.trust" + ("" if len(parent.trust or ()) == 1 else f"[{number}]"), unreadable(root))
+        if parent.certificate is not None and parent.private_key is not None:
+            check(f"{where}.certificate", unreadable(parent.certificate))
+            check(f"{where}.private_key", exposed(parent.private_key))
     manhole = configuration.manhole
     if manhole is not None:
         for name, path in (("authorized_keys", manhole.authorized_keys), ("read_only_keys", manhole.read_only_keys)):

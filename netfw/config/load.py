@@ -14,6 +14,7 @@ from netfw.config import sections
 from netfw.config.consistency import read_consistency
 from netfw.config.control_section import read_control
 from netfw.config.document import locate, parse_json, parse_yaml, read_text
+from netfw.config.egress import read_egress
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.files import check_files
 from netfw.config.manhole_section import read_manhole
@@ -66,9 +67,9 @@ def _read(document: dict[str, object], file: Path, problems: list[Problem]) -> C
         tls_intercept=sections.read_tls_intercept(top.table("tls_intercept"), directory),
         policy=read_policy_section(top.table("policy", wanted="file:, directory: or store:"), directory),
         dns=sections.read_dns(top.table("dns"), directory),
-        egress=sections.read_egress(top.table("egress")),
+        egress=read_egress(top.table("egress"), listeners),
         guard=sections.read_guard(top.table("guard")),
-        upstream=read_upstream(top.table("upstream"), directory),
+        upstream=read_upstream(top.table("upstream"), directory, listeners),
         limits=sections.read_limits(top.table("limits")),
         timeouts=sections.read_timeouts(top.table("timeouts")),
         deny=sections.read_deny(top.table("deny")),

@@ -13,6 +13,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Union
 
+from netfw.config.way_model import EgressPool, HealthSection, ParentEntry, RouteEntry
+
 Network = Union[IPv4Network, IPv6Network]
 Address = Union[IPv4Address, IPv6Address]
 
@@ -210,9 +212,10 @@ class DnsSection:
 
 @dataclass(frozen=True, slots=True)
 class EgressSection:
-    """The addresses that origins see; empty: the system's choice."""
+    """The addresses that origins see; empty: the system's choice. The first of `pools` that fits an exchange counts."""
 
     source_addresses: tuple[Address, ...]
+    pools: tuple[EgressPool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +252,8 @@ class ClientCertificateEntry:
 class UpstreamSection:
     """Certificates that origins are verified with: the system's (None) or these files' (PEM).
 
-    `minimum_tls`: "1.2" or "1.3". `crl_files`: an origin whose issuer has a list in one must not be on it.
+    `minimum_tls`: "1.2" or "1.3". `crl_files`: an origin whose issuer has a list in one must not be on it. The first of
+    `routes` that fits an exchange says whether it goes through `proxies`; without routes it does not.
     """
 
     trust: tuple[Path, ...] | None
@@ -258,6 +262,9 @@ class UpstreamSection:
     crl_files: tuple[Path, ...] = ()
     hosts: tuple[OriginEntry, ...] = ()
     client_certificates: tuple[ClientCertificateEntry, ...] = ()
+    proxies: tuple[ParentEntry, ...] = ()
+    routes: tuple[RouteEntry, ...] = ()
+    health: HealthSection = HealthSection()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,6 @@ from netfw.config.model import (
     DenyStyle,
     DestinationEntry,
     DnsSection,
-    EgressSection,
     GuardSection,
     LimitsSection,
     ListenerSection,
@@ -144,16 +143,6 @@ def read_dns(table: Table, directory: Path) -> DnsSection:
         hosts_file=table.take("hosts_file", values.path(directory), defaults.HOSTS_FILE),
         timeout=table.take("timeout", _positive_duration, defaults.DNS_TIMEOUT),
     )
-    table.close()
-    return section
-
-
-def read_egress(table: Table) -> EgressSection:
-    """`egress`: the addresses that origins see."""
-    section = EgressSection(source_addresses=table.take_list("source_addresses", values.address))
-    for position, address in enumerate(section.source_addresses):
-        if address.is_unspecified or address.is_multicast:
-            table.complain(f"source_addresses[{position}]", f"{address} cannot be a source; name one of this machine's")
     table.close()
     return section
 

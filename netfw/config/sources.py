@@ -28,10 +28,10 @@ def _read_source(table: Table, listeners: tuple[ListenerSection, ...]) -> Source
     entry = SourceEntry(
         cidr=table.take("cidr", values.network, None),
         listener=table.take("listener", values.name, None),
-        vpce=table.take("vpce", _resource("vpce-"), None),
-        account=table.take("account", _account, None),
-        vpc=table.take("vpc", _resource("vpc-"), None),
-        identity=table.take("identity", _identity, None),
+        vpce=table.take("vpce", resource("vpce-"), None),
+        account=table.take("account", account, None),
+        vpc=table.take("vpc", resource("vpc-"), None),
+        identity=table.take("identity", identity, None),
     )
     if table.has_problem(""):
         pass  # no mapping at all
@@ -57,13 +57,15 @@ def _read_source(table: Table, listeners: tuple[ListenerSection, ...]) -> Source
     return entry
 
 
-def _account(value: object) -> str:
+def account(value: object) -> str:
+    """The 12 digits of an account."""
     if not isinstance(value, str) or not _ACCOUNT.fullmatch(value):
         raise ValueError(f"{value!r} is not an account; write its 12 digits, in quotes")
     return value
 
 
-def _resource(prefix: str) -> Callable[[object], str]:
+def resource(prefix: str) -> Callable[[object], str]:
+    """An id of the vendor's form, beginning with `vpc-`, `vpce-`."""
     form = re.compile(rf"{prefix}[0-9a-f]{{1,{_LONGEST_ID}}}", re.ASCII)
 
     def parse(value: object) -> str:
@@ -74,7 +76,8 @@ def _resource(prefix: str) -> Callable[[object], str]:
     return parse
 
 
-def _identity(value: object) -> str:
+def identity(value: object) -> str:
+    """What a client is called: a text of a bounded length."""
     written = values.text(value)
     if len(written) > _LONGEST_IDENTITY:
         raise ValueError(f"{value!r} is longer than {_LONGEST_IDENTITY} characters")

@@ -1,7 +1,8 @@
-"""`upstream`: whom origins' certificates must come from, host by host, and what is shown to origins.
+"""`upstream`: whom origins' certificates must come from, host by host, and what is shown to origins; proxies above.
 
-PURE but for looking up symbolic links in paths. In this room: the section and its entries. Not here: whether the files
-are there (`config.files`) and what is in them (`tls.context_files`).
+PURE but for looking up symbolic links in paths. In this room: the section and its entries. Not here: the
+proxies and routes (`config.parents`), whether the files are there (`config.files`) and what is in them
+(`tls.context_files`).
 
 There is no setting that takes any certificate. A host that the public roots do not cover gets its own root or its own
 key; name, dates and revocation are judged in any case.
@@ -15,7 +16,8 @@ import re
 from pathlib import Path
 
 from netfw.config import values
-from netfw.config.model import ClientCertificateEntry, OriginEntry, UpstreamSection
+from netfw.config.model import ClientCertificateEntry, ListenerSection, OriginEntry, UpstreamSection
+from netfw.config.parents import read_health, read_proxies, read_routes
 from netfw.config.table import Table
 from netfw.names.domain_form import parse_domain_form
 
@@ -24,7 +26,7 @@ _PIN = re.compile(r"sha256//?([A-Za-z0-9+/]{43}=)", re.ASCII)
 _HOW = "openssl x509 -in FILE -pubkey -noout | openssl pkey -pubin -outform der | openssl dgst -sha256 -binary | base64"
 
 
-def read_upstream(table: Table, directory: Path) -> UpstreamSection:
+def read_upstream(table: Table, directory: Path, listeners: tuple[ListenerSection, ...]) -> UpstreamSection:
     """The section. `trust: system`, a file, or a list of files."""
     path = values.path(directory)
     single = table.take("trust", values.anything, "system")
@@ -34,6 +36,7 @@ def read_upstream(table: Table, directory: Path) -> UpstreamSection:
         trust = table.take_list("trust", path, single=True)
         if table.is_empty_list("trust"):
             table.complain("trust", "trusts nobody; write system, a PEM file or a list of them")
+    parents = read_proxies(table, directory, listeners)
     section = UpstreamSection(
         trust=trust,
         minimum_tls=table.take("minimum_tls", _version, "1.2"),
@@ -41,6 +44,9 @@ def read_upstream(table: Table, directory: Path) -> UpstreamSection:
         crl_files=table.take_list("crl_files", path, single=True),
         hosts=tuple(_origin(entry, directory) for entry in table.tables("hosts")),
         client_certificates=tuple(_client(entry, directory) for entry in table.tables("client_certificates")),
+        proxies=parents,
+        routes=read_routes(table, parents, listeners),
+        health=read_health(table.table("health")),
     )
     for key, entries in (("hosts", section.hosts), ("client_certificates", section.client_certificates)):
         _check_repeats(table, key, [entry.domain for entry in entries])

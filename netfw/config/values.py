@@ -11,10 +11,11 @@ from collections.abc import Callable
 from enum import Enum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Union
 
 from netfw.config.nearest import nearest
 
+Address = Union[IPv4Address, IPv6Address]
 Choice = TypeVar("Choice", bound=Enum)
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,126}[A-Za-z0-9])?", re.ASCII)

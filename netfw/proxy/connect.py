@@ -30,6 +30,7 @@ from netfw.errors import (
 )
 from netfw.http1.fields import Fields
 from netfw.policy.decision import Decision
+from netfw.policy.facts import Unknown
 from netfw.policy.model import Phase
 from netfw.proxy import phases
 from netfw.proxy.exchange import Exchange
@@ -38,7 +39,9 @@ from netfw.proxy.held_origin import HeldOrigin
 from netfw.proxy.steps import Steps
 from netfw.proxy.tunnel_inside import TunnelInside
 from netfw.proxy.tunnel_opening import Opening, TunnelOpening
+from netfw.proxy.way_opening import BY_NAME
 from netfw.transport.closing import close
+from netfw.transport.resolution import Resolution
 
 if TYPE_CHECKING:
     from netfw.proxy.client_connection import ClientConnection
@@ -60,7 +63,7 @@ class Tunnelling:
         self._exchange = exchange
         self._client_gone = False
         self._steps: Steps
-        self._addresses: tuple[Address, ...] = ()
+        self._addresses: tuple[Address | Unknown, ...] = ()
         self._origin = HeldOrigin(client.plane, exchange)
         self._transport: Any = None
         self._to_show: NetfwError | None = None
@@ -88,22 +91,36 @@ class Tunnelling:
 
     def _pre_dns(self, _: object) -> None:
         phases.pre_dns(self._exchange)
+        if self._plane.ways is not None:
+            self._origin.way = self._plane.ways.choose(self._exchange)
 
     def _resolve(self, _: object) -> Any:
+        way = self._origin.way
+        if way is not None and way.hides_address_of(self._authority.host):
+            phases.leave_name_to_parent(self._exchange, self._plane)
+            return None
         return phases.resolve(self._exchange, self._plane)
 
-    def _judge(self, resolution: Any) -> tuple[Address, ...]:
-        """Judge the addresses, and end here what PreREQUEST denies with certainty already."""
+    def _judge(self, resolution: Resolution | None) -> tuple[Address | Unknown, ...]:
+        """Judge the addresses, and end here what PreREQUEST denies with certainty already. No resolution: a parent
+        proxy looks the name up.
+        """
         exchange = self._exchange
-        addresses = phases.judged_addresses(exchange, self._plane, resolution.addresses)
+        addresses: tuple[Address, ...] = ()
+        if resolution is not None:
+            addresses = phases.judged_addresses(exchange, self._plane, resolution.addresses)
         if not self._intercepts and self._authority.port != _PLAIN_HTTP_PORT:
             # Judged as the opaque tunnel that it almost always is, so that a denial shows on the CONNECT. Should plain
             # HTTP come after all, its requests are judged by themselves.
             exchange.facts.hide_http()
-        self._addresses = phases.not_certainly_denied(exchange, addresses)
+        if resolution is None:
+            phases.not_certainly_denied_by_name(exchange)
+            self._addresses = BY_NAME
+        else:
+            self._addresses = phases.not_certainly_denied(exchange, addresses)
         return self._addresses
 
-    def _dial(self, addresses: Sequence[Address]) -> Deferred[None] | None:
+    def _dial(self, addresses: Sequence[Address | Unknown]) -> Deferred[None] | None:
         # What may carry anything needs a connection that nothing was said on, not one that speaks TLS already.
         if self._intercepts and not self._opaque and self._origin.take_pooled(addresses):
             return None

@@ -11,16 +11,25 @@ import hashlib
 import os
 import ssl
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from OpenSSL import SSL
 
-from netfw.config.credential_files import ca_crl, credential_files, intercept_files, listener_files, upstream_files
+from netfw.config.credential_files import (
+    ca_crl,
+    credential_files,
+    intercept_files,
+    listener_files,
+    parent_files,
+    upstream_files,
+)
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.model import Configuration, ListenerSection
 from netfw.config.users_file import Users, UsersFileProblem, read_users
+from netfw.config.way_model import HealthSection
+from netfw.proxy.parents import ParentSecrets, read_secrets
 from netfw.tls.context_files import ContextProblem, certificates_of, contents, crls_of
 from netfw.tls.contexts import listener_context
 from netfw.tls.origin_profiles import OriginProfiles
@@ -40,6 +49,7 @@ class CredentialsRefused(Exception):
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """`listeners`: a context for each, None where it has no certificate of its own; `users`: who has a password there.
+    `parents`: what parent proxies are verified and asked with, by their names.
 
     `ends`: what expires when, as seconds since the epoch, by what people call it. `marks`: what a part was made of; the
     same mark, the same part.
@@ -50,6 +60,7 @@ class Credentials:
     profiles: OriginProfiles
     ca_certificate: bytes | None
     ca_crl: bytes | None
+    parents: dict[str, ParentSecrets] = field(default_factory=dict)
     ends: dict[str, float] = field(default_factory=dict)
     marks: dict[str, bytes] = field(default_factory=dict)
 
@@ -89,6 +100,7 @@ def read_credentials(
         for position, section in enumerate(configuration.listeners)
     ]
     profiles = attempt(OriginProfiles, configuration.upstream, place)
+    parents = {entry.name: attempt(read_secrets, entry, place) for entry in configuration.upstream.proxies}
     intercept = configuration.tls_intercept
     pem = crl = None
     if intercept.enabled and intercept.ca_certificate is not None:
@@ -106,6 +118,7 @@ def read_credentials(
         profiles=profiles,
         ca_certificate=pem if isinstance(pem, bytes) else None,
         ca_crl=crl if isinstance(crl, bytes) else None,
+        parents={name: found for name, found in parents.items() if isinstance(found, ParentSecrets)},
         ends=ends,
         marks=_marks(configuration, place, kept, former),
     )
@@ -179,6 +192,9 @@ def _ends(configuration: Configuration, place: Place, kept: frozenset[str]) -> d
             shown[f"listener {listener.name}"] = listener.certificate
     for entry in configuration.upstream.client_certificates:
         shown[f"client certificate for {entry.domain}"] = entry.certificate
+    for parent in configuration.upstream.proxies:
+        if parent.certificate is not None:
+            shown[f"client certificate for the parent proxy {parent.name}"] = parent.certificate
     return {
         name: min(not_after(certificate).timestamp() for certificate in certificates_of(place(path)))
         for name, path in shown.items()
@@ -196,7 +212,12 @@ def _marks(
         elif former is not None:
             marks[name] = former.marks.get(name, b"")
     # Not only the files: entries may name others, or pins.
-    marks["upstream"] = _mark(upstream_files(configuration.upstream), place) + repr(configuration.upstream).encode()
+    verifying = replace(configuration.upstream, proxies=(), routes=(), health=HealthSection())
+    marks["upstream"] = _mark(upstream_files(configuration.upstream), place) + repr(verifying).encode()
+    if configuration.upstream.proxies:
+        marks["parents"] = _mark(parent_files(configuration.upstream), place)
+        if any(parent.tls and parent.trust is None for parent in configuration.upstream.proxies):
+            marks["parents"] += _mark_of_system_roots()
     if configuration.upstream.trust is None:
         marks["upstream"] += _mark_of_system_roots()
     ca = configuration.tls_intercept.ca_certificate

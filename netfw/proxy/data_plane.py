@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from netfw.proxy.refusals import Refusals
     from netfw.proxy.responses import Explainer
     from netfw.proxy.upstream_pool import UpstreamPool
+    from netfw.proxy.ways import Ways
     from netfw.tls.interception import InterceptionContexts
     from netfw.tls.upstream import UpstreamTls
     from netfw.transport.deadlines import Deadlines
@@ -40,7 +41,8 @@ class DataPlane:
 
     `policies.current`, `resolver` and `dialer` are `IPolicySource`, `IResolver` and `IDialer`; `interception` is None
     where no interception CA is configured, `request_rates` where clients may ask as often as they like. `opaque` is
-    where tunnels may carry what is neither TLS nor HTTP.
+    where tunnels may carry what is neither TLS nor HTTP. `ways` is None where every exchange goes straight to its
+    origin, from one set of addresses.
     """
 
     configuration: Configuration
@@ -70,3 +72,4 @@ class DataPlane:
     via: bytes
     destinations: Destinations
     request_rates: Rates | None
+    ways: Ways | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from os import urandom
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netfw.http1.heads import HTTP_1_1
 from netfw.http1.traits import request_traits
@@ -157,6 +157,8 @@ class Exchange:
     intercepted = False
     error: NetfwError | None = None
     close_reason: str | None = None
+    route: dict[str, Any] | None = None
+    """The parent proxy, those tried before it, and the source address; None where it went straight as everything."""
 
     def __init__(self, *, kind: str, caller: Caller, policy: CompiledPolicy, proxy_name: str, started: float) -> None:
         self.id = new_exchange_id()

@@ -156,20 +156,21 @@ class Forwarding:
         exchange.origin_certificate = waiting.certificate_facts
         return waiting
 
-    def _send_request(self, upstream: UpstreamConnection) -> None:
+    def _send_request(self, upstream: UpstreamConnection, head: bytes | None = None) -> None:
         exchange = self._exchange
         self._upstream = upstream
         exchange.facts.destination_ip = upstream.address
         assert exchange.authority is not None
-        head = print_forwarded_request(
-            self._request,
-            self._target,
-            authority=exchange.named or exchange.authority,
-            via=self._plane.via,
-            framing=self._framing,
-            default_port=443 if self._tls else 80,
-            upgrade=self._upgrade,
-        )
+        if head is None:
+            head = print_forwarded_request(
+                self._request,
+                self._target,
+                authority=exchange.named or exchange.authority,
+                via=self._plane.via,
+                framing=self._framing,
+                default_port=443 if self._tls else 80,
+                upgrade=self._upgrade,
+            )
         upstream.begin(self, self._request.method)
         if self._request_done:
             upstream.send_head(head)  # no body, or a second try: it was empty and has been read
@@ -348,8 +349,11 @@ class Forwarding:
         self._reused = False
         self._upstream = None
         self._to_origin = []
-        self._reopening = open_origin(self._plane, self._exchange, self._allowed, tls=self._tls)
+        self._reopening = self._open_anew()
         self._reopening.addCallbacks(self._reopened, self._not_reopened)
+
+    def _open_anew(self) -> Deferred[UpstreamConnection]:
+        return open_origin(self._plane, self._exchange, self._allowed, tls=self._tls)
 
     def _reopened(self, upstream: UpstreamConnection) -> None:
         self._reopening = None

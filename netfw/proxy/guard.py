@@ -82,7 +82,7 @@ class DestinationGuard:
         """Why this address must not be dialled, with the setting that would open it; None when it may be."""
         if port in self._closed_ports:
             return self.prohibits_port(port)
-        if port in self._own_ports and self._is_own(address, port):
+        if self.is_own(address, port):
             return f"{address} port {port} is this proxy itself"
         try:
             return self._verdicts[address]
@@ -93,7 +93,11 @@ class DestinationGuard:
         self._verdicts[address] = verdict
         return verdict
 
-    def _is_own(self, address: Address, port: int) -> bool:
+    def is_own(self, address: Address, port: int) -> bool:
+        """Whether this proxy itself listens there."""
+        return port in self._own_ports and self._reaches_own(address, port)
+
+    def _reaches_own(self, address: Address, port: int) -> bool:
         real = unwrap(address)
         if real.is_unspecified:
             return True  # the kernel takes it for this machine itself

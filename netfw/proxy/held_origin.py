@@ -13,20 +13,28 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from netfw.errors import OriginClosed, OriginProtocolError
+from netfw.policy.facts import Unknown
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Exchange
 from netfw.proxy.opaque_origin import OriginListener
 from netfw.proxy.upstream_connection import UpstreamConnection
-from netfw.proxy.upstream_opening import dial_origin, secure_origin, start_plain
+from netfw.proxy.upstream_opening import dial_origin, dialled_address, secure_origin, start_plain
+from netfw.proxy.way_opening import Reached, dial_by_way
+from netfw.proxy.ways import Way
+from netfw.transport.relay import hand_over
 from netfw.x509.reading import Validity
 
 Address = IPv4Address | IPv6Address
 
 
 class HeldOrigin:
-    """At most one of a dialled stream and a pooled connection."""
+    """At most one of a dialled stream and a pooled connection. `way`: how it leaves, None for the usual one; whoever
+    dials for another authority chooses it anew.
+    """
 
     def __init__(self, plane: DataPlane, exchange: Exchange) -> None:
+        self.way: Way | None = None
+        self._reached: Reached | None = None
         self._plane = plane
         self._exchange = exchange
         self._stream: Any = None
@@ -35,11 +43,11 @@ class HeldOrigin:
         self.certificate_validity: Validity | None = None
         """Of the certificate that the origin has proved itself by; None where it has not, or not for this exchange."""
 
-    def take_pooled(self, addresses: Sequence[Address]) -> bool:
+    def take_pooled(self, addresses: Sequence[Address | Unknown]) -> bool:
         """Whether the pool had a verified TLS connection for this exchange."""
         exchange = self._exchange
         assert exchange.authority is not None
-        pooled = self._plane.pool.take(exchange.authority, True, addresses)
+        pooled = self._plane.pool.take(exchange.authority, True, addresses, self.way)
         if pooled is None:
             return False
         validity = pooled.certificate_validity
@@ -50,16 +58,29 @@ class HeldOrigin:
         self.certificate_validity = validity
         exchange.dest_ip = pooled.address_text
         exchange.dest_port = exchange.authority.port
+        exchange.route = pooled.route
         exchange.origin_tls_version = pooled.tls_version
         exchange.origin_certificate = pooled.certificate_facts
         return True
 
-    def dial(self, addresses: Sequence[Address]) -> Deferred[None]:
-        """Connect; cancelling aborts."""
-        return dial_origin(self._plane, self._exchange, addresses).addCallback(self._hold)
+    def dial(self, addresses: Sequence[Address | Unknown]) -> Deferred[None]:
+        """Connect, by the way; cancelling aborts."""
+        if self.way is not None:
+            dialled = dial_by_way(self._plane, self._exchange, self.way, addresses, asked_in=self._exchange.head)
+            return dialled.addCallback(self._hold_reached)
+        judged = [address for address in addresses if not isinstance(address, Unknown)]
+        return dial_origin(self._plane, self._exchange, judged).addCallback(self._hold)
 
     def _hold(self, stream: Any) -> None:
         self._stream = stream
+
+    def _hold_reached(self, reached: Reached) -> None:
+        self._stream, self._reached = reached.transport, reached
+
+    @property
+    def address(self) -> Address | Unknown:
+        """The address that the dialled stream leads to; NOT_YET where only a parent proxy knows."""
+        return dialled_address(self._stream) if self._reached is None else self._reached.address
 
     @property
     def stream(self) -> Any:
@@ -77,7 +98,12 @@ class HeldOrigin:
         """Call `spoke` when the origin speaks before anybody asks, `left` when it goes; until `stop_listening`."""
         if self._stream is not None:
             self._listener = OriginListener(spoke, left)
-            self._stream.start(self._listener)
+            hand_over(self._stream, self._listener)
+            if self._reached is not None and self._reached.said:
+                said, self._reached.said = self._reached.said, b""
+                self._listener.dataReceived(said)
+            elif self._reached is not None:
+                self._stream.resumeProducing()
 
     def stop_listening(self) -> None:
         """The client has spoken."""
@@ -86,14 +112,19 @@ class HeldOrigin:
 
     def take_said(self) -> bytes:
         """What the origin has said by itself, once."""
-        return self._listener.take() if self._listener is not None else b""
+        said = b""
+        if self._reached is not None:
+            said, self._reached.said = self._reached.said, b""
+        return said + self._listener.take() if self._listener is not None else said
 
     def for_plain(self) -> UpstreamConnection | None:
         """Give a plain HTTP connection; None where the first inner request has to dial."""
         self.return_pooled()
         self._refuse_words()
         stream = self.release_stream()
-        return start_plain(self._plane, self._exchange, stream) if stream is not None else None
+        if stream is None:
+            return None
+        return start_plain(self._plane, self._exchange, stream, self._prepared(tls=False))
 
     def for_tls(self) -> UpstreamConnection | Deferred[UpstreamConnection] | None:
         """Give a verified TLS connection; None where the first inner request has to dial."""
@@ -104,7 +135,14 @@ class HeldOrigin:
         stream = self.release_stream()
         if stream is None:
             return None
-        return secure_origin(self._plane, self._exchange, stream).addCallback(self._proved)
+        return secure_origin(self._plane, self._exchange, stream, self._prepared(tls=True)).addCallback(self._proved)
+
+    def _prepared(self, *, tls: bool) -> UpstreamConnection | None:
+        """The connection object where the way is not the usual one."""
+        if self._reached is None:
+            return None
+        assert self._exchange.authority is not None
+        return self._reached.connection(self._plane, self._exchange.authority, tls=tls)
 
     def _proved(self, connection: UpstreamConnection) -> UpstreamConnection:
         self.certificate_validity = connection.certificate_validity
@@ -112,6 +150,7 @@ class HeldOrigin:
 
     def _refuse_words(self) -> None:
         if self.take_said():
+            self.let_go()
             raise OriginProtocolError("the origin spoke before it was asked")
 
     def let_go(self) -> None:
@@ -119,7 +158,7 @@ class HeldOrigin:
         self.return_pooled()
         self.stop_listening()
         stream, self._stream = self._stream, None
-        self._listener = None
+        self._listener = self._reached = None
         if stream is not None:
             stream.abortConnection()
 

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netfw.errors import Denied, DestinationProhibited, DnsTimeout, NameNotFound, NetfwError, PolicyFailure
+from netfw.names.authority import Authority
 from netfw.policy.decision import Decision, Open
 from netfw.policy.evaluate import evaluate
 from netfw.policy.model import Action, Phase
@@ -88,7 +89,7 @@ def resolve(exchange: Exchange, plane: DataPlane) -> Resolution | Deferred[Resol
     host = authority.host
     why = plane.guard.prohibits_port(authority.port)
     if why is not None:
-        raise DestinationProhibited(f"{authority} is out of bounds: {why}")
+        raise _closed_port(authority, why)
     if host.is_address:
         exchange.resolution = literal_resolution(host)
         return exchange.resolution
@@ -111,6 +112,23 @@ def resolve(exchange: Exchange, plane: DataPlane) -> Resolution | Deferred[Resol
         return failure
 
     return plane.resolver.resolve(host).addCallbacks(found, failed)
+
+
+def _closed_port(authority: Authority, why: str) -> DestinationProhibited:
+    return DestinationProhibited(f"{authority} is out of bounds: {why}")
+
+
+def leave_name_to_parent(exchange: Exchange, plane: DataPlane) -> None:
+    """What stands in place of `resolve` and `judged_addresses` where a parent proxy looks the name up: the guard knows
+    the port, and that this name would be the parent's own machine. Raises `DestinationProhibited`.
+    """
+    authority = exchange.authority
+    assert authority is not None
+    why = plane.guard.prohibits_port(authority.port)
+    if why is not None:
+        raise _closed_port(authority, why)
+    if f".{authority.host.text}".endswith(".localhost"):  # RFC 6761, section 6.3
+        raise DestinationProhibited(f"{authority} is out of bounds: to the parent proxy it would be its own machine")
 
 
 def judged_addresses(exchange: Exchange, plane: DataPlane, addresses: tuple[Address, ...]) -> tuple[Address, ...]:
@@ -140,6 +158,27 @@ def pre_request(exchange: Exchange, addresses: Sequence[Address]) -> tuple[Addre
     assert taken is not None
     take(exchange, _with_alerts_of(taken, decisions))
     return allowed
+
+
+def pre_request_by_name(exchange: Exchange) -> None:
+    """Take PreREQUEST where a parent proxy looks the name up: the address is not known, now or later.
+
+    Raises `Denied`, and `PolicyFailure` where a rule that asks for the address could turn the outcome.
+    """
+    outcome = judge(exchange, _PRE_REQUEST)
+    if isinstance(outcome, Open):
+        raise PolicyFailure(
+            f"rule {outcome.pending} asks for an address that only the parent proxy looks up; this is a denial "
+            "(`by: address` in the route has it looked up here)"
+        )
+    take(exchange, outcome)
+
+
+def not_certainly_denied_by_name(exchange: Exchange) -> None:
+    """Raises `Denied` where PreREQUEST denies whatever the address and the requests inside will be."""
+    outcome = judge(exchange, _PRE_REQUEST)
+    if isinstance(outcome, Decision) and outcome.action is not _ALLOW:
+        take(exchange, outcome)
 
 
 def not_certainly_denied(exchange: Exchange, addresses: Sequence[Address]) -> tuple[Address, ...]:

@@ -23,6 +23,7 @@ from netfw.proxy.connect import Tunnelling
 from netfw.proxy.exchange import Exchange
 from netfw.proxy.first_facts import first_facts
 from netfw.proxy.forward import Forwarding
+from netfw.proxy.forward_by_way import ForwardingByWay
 from netfw.proxy.own_pages import wants_body
 
 if TYPE_CHECKING:
@@ -95,7 +96,8 @@ def _outer(client: ClientConnection, exchange: Exchange, event: RequestHeadRecei
         facts.sni = ABSENT
         facts.tls_intercepted = False
         facts.show_request(event.head, target, authority)
-        Forwarding(client, exchange, event, target, tls=False).start()
+        kind = Forwarding if client.plane.ways is None else ForwardingByWay
+        kind(client, exchange, event, target, tls=False).start()
     elif form is _AUTHORITY:
         exchange.kind = "connect"
         exchange.scheme = "https"
@@ -123,7 +125,8 @@ def _inner(client: ClientConnection, exchange: Exchange, event: RequestHeadRecei
     exchange.facts.tls_intercepted = tunnel.scheme == "https"
     exchange.facts.sni = tunnel.sni or ABSENT
     exchange.facts.show_request(event.head, target, named or tunnel.authority)
-    Forwarding(client, exchange, event, target, tls=tunnel.scheme == "https").start()
+    kind = Forwarding if client.plane.ways is None else ForwardingByWay
+    kind(client, exchange, event, target, tls=tunnel.scheme == "https").start()
 
 
 def _other_host(client: ClientConnection, exchange: Exchange, tunnel: Tunnel, named: Authority) -> None:

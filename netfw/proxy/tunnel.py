@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from netfw.errors import ClientTlsFailure, NetfwError
 from netfw.names.authority import Authority
+from netfw.policy.facts import Unknown
 from netfw.proxy import phases
 from netfw.proxy.exchange import Exchange
 from netfw.proxy.upstream_connection import UpstreamConnection
@@ -42,7 +44,7 @@ class Tunnel:
         exchange: Exchange,
         *,
         scheme: str,
-        addresses: Sequence[Address],
+        addresses: Sequence[Address | Unknown],
         connect: Authority | None = None,
         judged: Authority | None = None,
         when_unused: Callable[[Exchange], None],
@@ -81,7 +83,7 @@ class Tunnel:
             exchange.decisions.extend(outer.decisions)
             exchange.origin_tls_version = outer.origin_tls_version
             exchange.origin_certificate = outer.origin_certificate
-            exchange.dest_ip, exchange.dest_port = outer.dest_ip, outer.dest_port
+            exchange.dest_ip, exchange.dest_port, exchange.route = outer.dest_ip, outer.dest_port, outer.route
 
     def inherit_pre_dns(self, exchange: Exchange) -> None:
         """PreDNS of an inner request: the CONNECT's decisions, or under a newer policy new ones (without a lookup)."""
@@ -90,10 +92,10 @@ class Tunnel:
         else:
             phases.pre_dns(exchange)
 
-    def take_first(self, addresses: Sequence[Address]) -> UpstreamConnection | None:
-        """The connection made for the CONNECT, once, if this exchange may use its address."""
+    def take_first(self, addresses: Sequence[Address | Unknown], way: Any = None) -> UpstreamConnection | None:
+        """The connection made for the CONNECT, once, if this exchange may use its address, and leaves by its way."""
         first = self.first
-        if first is None or not first.is_open or first.address not in addresses:
+        if first is None or not first.is_open or first.address not in addresses or first.way is not way:
             return None
         self.first = None
         return first

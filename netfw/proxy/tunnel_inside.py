@@ -23,7 +23,7 @@ from netfw.errors import ClientTlsFailure, NetfwError, OriginCertificateInvalid
 from netfw.names.authority import Authority
 from netfw.names.host import Host, host_of_address
 from netfw.policy.decision import Decision, Match, RuleRef
-from netfw.policy.facts import ABSENT
+from netfw.policy.facts import ABSENT, Unknown
 from netfw.policy.model import Action, Phase
 from netfw.proxy import phases
 from netfw.proxy.binding import compare_server_name, misdirected_tunnel, server_name
@@ -34,7 +34,6 @@ from netfw.proxy.other_name import judge_other_name
 from netfw.proxy.tunnel import Tunnel
 from netfw.proxy.tunnel_opening import Opening
 from netfw.proxy.upstream_connection import UpstreamConnection
-from netfw.proxy.upstream_opening import dialled_address
 from netfw.telemetry.pins import CLIENT_TLS_ALERT, CLOSED_AFTER_LEAF, NO_APPLICATION_PROTOCOL
 from netfw.tls.contexts import HTTP_1_1
 from netfw.tls.failures import TlsHandshakeError
@@ -60,7 +59,7 @@ class TunnelInside:
         exchange: Exchange,
         transport: Any,
         origin: HeldOrigin,
-        addresses: Sequence[Address],
+        addresses: Sequence[Address | Unknown],
         *,
         intercepts: bool,
         taken_over: Callable[[], object],
@@ -139,7 +138,9 @@ class TunnelInside:
         """Judge the other name as if the CONNECT had named it; where there is none, the address that was dialled."""
         plane = self._plane
         if name is None:
-            address = dialled_address(self._origin.stream)
+            address = self._origin.address
+            if isinstance(address, Unknown):
+                raise misdirected_tunnel(self._connect, None)  # what a parent proxy reached is nobody's to judge
             name = host_of_address(address)
         else:
             self._intercepts = plane.interception is not None and plane.scope.intercepts(
@@ -148,11 +149,11 @@ class TunnelInside:
         # What was dialled for the CONNECT's host is not for this one.
         self._origin.let_go()
         self._judged = Authority(name, self._connect.port)
-        judged = judge_other_name(plane, self._exchange, self._judged, intercepts=self._intercepts)
+        judged = judge_other_name(plane, self._exchange, self._judged, self._origin, intercepts=self._intercepts)
         judged.addCallback(self._dial_other)
         return judged.addCallbacks(lambda _: self._go_on(opening, None), self._other_refused, errbackArgs=(opening,))
 
-    def _dial_other(self, addresses: tuple[Address, ...]) -> Deferred[None] | None:
+    def _dial_other(self, addresses: tuple[Address | Unknown, ...]) -> Deferred[None] | None:
         self._addresses = addresses
         if self._intercepts and self._origin.take_pooled(addresses):
             return None
@@ -283,8 +284,12 @@ class TunnelInside:
         facts = exchange.facts
         facts.hide_http()
         facts.tls_intercepted = False
-        facts.destination_ip = dialled_address(self._origin.stream)
-        phases.take(exchange, phases.certain(phases.judge(exchange, Phase.PRE_REQUEST)))
+        address = self._origin.address
+        if isinstance(address, Unknown):
+            phases.pre_request_by_name(exchange)
+        else:
+            facts.destination_ip = address
+            phases.take(exchange, phases.certain(phases.judge(exchange, Phase.PRE_REQUEST)))
         data = opening.take()
         self._taken_over()
         said = self._origin.take_said()

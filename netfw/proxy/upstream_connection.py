@@ -30,6 +30,7 @@ from netfw.http1.fields import Fields
 from netfw.http1.limits import HeadLimits
 from netfw.http1.reader import ResponseReader
 from netfw.names.authority import Authority
+from netfw.policy.facts import Unknown
 from netfw.transport.closing import close as close_in_time
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.socket_facts import carrier
@@ -47,15 +48,20 @@ class ResponseUser(Shape):
 
 
 class UpstreamConnection(Protocol):
-    """`tls` says whether it runs over TLS that proves `authority`; `address` is the one that was judged and dialled."""
+    """`tls` says whether it runs over TLS that proves `authority`; `address` is the one that was judged and dialled.
+
+    `way` and `route` are None but for a `WayConnection`, whose `address` may be NOT_YET.
+    """
 
     transport: Any
+    way: Any = None
+    route: dict[str, Any] | None = None
 
     def __init__(
         self,
         *,
         authority: Authority,
-        address: IPv4Address | IPv6Address,
+        address: IPv4Address | IPv6Address | Unknown,
         tls: bool,
         limits: HeadLimits,
         deadlines: Deadlines,
@@ -68,9 +74,9 @@ class UpstreamConnection(Protocol):
         self._abort_timeout = abort_timeout
         self.authority = authority
         self.address = address
-        self.address_text = str(address)
+        self.address_text: str | None = str(address)
         self.tls = tls
-        self.key = (authority.host.text, authority.port, tls)
+        self.key: tuple[str, int, bool, Any] = (authority.host.text, authority.port, tls, None)
         """What the pool finds it by."""
         self.exchanges = 0
         self.is_open = True

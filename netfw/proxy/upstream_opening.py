@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from netfw.errors import NetfwError, OriginCertificateInvalid
 from netfw.names.authority import Authority
+from netfw.policy.facts import Unknown
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Exchange
 from netfw.proxy.upstream_connection import UpstreamConnection
@@ -60,10 +61,20 @@ def dial_origin(plane: DataPlane, exchange: Exchange, addresses: Sequence[Addres
     return plane.dialer.dial(addresses, port).addCallbacks(connected, failed)
 
 
-def new_connection(plane: DataPlane, authority: Authority, address: Address, *, tls: bool) -> UpstreamConnection:
+_Kind = TypeVar("_Kind", bound=UpstreamConnection)
+
+
+def new_connection(
+    plane: DataPlane,
+    authority: Authority,
+    address: Address | Unknown,
+    *,
+    tls: bool,
+    kind: type[_Kind] = UpstreamConnection,  # type: ignore[assignment]  # the default of a type variable
+) -> _Kind:
     """A connection object for a transport that is about to be started with it."""
     timeouts = plane.configuration.timeouts
-    return UpstreamConnection(
+    return kind(
         authority=authority,
         address=address,
         tls=tls,
@@ -76,17 +87,23 @@ def new_connection(plane: DataPlane, authority: Authority, address: Address, *, 
     )
 
 
-def start_plain(plane: DataPlane, exchange: Exchange, stream: Any) -> UpstreamConnection:
-    """Speak plain HTTP on a dialled stream."""
-    assert exchange.authority is not None
-    connection = new_connection(plane, exchange.authority, dialled_address(stream), tls=False)
+def start_plain(
+    plane: DataPlane, exchange: Exchange, stream: Any, connection: UpstreamConnection | None = None
+) -> UpstreamConnection:
+    """Speak plain HTTP on a dialled stream; `connection`: where it is another one than a direct one's."""
+    if connection is None:
+        assert exchange.authority is not None
+        connection = new_connection(plane, exchange.authority, dialled_address(stream), tls=False)
     hand_over(stream, connection)
     stream.resumeProducing()
     return connection
 
 
-def secure_origin(plane: DataPlane, exchange: Exchange, stream: Any) -> Deferred[UpstreamConnection]:
-    """A Deferred of a connection whose TLS proved the exchange's authority.
+def secure_origin(
+    plane: DataPlane, exchange: Exchange, stream: Any, prepared: UpstreamConnection | None = None
+) -> Deferred[UpstreamConnection]:
+    """A Deferred of a connection whose TLS proved the exchange's authority; `prepared`: where it is another one than a
+    direct one's.
 
     Fails with `errors.OriginCertificateInvalid` or another `OriginError`; the stream is closed then. Cancelling it
     aborts.
@@ -99,7 +116,7 @@ def secure_origin(plane: DataPlane, exchange: Exchange, stream: Any) -> Deferred
 
     def secured(tls: Any) -> UpstreamConnection:
         exchange.durations["tls"] = plane.monotonic() - begun
-        connection = new_connection(plane, authority, dialled_address(tls), tls=True)
+        connection = prepared or new_connection(plane, authority, dialled_address(tls), tls=True)
         connection.verified_by = verified_by
         connection.tls_version = exchange.origin_tls_version = tls.connection.get_protocol_version_name()
         certificate = tls.connection.get_peer_certificate().to_cryptography()

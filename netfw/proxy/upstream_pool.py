@@ -1,7 +1,8 @@
 """Idle connections to origins, waiting to be used again.
 
-A connection is found by authority and by whether it runs over TLS (which then proved that authority's name; roots, pins
-and client certificate go by the name alone), and is taken only when its address is one that *this* exchange was judged
+A connection is found by authority, by whether it runs over TLS (which then proved that authority's name; roots, pins
+and client certificate go by the name alone) and by the way it leaves (its parent proxy with credentials and TLS, its
+source address; `ways`), and is taken only when its address is one that *this* exchange was judged
 for: nothing that a newer policy denies is reached over an older connection. When roots, lists, pins or client
 certificates change, none that was verified by the former ones is used again.
 """
@@ -10,11 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 from netfw.names.authority import Authority
+from netfw.policy.facts import Unknown
 from netfw.proxy.upstream_connection import UpstreamConnection
 
-Key = tuple[str, int, bool]
+Key = tuple[str, int, bool, Any]
 
 
 class UpstreamPool:
@@ -33,10 +36,16 @@ class UpstreamPool:
         return len(self._in_order)
 
     def take(
-        self, authority: Authority, tls: bool, addresses: Collection[IPv4Address | IPv6Address]
+        self,
+        authority: Authority,
+        tls: bool,
+        addresses: Collection[IPv4Address | IPv6Address | Unknown],
+        way: Any = None,
     ) -> UpstreamConnection | None:
-        """The connection that was used last among those allowed, or None."""
-        waiting = self._waiting.get((authority.host.text, authority.port, tls))
+        """The connection that was used last among those allowed, or None. `way`: how it must leave, None for those
+        that leave by none in particular; then NOT_YET stands for an address that only a parent knows.
+        """
+        waiting = self._waiting.get((authority.host.text, authority.port, tls, way))
         if not waiting:
             return None
         for index in range(len(waiting) - 1, -1, -1):
@@ -69,6 +78,12 @@ class UpstreamPool:
         """TLS connections that wait, or are under way now, carry nothing more than that."""
         self.verified_by += 1
         for connection in [connection for connection in self._in_order if connection.tls]:
+            self._forget(connection)
+            connection.close()
+
+    def drop_ways(self) -> None:
+        """Close those that leave by a way that is not in force any more."""
+        for connection in [one for one in self._in_order if one.way is not None and not one.way.in_force]:
             self._forget(connection)
             connection.close()
 

@@ -142,6 +142,7 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         "records",
         lambda: {"written": records.written, "dropped": records.dropped, "errors": records.errors},
     )
+    status.part("parents", lambda: plane.ways.rows() if plane.ways is not None else [])
     _watch(plane.recording.metrics, policies, configuration, expiry)
     _keep_index(configuration, reactor, service, status, plane.recording.metrics)
     control = ControlSurface(
@@ -322,6 +323,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     status.part("upstream_idle", lambda: sum(figures.upstream_idle for figures in supervisor.living()))
     status.part("records", lambda: supervisor.tally.records(supervisor.living()))
     status.part("workers", supervisor.rows)
+    status.part("parents", lambda: supervisor.tally.parents(supervisor.living()))
     _watch(metrics, policies, configuration, expiry)
     _keep_index(configuration, reactor, service, status, metrics)
     metrics.watch("netfw_workers", lambda: supervisor.serving)

@@ -20,6 +20,8 @@ from netfw.proxy.credentials import Credentials
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.pace import Pace
+from netfw.proxy.parent_checks import ParentChecks
+from netfw.proxy.ways import Ways
 from netfw.service.connection_rows import connection_rows
 from netfw.telemetry.metrics_merge import export
 from netfw.telemetry.record_outputs import RecordOutputs
@@ -57,6 +59,7 @@ class DataPath:
         self.records = records
         self.credentials = credentials
         self._pace = Pace(plane)
+        self._checks: ParentChecks | None = None
         self._bound = False
         self._ends_at = 0.0
 
@@ -78,6 +81,15 @@ class DataPath:
         """Begin to write records, and to look for peers that are too slow. Raises OSError."""
         self.records.start()
         self._pace.start()
+        self._look_after_parents()
+
+    def _look_after_parents(self) -> None:
+        if self._checks is not None:
+            self._checks.stop()
+            self._checks = None
+        if self.plane.ways is not None:
+            self._checks = ParentChecks(self.plane, self.plane.ways)
+            self._checks.start()
 
     def settle(self) -> None:
         """What is alive now stays: a full collection over it on a busy proxy is a stall for nothing."""
@@ -109,6 +121,14 @@ class DataPath:
         if has_changed("ca") and plane.interception is not None:
             plane.interception.forget_all()
             _log.info("leaves are signed by another CA")
+
+    def go_other_ways(self, former: Ways | None) -> None:
+        """Other parents, routes or pools are in force: nothing that left by the former carries anything more."""
+        if former is not None:
+            former.retire()
+            self.plane.pool.drop_ways()
+        self._look_after_parents()
+        _log.info("exchanges leave by other routes, parent proxies or pools")
 
     def reopen(self) -> None:
         """Open the record file again."""
@@ -162,6 +182,8 @@ class DataPath:
     def end(self) -> None:
         """Close what is kept, and write what waits."""
         self._pace.stop()
+        if self._checks is not None:
+            self._checks.stop()
         self.plane.pool.close()
         self.plane.refusals.close()
         self.records.close()

@@ -100,6 +100,7 @@ def build_data_path(
         via=configuration.proxy.name.encode("ascii"),
         destinations=Destinations(limits.connections_per_destination),
         request_rates=replaceable.rates(limits.request_rate),
+        ways=replaceable.ways(configuration, credentials, metrics),
     )
     listeners = [
         (section, ProxyFactory(plane, section, context))
@@ -117,6 +118,7 @@ def build_data_path(
     metrics.watch("netfw_open_connections", lambda: plane.admission.open)
     metrics.watch("netfw_connections_limit", lambda: plane.admission.limits.connections)
     metrics.watch("netfw_upstream_idle_connections", lambda: len(plane.pool))
+    metrics.watch_each("netfw_parent_up", lambda: plane.ways.up() if plane.ways is not None else {})
     admin = configuration.admin
     if admin.address is not None and admin.port is not None:
         plane.guard.add_own(admin.address, admin.port)

@@ -29,10 +29,15 @@ def prepare(path: DataPath, wanted: Configuration, credentials: Credentials) -> 
     plane = path.plane
     old, new = plane.configuration, fitted(wanted)
     parts = _parts(path, old, new)
+    if _leaves_otherwise(path, old, new, credentials):
+        parts["ways"] = replaceable.ways(new, credentials, plane.recording.metrics, plane.ways)
 
     def commit() -> None:
+        former = plane.ways
         for name, part in parts.items():
             setattr(plane, name, part)
+        if "ways" in parts:
+            path.go_other_ways(former)
         admission, limits = plane.admission, new.limits
         if limits.connection_rate != old.limits.connection_rate:
             admission.rates = replaceable.rates(limits.connection_rate)
@@ -49,6 +54,16 @@ def prepare(path: DataPath, wanted: Configuration, credentials: Credentials) -> 
         path.renew(credentials)
 
     return commit
+
+
+def _leaves_otherwise(path: DataPath, old: Configuration, new: Configuration, credentials: Credentials) -> bool:
+    """Whether parent proxies, routes, pools or what parents are asked with differ."""
+
+    def ways(configuration: Configuration) -> tuple[Any, ...]:
+        upstream = configuration.upstream
+        return upstream.proxies, upstream.routes, upstream.health, configuration.egress.pools
+
+    return ways(old) != ways(new) or path.credentials.marks.get("parents") != credentials.marks.get("parents")
 
 
 def _parts(path: DataPath, old: Configuration, new: Configuration) -> dict[str, Any]:

@@ -11,9 +11,12 @@ from typing import Any
 
 from netfw.config.model import Configuration
 from netfw.http1.limits import HeadLimits
+from netfw.proxy.credentials import Credentials
 from netfw.proxy.interception_scope import InterceptionScope
 from netfw.proxy.rates import Rates
 from netfw.proxy.responses import Explainer
+from netfw.proxy.ways import Ways
+from netfw.telemetry.metrics import Metrics
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.dialer import Dialer
 from netfw.transport.dns_cache import DnsCache
@@ -45,6 +48,24 @@ def dialer(configuration: Configuration, descriptors: Any, deadlines: Deadlines)
         deadlines,
         connect_timeout=configuration.timeouts.connect,
         source_addresses=configuration.egress.source_addresses,
+    )
+
+
+def ways(
+    configuration: Configuration, credentials: Credentials, metrics: Metrics, former: Ways | None = None
+) -> Ways | None:
+    """How exchanges leave; None where none is configured and none was."""
+    upstream, egress = configuration.upstream, configuration.egress
+    if former is None and not upstream.proxies and not egress.pools:
+        return None
+    return Ways(
+        upstream,
+        egress,
+        credentials.parents,
+        seconds=time.monotonic,
+        results=metrics.tally("netfw_parent_connections_total"),
+        departures=metrics.tally("netfw_egress_connections_total"),
+        former=former,
     )
 
 

@@ -82,6 +82,7 @@ class RecordedExchange(Protocol):
     origin_certificate: dict[str, str] | None
     intercepted: bool
     names: dict[str, str | None] | None
+    route: dict[str, Any] | None
     error: NetfwError | None
     close_reason: str | None
 
@@ -184,6 +185,15 @@ def _tls(exchange: RecordedExchange) -> dict[str, Any] | None:
     return {"intercepted": exchange.intercepted, **members}
 
 
+def _route(route: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if route is None:
+        return None
+    return {
+        name: peer_text(value) if isinstance(value, str) else [peer_text(one) for one in value[:LIST_LIMIT]]
+        for name, value in route.items()
+    }
+
+
 def _error(error: NetfwError | None) -> dict[str, str] | None:
     if error is None:
         return None
@@ -244,6 +254,7 @@ def build_record(exchange: RecordedExchange) -> dict[str, Any]:
         dns=_dns(exchange.resolution),
         tls=_tls(exchange),
         names=_names(exchange),
+        route=_route(exchange.route),
         error=_error(exchange.error),
         close_reason=exchange.close_reason,
     )

@@ -50,6 +50,9 @@ def _described() -> Iterator[Described]:
         ("gauge", "netfw_connections_limit", "", "Client connections that may be open."),
         ("gauge", "netfw_upstream_idle_connections", "", "Idle connections to origins."),
         ("histogram", "netfw_dns_lookup_duration_seconds", "result", "Lookups by result."),
+        ("gauge", "netfw_parent_up", "parent", "Is this parent proxy up? 1 or 0; with workers how many say so."),
+        ("counter", "netfw_parent_connections_total", "parent result", "Connections to parents: ok, or a token."),
+        ("counter", "netfw_egress_connections_total", "pool source", "Connections by what they left from."),
         (
             "counter",
             "netfw_upstream_connect_errors_total",

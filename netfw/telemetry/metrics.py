@@ -50,7 +50,7 @@ class Metrics:
         self._reload_ok: bool | None = None
         self._reload_ok_at: float | None = None
         self._reloads = {"taken": 0, "refused": 0}
-        self._tallies: list[tuple[str, dict[tuple[str, ...], int]]] = []
+        self._tallies: dict[str, dict[tuple[str, ...], int]] = {}
         self._watched: list[tuple[str, Callable[[], float | None]]] = []
         self._watched_by_word: list[tuple[str, Callable[[], Mapping[str, float]]]] = []
         self._record_logs: dict[str, Any] = {}
@@ -138,10 +138,11 @@ class Metrics:
         self._watched_by_word.append((name, values))
 
     def tally(self, name: str) -> dict[tuple[str, ...], int]:
-        """A counter that its owner counts in, by the values of its labels; they must come from closed sets."""
+        """A counter that its owner counts in, by the values of its labels; they must come from closed sets. The same
+        again for who counts in it later.
+        """
         METRICS[name]
-        counts: dict[tuple[str, ...], int] = {}
-        self._tallies.append((name, counts))
+        counts: dict[tuple[str, ...], int] = self._tallies.setdefault(name, {})
         return counts
 
     def render(self) -> bytes:
@@ -216,7 +217,7 @@ class Metrics:
         yield _by_word("netfw_log_written_total", {sink: log.written for sink, log in logs})
         yield _by_word("netfw_log_dropped_total", {sink: log.dropped for sink, log in logs})
         yield _by_word("netfw_log_errors_total", {sink: log.errors for sink, log in logs})
-        for name, counts in self._tallies:
+        for name, counts in self._tallies.items():
             tallied = family(name)
             for words, count in counts.items():
                 tallied.add_metric(words, count)

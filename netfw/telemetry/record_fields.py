@@ -69,6 +69,7 @@ FIELDS = (
     RecordField("tls", "object", "`intercepted`, `sni`, versions, the origin's certificate"),
     RecordField("tls.sni", "string", "the server name alone"),
     RecordField("names", "object", "all four names, where they disagreed"),
+    RecordField("route", "object", "`proxy` and `by` of a parent, parents `tried` before; `pool` and `from`"),
     RecordField("error", "object", "`token`, `fault`, `message`, `detail` of what went wrong"),
     RecordField("close_reason", "string", "why a tunnel ended"),
     RecordField("count", "integer", "how many connections one record stands for; 1 where it is missing"),

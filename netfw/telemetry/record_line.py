@@ -176,6 +176,17 @@ def _names_member(exchange: RecordedExchange, names: dict[str, str | None]) -> s
     return f',"names":{{{",".join(printed)}}}'
 
 
+def _route_member(route: Mapping[str, Any]) -> str:
+    """The way out: words of the configuration, addresses, and the parents that failed before."""
+    members = []
+    for name, value in route.items():
+        if isinstance(value, str):
+            members.append(f"{quote(name)}:{quote(peer_text(value))}")
+        else:
+            members.append(f"{quote(name)}:[{','.join([quote(peer_text(one)) for one in value[:LIST_LIMIT]])}]")
+    return f',"route":{{{",".join(members)}}}'
+
+
 def _error_member(error: NetfwError) -> str:
     detail = f',"detail":{quote(peer_text(error.detail))}' if error.detail else ""
     return f',"error":{{"token":"{error.token}","fault":"{error.fault}","message":{quote(cut(error.message))}{detail}}}'
@@ -244,6 +255,8 @@ def record_line(exchange: RecordedExchange) -> bytes:
     last += _tls_member(exchange)
     if (names := exchange.names) is not None:
         last += _names_member(exchange, names)
+    if (route := exchange.route) is not None:
+        last += _route_member(route)
     if error is not None:
         last += _error_member(error)
     if (close_reason := exchange.close_reason) is not None:

@@ -18,7 +18,7 @@ OCSF_VERSION = "1.3.0"
 
 _EVENT_TYPES = {"allow": "allowed", "deny": "denied"}
 _OWN = ("generation", "parent_id", "listener", "durations", "all_matches", "first_alert_match", "names", "close_reason")
-_OWN_TOO = ("origin_status", "count", "sample_rate", "src_vpc", "src_vpce", "vpce_account_id")
+_OWN_TOO = ("origin_status", "route", "count", "sample_rate", "src_vpc", "src_vpce", "vpce_account_id")
 _METHODS = {"CONNECT": 1, "DELETE": 2, "GET": 3, "HEAD": 4, "OPTIONS": 5, "POST": 6, "PUT": 7, "TRACE": 8}
 _OTHER = 99
 _NETWORK, _HTTP = 4001, 4002

@@ -62,11 +62,13 @@ from netfw.proxy.leaf_refusals import LeafRefusals
 from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.live import LiveConnections
 from netfw.proxy.own_pages import OwnPages
+from netfw.proxy.parents import read_secrets
 from netfw.proxy.rates import Rates
 from netfw.proxy.recording import Recording
 from netfw.proxy.refusals import Refusals
 from netfw.proxy.responses import Explainer
 from netfw.proxy.upstream_pool import UpstreamPool
+from netfw.proxy.ways import Ways
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.pins import Pins
 from netfw.testing.fd_reactor import FdReactor
@@ -173,7 +175,16 @@ def data_plane(play: Conversation, configuration: Configuration) -> DataPlane:
         via=configuration.proxy.name.encode("ascii"),
         destinations=Destinations(limits.connections_per_destination),
         request_rates=Rates(limits.request_rate, reactor.seconds) if limits.request_rate else None,
+        ways=_ways(play, configuration),
     )
+
+
+def _ways(play: Conversation, configuration: Configuration) -> Ways | None:
+    upstream, egress = configuration.upstream, configuration.egress
+    if not upstream.proxies and not egress.pools:
+        return None
+    secrets = {entry.name: read_secrets(entry, lambda path: path) for entry in upstream.proxies}
+    return Ways(upstream, egress, secrets, seconds=play.reactor.seconds, results={}, departures={})
 
 
 @cache

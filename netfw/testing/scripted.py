@@ -7,7 +7,7 @@ asked. Not here: the play (`conversation`), and the real ones. For tests.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
@@ -74,7 +74,8 @@ class ScriptedResolver:
 
 @implementer(IDialer)
 class ScriptedDialer:
-    """Connects to sides that the test plays. `dialled` are the (addresses, port) of each call.
+    """Connects to sides that the test plays. `dialled` are the (addresses, port) of each call, `sources` what each was
+    to leave from.
 
     `failures` gives errors by the first address; while `held` is set, a call waits for `connect`.
     """
@@ -82,6 +83,7 @@ class ScriptedDialer:
     def __init__(self, play: Any) -> None:
         self._play = play
         self.dialled: list[tuple[tuple[str, ...], int]] = []
+        self.sources: list[Mapping[int, str] | None] = []
         self.failures: dict[str, NetfwError] = {}
         self.held = False
         self.cancelled = 0
@@ -89,8 +91,11 @@ class ScriptedDialer:
         self.when_accepted: Callable[[Side], object] | None = None
         self._waiting: list[tuple[Deferred[Any], str, int]] = []
 
-    def dial(self, addresses: Sequence[Address], port: int) -> Deferred[Any]:
+    def dial(
+        self, addresses: Sequence[Address], port: int, sources: Mapping[int, str] | None = None
+    ) -> Deferred[Any]:
         """See `IDialer.dial`."""
+        self.sources.append(sources)
         names = tuple(str(address) for address in addresses)
         self.dialled.append((names, port))
         if self.held:

@@ -29,6 +29,17 @@ class OriginProfile:
     pins: frozenset[bytes] = frozenset()
 
 
+class OneProfile:
+    """The same for every host: that of a peer which is known by configuration, a parent proxy."""
+
+    def __init__(self, profile: OriginProfile) -> None:
+        self._profile = profile
+
+    def of(self, host: Host) -> OriginProfile:
+        """See `OriginProfiles.of`."""
+        return self._profile
+
+
 class OriginProfiles:
     """Made of the configuration at once. `place` says where a file of it is to be read. Raises ContextProblem."""
 

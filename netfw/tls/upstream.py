@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from netfw.names.host import Host
 from netfw.tls.failures import OriginVerdict, TlsHandshakeError
-from netfw.tls.origin_profiles import OriginProfile, OriginProfiles
+from netfw.tls.origin_profiles import OneProfile, OriginProfile, OriginProfiles
 from netfw.tls.stream import TlsStream, start_tls
 from netfw.tls.verification import origin_error, verify_origin
 from netfw.transport.deadlines import Deadlines
@@ -38,7 +38,7 @@ class UpstreamTls:
 
     def __init__(
         self,
-        profiles: OriginProfiles,
+        profiles: OriginProfiles | OneProfile,
         *,
         sessions: int = 1024,
         seconds: Callable[[], float] = time.monotonic,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import cycle
 from typing import Any
@@ -242,26 +242,38 @@ class Dialer:
             if own:
                 self._sources[version] = cycle(own)
 
-    def dial(self, addresses: Sequence[IPAddress], port: int) -> Deferred[Stream]:
+    def dial(
+        self, addresses: Sequence[IPAddress], port: int, sources: Mapping[int, str] | None = None
+    ) -> Deferred[Stream]:
         """Connect to the first of `addresses` that answers, tried in this order.
 
-        The Stream is connected and does not read before it is started; who gets it closes it. Fails with
+        `sources`: what to leave from instead of `source_addresses`, by the version of IP; another version is not
+        dialled. The Stream is connected and does not read before it is started; who gets it closes it. Fails with
         `errors.OriginRefused`, `OriginUnroutable`, `OriginConnectTimeout`, or `Overloaded` when the process is out of
         descriptors. Cancelling closes every attempt.
         """
-        dial = _Dial(self._reactor, addresses, port, self._bind if self._sources else None)
+        bind: Callable[[socket.socket, int], None] | None = self._bind_next if self._sources else None
+        if sources is not None:
+            given = sources
+            bind = lambda sock, version: _bind(sock, given.get(version))  # noqa: E731  # a function for one use
+        dial = _Dial(self._reactor, addresses, port, bind)
         dial.deadline = self._deadlines.start(self._connect_timeout, dial.timed_out, self._connect_timeout)
         deferred: Deferred[Stream] = dial.deferred
         dial.attempt_next()
         return deferred
 
-    def _bind(self, sock: socket.socket, version: int) -> None:
+    def _bind_next(self, sock: socket.socket, version: int) -> None:
         sources = self._sources.get(version)
-        if sources is None:
-            raise OSError(errno.EADDRNOTAVAIL, "no source address of this family")
-        try:
-            # The port is chosen at connect(2), so that one local port serves for many origins.
-            sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
-        except OSError:
-            pass  # an old kernel, or IPv6 on some
-        sock.bind((next(sources), 0))
+        _bind(sock, next(sources) if sources is not None else None)
+
+
+def _bind(sock: socket.socket, source: str | None) -> None:
+    """Let it leave from this address. Raises OSError, also where there is none."""
+    if source is None:
+        raise OSError(errno.EADDRNOTAVAIL, "no source address of this family")
+    try:
+        # The port is chosen at connect(2), so that one local port serves for many origins.
+        sock.setsockopt(socket.IPPROTO_IP, _IP_BIND_ADDRESS_NO_PORT, 1)
+    except OSError:
+        pass  # an old kernel, or IPv6 on some
+    sock.bind((source, 0))

@@ -29,6 +29,12 @@ class Figures:
         self.pins.add_rows(reply.pins)
 
 
+def _agreed(up: list[bool]) -> str:
+    if all(up):
+        return "up"
+    return f"up for {sum(up)} of {len(up)} workers" if any(up) else "down"
+
+
 class Tally:
     """`living` gives the figures of the workers there are."""
 
@@ -57,6 +63,15 @@ class Tally:
         for pins in (self._pins, *(figures.pins for figures in living)):
             total.add_rows(pins.rows())
         return total.rows()
+
+    def parents(self, living: Iterable[Figures]) -> list[dict[str, str]]:
+        """The parent proxies, as the workers find them: each looks for itself."""
+        states: dict[str, list[bool]] = {}
+        for figures in living:
+            family = figures.families.get("netfw_parent_up")
+            for (_, labels), value in family.values.items() if family is not None else ():
+                states.setdefault(dict(labels)["parent"], []).append(bool(value))
+        return [{"name": name, "state": _agreed(found)} for name, found in states.items()]
 
     def refused(self, living: Iterable[Figures]) -> dict[str, int]:
         """Connections that were not admitted, by reason."""

@@ -78,6 +78,7 @@ class Recorded:
     origin_certificate: dict[str, str] | None = None
     intercepted: bool = False
     names: dict[str, str | None] | None = None
+    route: dict[str, Any] | None = None
     error: Any = None
     close_reason: str | None = None
 

@@ -113,6 +113,7 @@ def exchanges(draw: Any, make: Any) -> Any:
             origin_tls_version=optional(text),
             origin_certificate=optional(st.dictionaries(text, text, max_size=3)),
             names=optional(st.dictionaries(text, optional(text), max_size=3)),
+            route=optional(st.dictionaries(text, text | st.lists(text, max_size=3), max_size=3)),
             intercepted=st.booleans(),
             error=optional(failures),
             close_reason=optional(text),

@@ -280,6 +280,7 @@ def test_the_table_knows_every_field_that_a_record_has(make: Any) -> None:
         intercepted=True,
         sni="s",
         names={"connect": "a"},
+        route={"proxy": "p", "tried": ["q: refused"]},
         error=errors.Overloaded("full"),
         close_reason="idle",
     )
