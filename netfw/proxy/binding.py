@@ -30,21 +30,24 @@ def server_name(authority: Authority, hello: ClientHello) -> Host | None:
         ) from None
 
 
-def compare_server_name(authority: Authority, name: Host | None, *, intercepted: bool) -> NameCheck | None:
+def compare_server_name(authority: Authority, name: Host | None) -> NameCheck | None:
     """The check that this server name fails in a tunnel to `authority`, None where they agree.
 
-    A missing one is harmless where the proxy itself asks the origin for the CONNECT host, or where that host is an
-    address; in a passed-through tunnel to a name nothing then binds the tunnel to the name that policy allowed.
+    Without one nothing in the ClientHello binds the tunnel to the name that policy allowed. For an address there is
+    none (RFC 6066, section 3).
     """
     if name is None:
-        return None if intercepted or authority.host.is_address else NameCheck.MISSING_SNI
+        return None if authority.host.is_address else NameCheck.MISSING_SNI
     return None if name.text == authority.host.text else NameCheck.CONNECT_SNI
 
 
 def misdirected_tunnel(authority: Authority, name: Host | None) -> MisdirectedRequest:
     """What is said of a server name that disagrees; of a missing one too."""
     if name is None:
-        return MisdirectedRequest(f"the tunnel to {authority} carries a ClientHello without a server name")
+        return MisdirectedRequest(
+            f"the tunnel to {authority} carries a ClientHello without a server name (SNI); "
+            "`consistency.missing_sni` says what becomes of that"
+        )
     return MisdirectedRequest(f"the tunnel to {authority} carries the server name {name.text}")
 
 

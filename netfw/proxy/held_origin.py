@@ -79,7 +79,9 @@ class HeldOrigin:
 
     @property
     def address(self) -> Address | Unknown:
-        """The address that the dialled stream leads to; NOT_YET where only a parent proxy knows."""
+        """The address that what is held leads to; NOT_YET where only a parent proxy knows."""
+        if self._pooled is not None:
+            return self._pooled.address
         return dialled_address(self._stream) if self._reached is None else self._reached.address
 
     @property

@@ -18,7 +18,7 @@ from OpenSSL import SSL
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
-from netfw.config.model import NameVerdict
+from netfw.config.model import DenyStyle, NameVerdict
 from netfw.errors import ClientTlsFailure, NetfwError, OriginCertificateInvalid
 from netfw.names.authority import Authority
 from netfw.names.host import Host, host_of_address
@@ -95,12 +95,12 @@ class TunnelInside:
         name = server_name(connect, opening.hello)
         exchange.sni = name.text if name is not None else None
         exchange.facts.sni = exchange.sni or ABSENT
-        check = compare_server_name(connect, name, intercepted=self._intercepts)
+        check = compare_server_name(connect, name)
         if check is None:
             return self._go_on(opening, failure)
         verdict = self._plane.consistency.judge(exchange, check, connect=connect.host, sni=exchange.sni)
         if verdict is NameVerdict.DENY:
-            raise misdirected_tunnel(connect, name)
+            return self._refuse_name(opening, name, failure)
         if name is not None:
             self._leaf_host = name
         if failure is None and verdict is NameVerdict.EVALUATE:
@@ -110,6 +110,14 @@ class TunnelInside:
             self._origin.return_pooled()
             exchange.authority = Authority(name, connect.port)
         return self._go_on(opening, failure)
+
+    def _refuse_name(self, opening: Opening, name: Host | None, failure: NetfwError | None) -> Any:
+        """With an alert; inside, where it can be explained, to who takes a certificate for the CONNECT's host."""
+        refusal = misdirected_tunnel(self._connect, name)
+        if name is None and self._intercepts and self._plane.configuration.deny.style is DenyStyle.AUTO:
+            self._origin.let_go()
+            return self._go_on(opening, failure or refusal)
+        raise refusal
 
     def _go_on(self, opening: Opening, failure: NetfwError | None) -> Any:
         if not self._intercepts:
@@ -137,11 +145,15 @@ class TunnelInside:
     def _evaluate(self, opening: Opening, name: Host | None) -> Deferred[Any]:
         """Judge the other name as if the CONNECT had named it; where there is none, the address that was dialled."""
         plane = self._plane
+        proves: Authority | None = None
         if name is None:
             address = self._origin.address
             if isinstance(address, Unknown):
-                raise misdirected_tunnel(self._connect, None)  # what a parent proxy reached is nobody's to judge
+                # What a parent proxy reached is nobody's to judge.
+                return maybeDeferred(self._refuse_name, opening, None, None)
             name = host_of_address(address)
+            # Rules see an address. What we ask for there, and what it has to prove, is the CONNECT's host all the same.
+            proves = self._connect if self._intercepts else None
         else:
             self._intercepts = plane.interception is not None and plane.scope.intercepts(
                 Authority(name, self._connect.port), self._client.caller.address
@@ -150,11 +162,15 @@ class TunnelInside:
         self._origin.let_go()
         self._judged = Authority(name, self._connect.port)
         judged = judge_other_name(plane, self._exchange, self._judged, self._origin, intercepts=self._intercepts)
-        judged.addCallback(self._dial_other)
+        judged.addCallback(self._dial_other, proves)
         return judged.addCallbacks(lambda _: self._go_on(opening, None), self._other_refused, errbackArgs=(opening,))
 
-    def _dial_other(self, addresses: tuple[Address | Unknown, ...]) -> Deferred[None] | None:
+    def _dial_other(
+        self, addresses: tuple[Address | Unknown, ...], proves: Authority | None
+    ) -> Deferred[None] | None:
         self._addresses = addresses
+        if proves is not None:
+            self._exchange.authority = proves
         if self._intercepts and self._origin.take_pooled(addresses):
             return None
         return self._origin.dial(addresses)

@@ -73,7 +73,7 @@ def test_every_combination_is_refused_and_recorded(
     answer = attempt(intercepting, origin.port, connect, sni, with_port(host, origin.port))
     record = intercepting.wait_for_record(lambda record: record["client_src_ip"] == "127.0.0.1", since=since)
     shown: dict[str, Any] = record.get("names") or {}
-    agree = {name for name in (connect, sni, host, certificate) if name is not None} == {connect}
+    agree = sni is not None and {name for name in (sni, host, certificate) if name is not None} == {connect}
     assert len(origin.requests) - seen == int(agree)
     if agree:
         assert isinstance(answer, WireResponse)
@@ -84,6 +84,12 @@ def test_every_combination_is_refused_and_recorded(
     if sni not in (None, connect):
         assert answer == "TLSV1_ALERT_ACCESS_DENIED"
         assert shown["check"] == "connect_sni"
+    elif sni is None:
+        assert isinstance(answer, WireResponse)
+        assert answer.status == 421
+        assert shown["check"] == "missing_sni"
+        assert (shown["host"] or "").partition(":")[0] == (host or "")
+        assert shown["certificate"] in (None, certificate)  # nobody is asked for it; a kept connection's is known
     else:
         assert isinstance(answer, WireResponse)
         assert answer.status == (502 if certificate != connect else 421)

@@ -31,25 +31,23 @@ def head(*hosts: bytes) -> RequestHead:
     return RequestHead(b"GET", b"/", (1, 1), Fields([(b"Host", host) for host in hosts]))
 
 
-def check(authority: Authority, name: bytes | None, *, intercepted: bool = True) -> NameCheck | None:
-    return compare_server_name(authority, server_name(authority, hello(name)), intercepted=intercepted)
+def check(authority: Authority, name: bytes | None) -> NameCheck | None:
+    return compare_server_name(authority, server_name(authority, hello(name)))
 
 
 @pytest.mark.parametrize("name", [b"example.com", b"EXAMPLE.com", b"example.com."])
-@pytest.mark.parametrize("intercepted", [True, False])
-def test_the_same_name(name, intercepted):
+def test_the_same_name(name):
     """In any spelling of it."""
     assert server_name(NAME, hello(name)).text == "example.com"
-    assert check(NAME, name, intercepted=intercepted) is None
+    assert check(NAME, name) is None
 
 
 @pytest.mark.parametrize(
     "name", [b"evil.com", b"www.example.com", b"example.co", b"example.com.evil.com", b"192.0.2.1", b"xn--ls8h.la"]
 )
-@pytest.mark.parametrize("intercepted", [True, False])
-def test_another_name(name, intercepted):
+def test_another_name(name):
     """Does not agree, and what is said of it is 421."""
-    assert check(NAME, name, intercepted=intercepted) is NameCheck.CONNECT_SNI
+    assert check(NAME, name) is NameCheck.CONNECT_SNI
     said = misdirected_tunnel(NAME, server_name(NAME, hello(name)))
     assert (said.status, said.message) == (
         421, f"the tunnel to example.com:443 carries the server name {name.decode()}",
@@ -65,16 +63,18 @@ def test_what_is_no_name(name):
 
 
 def test_no_name():
-    """Fine where the proxy asks for the CONNECT's host itself, or where there is no name at all."""
-    assert check(NAME, None, intercepted=True) is None
-    assert check(ADDRESS, None, intercepted=False) is None
-    assert check(NAME, None, intercepted=False) is NameCheck.MISSING_SNI
-    assert "example.com:443 carries a ClientHello without a server name" in misdirected_tunnel(NAME, None).message
+    """Fine where there can be none; what is said of it elsewhere names the setting."""
+    assert check(ADDRESS, None) is check(IPV6, None) is None
+    assert check(NAME, None) is NameCheck.MISSING_SNI
+    said = misdirected_tunnel(NAME, None)
+    assert said.status == 421
+    assert "example.com:443 carries a ClientHello without a server name" in said.message
+    assert "consistency.missing_sni" in said.message
 
 
 def test_a_name_towards_an_address():
     """The address was allowed, not the name."""
-    assert check(ADDRESS, b"example.com", intercepted=False) is NameCheck.CONNECT_SNI
+    assert check(ADDRESS, b"example.com") is NameCheck.CONNECT_SNI
 
 
 @pytest.mark.parametrize(

@@ -196,12 +196,24 @@ def test_no_server_name_towards_an_address():
 
 
 def test_no_server_name_in_an_intercepted_tunnel():
-    """The proxy asks the origin for the CONNECT's host and shows a leaf for it."""
+    """The leaf is for the CONNECT's host; what is asked for there is refused, and says why."""
     with Conversation(intercept=True) as play:
-        client, origin = intercepted(play, server_name=None)
-        client.says(GET)
-        origin.hears(SENT)
+        client = opened(play)
+        client.starts_tls(server_name=None)
+        client.is_shaken()
         assert ("DNS", "origin.test") in client.certificate()["subjectAltName"]
+        client.says(GET)
+        assert client.hears_answer()[0].startswith(b"HTTP/1.1 421 ")
+
+
+def test_no_server_name_in_an_intercepted_tunnel_to_an_address():
+    """Where there can be none, none is missing; the origin proves the address."""
+    with Conversation(intercept=True) as play:
+        client = opened(play, b"CONNECT 203.0.113.5:443 HTTP/1.1\r\nHost: 203.0.113.5:443\r\n\r\n")
+        client.starts_tls(server_name=None)
+        play.origin().serves_tls("203.0.113.5")
+        client.is_shaken()
+        assert ("IP Address", "203.0.113.5") in client.certificate()["subjectAltName"]
 
 
 def test_two_server_names():

@@ -9,7 +9,14 @@ from typing import Any
 
 import pytest
 
-from netfw.config.model import ConsistencyException, ConsistencySection, DestinationEntry, NameCheck, NameVerdict
+from netfw.config.model import (
+    ConsistencyException,
+    ConsistencySection,
+    DenyStyle,
+    DestinationEntry,
+    NameCheck,
+    NameVerdict,
+)
 from netfw.names.host import host_from_text
 from netfw.policy.model import Action
 from netfw.proxy.consistency import Consistency
@@ -276,7 +283,7 @@ def test_the_other_name_says_whether_it_is_intercepted(bypassed, opaque):
             origin.hears_head()
 
 
-def intercepted(play: Conversation, server_name: str = "origin.test", origin_name: str = "origin.test"):
+def intercepted(play: Conversation, server_name: str | None = "origin.test", origin_name: str = "origin.test"):
     client = opened(play)
     client.starts_tls(server_name=server_name)
     origin = play.origin()
@@ -453,6 +460,76 @@ def test_no_sni_evaluated(rules, passes):
         record = play.record(of=1)
         assert (record["final_action"], record["dest_domain"]) == ("allow" if passes else "deny", "203.0.113.1")
         assert names(record) == ["missing_sni", "evaluate", "origin.test", None, None, None]
+
+
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize(("rules", "passes"), [(BY_ADDRESS, True), (ONLY_ORIGIN, False)])
+def test_no_sni_evaluated_and_intercepted(rules, passes, kept):
+    """The same: rules see the address, for the tunnel and for each request; what it proves is the CONNECT's host."""
+    with Conversation(rules, intercept=True, consistency={"missing_sni": EVALUATE}) as play:
+        if kept:
+            honest, origin = intercepted(play)
+            honest.says(request("origin.test"))
+            origin.hears_head()
+            origin.says(OK)
+            honest.hears_answer()
+            honest.leaves()
+        client = opened(play)
+        client.starts_tls(server_name=None)
+        first = None if kept else play.origin()
+        if passes and not kept:
+            origin = play.origin()
+            origin.serves_tls()
+        client.is_shaken()
+        client.says(request("origin.test"))
+        if passes:
+            assert b"Host: origin.test\r\n" in origin.hears_head()
+            origin.says(OK)
+        answer = client.hears_answer()[0]
+        assert answer.startswith(b"HTTP/1.1 200 " if passes else b"HTTP/1.1 403 ")
+        if first is not None:
+            first.hears_reset()
+        record = play.record(int(kept), of=int(kept) + 1)
+        assert record["dest_domain"] == ("origin.test." if passes else "203.0.113.1")
+        assert names(record)[:4] == ["missing_sni", "evaluate", "origin.test", None]
+        assert first_alert(record) == ("missing_sni", "allow" if passes else "deny")
+
+
+@pytest.mark.parametrize("how", [{}, {"deny": {"style": DenyStyle.CONNECT}}])
+def test_no_sni_refused_and_intercepted(how):
+    """Said inside, in each request, where denials are; nothing is asked of the origin. Elsewhere an alert says it."""
+    with Conversation(intercept=True, **how) as play:
+        client = opened(play)
+        client.starts_tls(server_name=None)
+        first = play.origin()
+        if how:
+            play.until(lambda: client.alert, "an alert")
+            shown = None
+        else:
+            client.is_shaken()
+            client.says(request("origin.test"))
+            head, page = client.hears_answer()
+            assert head.startswith(b"HTTP/1.1 421 ")
+            assert b"consistency.missing_sni" in page
+            shown = "origin.test"
+        first.hears_reset()
+        record = play.record(of=1)
+        assert (record["final_action"], record["dest_domain"]) == ("deny", "origin.test.")
+        assert names(record) == ["missing_sni", "deny", "origin.test", None, shown, None]
+        assert first_alert(record) == ("missing_sni", "deny")
+
+
+def test_no_sni_allowed_and_intercepted():
+    """The CONNECT's host is the tunnel's name: the leaf is for it, and the origin proves it."""
+    with Conversation(ONLY_ORIGIN, intercept=True, consistency={"missing_sni": ALLOW}) as play:
+        client, origin = intercepted(play, server_name=None)
+        client.says(request("origin.test"))
+        assert b"Host: origin.test\r\n" in origin.hears_head()
+        origin.says(OK)
+        client.hears_answer()
+        client.says(request("other.test"))
+        assert client.hears_answer()[0].startswith(b"HTTP/1.1 421 ")
+        assert names(play.record(0, of=2)) == ["missing_sni", "allow", "origin.test", None, *["origin.test"] * 2]
 
 
 def test_no_sni_allowed():
