@@ -244,7 +244,8 @@ def _try_tool(probe: Probe, setting: Setting, witness: Witness | None, url: str,
     authority = f"[{host}]" if ":" in host else host
     authority += f":{target.port or (443 if target.scheme == 'https' else 80)}"
     places = {"url": url, "proxy": setting.proxy.authority, "authority": authority, "host": host, "script": str(script)}
-    status, output = _run([argument.format(**places) for argument in probe.arguments], environment, directory)
+    command = [argument.format(**places) for argument in probe.arguments]
+    status, output = _run(command, environment, directory, probe.input.format(**places))
     asked, answered = witness.saw() if witness is not None else (False, None)
     trial = Trial(status, output, answered, asked, seen=witness is not None)
     verdict: Verdict = judge(probe, trial, tls=target.scheme == "https")
@@ -254,10 +255,12 @@ def _try_tool(probe: Probe, setting: Setting, witness: Witness | None, url: str,
     return Tool(probe.name, found, verdict.proxy.value, verdict.trust.value, verdict.note)
 
 
-def _run(command: list[str], environment: dict[str, str], directory: Path) -> tuple[int | None, str]:
+def _run(
+    command: list[str], environment: dict[str, str], directory: Path, told: str = ""
+) -> tuple[int | None, str]:
     try:
         done = subprocess.run(
-            command, env=environment, cwd=directory, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            command, env=environment, cwd=directory, input=told.encode(), stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, timeout=TOOL_SECONDS, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:

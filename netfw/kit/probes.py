@@ -26,7 +26,8 @@ class Mark(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """`arguments` may hold {url}, {proxy}, {authority}, {host} and {script}, a file with `script` in it.
+    """`arguments` may hold {url}, {proxy}, {authority}, {host} and {script}, a file with `script` in it; `input`, what
+    it reads from us, may too.
 
     `heard` are exit statuses with which the tool says that it has an answer, if a bad one. `advice` is for a tool that
     did not ask the proxy.
@@ -39,6 +40,7 @@ class Probe:
     heard: frozenset[int] = frozenset({0})
     script_name: str = ""
     script: str = ""
+    input: str = ""
     needs: tuple[str, ...] = ()
     plain: bool = True
     advice: str = "it does not read the variables, or a setting of its own comes first"
@@ -109,7 +111,9 @@ PROBES = (
           script_name="Probe.java", script=_JAVA, needs=("javac",)),
     Probe("openssl", "openssl", "version",
           ("openssl", "s_client", "-proxy", "{proxy}", "-connect", "{authority}", "-servername", "{host}",
-           "-verify_return_error", "-brief"), plain=False),
+           "-verify_return_error", "-brief", "-ign_eof"),
+          # A client that leaves without a request looks to the proxy like one that does not take its certificate.
+          input="HEAD / HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n", plain=False),
 )  # fmt: skip
 
 
