@@ -244,6 +244,12 @@ def _certificates_of(bundle: Path) -> list[str]:
 
 
 def _chromium(setting: Setting, url: str) -> Invocation:
+    command, environment = chromium_command(setting)
+    return Invocation([*command, "--dump-dom", url], environment)
+
+
+def chromium_command(setting: Setting) -> tuple[list[str], dict[str, str]]:
+    """A headless one that trusts and uses what it is told, and its environment; what it is to do comes behind that."""
     # Its trust is an NSS database in the home directory; which of the two places depends on its version.
     for place in (".pki/nssdb", ".local/share/pki/nssdb"):
         database = setting.home / place
@@ -257,10 +263,10 @@ def _chromium(setting: Setting, url: str) -> Invocation:
     command = [
         "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
         "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-        f"--user-data-dir={setting.home / 'profile'}", f"--proxy-server={setting.proxy}", "--dump-dom", url,
+        f"--user-data-dir={setting.home / 'profile'}", f"--proxy-server={setting.proxy}",
     ]  # fmt: skip
     # It makes a socket there, whose path may have 104 characters at most.
-    return Invocation(command, environment={"TMPDIR": tempfile.gettempdir()})
+    return command, {"TMPDIR": tempfile.gettempdir()}
 
 
 def _openssl(setting: Setting, url: str) -> Invocation:

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 from netfw.config.password_hash import make_hash
+from netfw.testing.chromium import Chromium
+from netfw.testing.client_programs import Setting
 from netfw.testing.origins import HttpOrigin
 from netfw.testing.pki import CLIENT_AUTH, TestAuthority
 from netfw.testing.proxy_process import ProxyProcess, condition, policy, rule
@@ -169,6 +171,41 @@ def test_curl_and_git_find_their_way(
     # The origin has no repository: that it says so is the way through.
     assert "407" not in done.stderr and done.returncode != 0
     assert proxy.wait_for_records(lambda r: (r.get("url") or {}).get("path", "").startswith("/none.git"))
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_browser_finds_its_way(
+    scheme: str, proxy: ProxyProcess, origin: HttpOrigin, tls_origin: HttpOrigin, certificates: Any,
+    program: Callable[[str], str], tmp_path: Path, clean_environment: Any,
+) -> None:  # fmt: skip
+    """Chromium sends a password when it is asked, once for all that follows; the origin never sees it."""
+    program("chromium"), program("certutil")
+    server, since = tls_origin if scheme == "https" else origin, len(proxy.records())
+    setting = Setting(f"http://127.0.0.1:{proxy.port()}", certificates.intercept[0], tmp_path)
+    with Chromium(setting, clean_environment(tmp_path), user="alice", password=SECRET) as browser:
+        for page in ("one", "two"):
+            shown = json.loads(browser.fetch(f"{scheme}://origin.test:{server.port}/echo/{page}"))
+            assert shown["target"] == f"/echo/{page}"
+            assert "proxy-authorization" not in {name.lower() for name, _ in shown["fields"]}
+        assert browser.asked == 1
+    found = proxy.wait_for_records(lambda r: (r.get("url") or {}).get("path", "").startswith("/echo/"), 2, since=since)
+    answered = [record for record in found if record.get("http_status_code") == 200]
+    assert {record["client_identity"] for record in answered} == {"alice"}
+
+
+def test_a_browser_with_a_wrong_password(
+    proxy: ProxyProcess, tls_origin: HttpOrigin, certificates: Any, program: Callable[[str], str], tmp_path: Path,
+    clean_environment: Any,
+) -> None:  # fmt: skip
+    """It is asked again, and shows no page of the origin's when it has nothing more to say."""
+    program("chromium"), program("certutil")
+    setting = Setting(f"http://127.0.0.1:{proxy.port()}", certificates.intercept[0], tmp_path)
+    seen = len(tls_origin.requests)
+    with Chromium(setting, clean_environment(tmp_path), user="alice", password="wrong") as browser:
+        shown = browser.fetch(f"https://origin.test:{tls_origin.port}/echo/never")
+        assert browser.asked == 2
+    assert "/echo/never" not in shown
+    assert len(tls_origin.requests) == seen
 
 
 def test_guessing_is_slow(make_proxy: Any, origin: HttpOrigin, users: Path) -> None:

@@ -1,7 +1,7 @@
 """The strictest clients that can be had take our leaves, through interception: each verifies by its own rules.
 
 Python 3.13 and later verify with VERIFY_X509_STRICT by themselves; OpenSSL is told to; GnuTLS and Go have rules of
-their own. Java, Node, curl and Chromium are in `test_clients` and `test_kit`.
+their own. Java, Node, curl and Chromium (whose chain is judged by its own verifier) are in `test_clients`.
 """
 
 from __future__ import annotations
@@ -287,25 +287,51 @@ def test_a_hello_without_a_name(
 CORPUS = Path(__file__).parents[1] / "corpus" / "client_hello"
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in CORPUS.glob("*.bin")))
-def test_real_hellos_are_answered(name: str, make_real: ProxyProcess, tls_origin: HttpOrigin) -> None:
-    """GREASE, ECH that is GREASE, post-quantum shares: the hello of each client gets a ServerHello and no alert."""
+HELLOS = sorted(path.stem for path in CORPUS.glob("*.bin"))
+SPLITS: dict[str, Callable[[bytes], list[bytes]]] = {
+    "at once": lambda hello: [hello],
+    "in packets": lambda hello: [hello[at : at + 90] for at in range(0, len(hello), 90)],
+    "in records": lambda hello: in_records(100)(hello),
+}
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("name", HELLOS)
+def test_real_hellos_are_answered(
+    name: str, split: str, real_hellos: tuple[ProxyProcess, ProxyProcess], tls_origin: HttpOrigin
+) -> None:
+    """GREASE, ECH that is GREASE, post-quantum shares: the hello of each client gets a ServerHello and no alert, from
+    us or from the origin, however it comes. Without a server name nobody passes it on.
+    """
     hello = (CORPUS / f"{name}.bin").read_bytes()
-    with WireClient(make_real.port()) as client:
-        assert client.connect(f"www.example.com:{tls_origin.port}").status == 200
-        client.send(hello)
-        first = client.read_exactly(6)
-        assert first[0] == 0x16, first
-        assert first[5] == 2, first  # a ServerHello
+    for proxy in real_hellos:
+        with WireClient(proxy.port()) as client:
+            assert client.connect(f"www.example.com:{tls_origin.port}").status == 200
+            for piece in SPLITS[split](hello):
+                client.send(piece)
+            first = client.read_exactly(6)
+            if name == "openssl-noservername" and proxy is real_hellos[1]:
+                assert first[:1] + first[5:] == b"\x15\x02", first  # a fatal alert
+                continue
+            assert first[0] == 0x16, first
+            assert first[5] == 2, first  # a ServerHello
 
 
 @pytest.fixture(scope="module")
-def make_real(proxy_maker: Callable[..., ProxyProcess], session_dir: Path) -> Iterator[ProxyProcess]:
-    """A proxy for which the name in the corpus is on this machine. The origin proves another: that is said inside."""
+def real_hellos(
+    proxy_maker: Callable[..., ProxyProcess], session_dir: Path
+) -> Iterator[tuple[ProxyProcess, ProxyProcess]]:
+    """Two proxies for which the name in the corpus is on this machine; the first intercepts. The origin proves another
+    name: that is said inside.
+    """
     hosts = session_dir / "real-hosts"
     hosts.write_text("127.0.0.1 www.example.com\n")
-    with proxy_maker("real-hellos", intercept=True, dns={"hosts_file": str(hosts)}) as proxy:
-        yield proxy
+    dns = {"hosts_file": str(hosts)}
+    with (
+        proxy_maker("real-hellos", intercept=True, dns=dns) as intercepts,
+        proxy_maker("real-hellos-passed", dns=dns) as passes,
+    ):
+        yield intercepts, passes
 
 
 @pytest.mark.parametrize("workers", [0, 1])
