@@ -63,22 +63,35 @@ def test_the_socket_unit_has_the_addresses_of_the_packaged_configuration(package
     assert unit("netfw.socket")["ListenStream"] == wanted
 
 
-def test_the_unit_is_exposed_as_little_as_was_said() -> None:
-    """`systemd-analyze security` gives 2.0 at most. Nothing in it forbids what cffi needs."""
+@pytest.mark.parametrize("name", ["netfw.service", "netfw@.service"])
+def test_the_units_are_exposed_as_little_as_was_said(name: str, tmp_path: Path) -> None:
+    """`systemd-analyze security` gives 2.0 at most. Nothing in them forbids what cffi needs."""
     program = shutil.which("systemd-analyze", path="/usr/bin:/bin")
     if program is None:
         pytest.skip("program missing: systemd-analyze")
-    command = [program, "security", "--offline=true", "--threshold=20", str(DEBIAN / "netfw.service")]
+    # It takes no template, only an instance.
+    instance = tmp_path / name.replace("@", "@bridge")
+    shutil.copy(DEBIAN / name, instance)
+    command = [program, "security", "--offline=true", "--threshold=20", str(instance)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, env={"LC_ALL": "C.UTF-8"})
     assert ended.returncode == 0, ended.stdout[-300:] + ended.stderr
-    found = re.search(r"exposure level for netfw.service: ([0-9.]+)", ended.stdout)
+    found = re.search(rf"exposure level for {instance.name}: ([0-9.]+)", ended.stdout)
     assert found is not None
     assert float(found[1]) <= 2.0
-    settings = unit("netfw.service")
+    settings = unit(name)
     assert "MemoryDenyWriteExecute" not in settings
     assert settings["CapabilityBoundingSet"] == settings["AmbientCapabilities"] == ["CAP_NET_BIND_SERVICE"]
     assert settings["Type"] == ["notify"]
     assert settings["User"] == ["netfw"]
+
+
+def test_the_bridge_is_the_same_service_on_the_same_sockets() -> None:
+    """What is said of one of them holds for the other; it is started by hand and never at boot."""
+    service, bridge = unit("netfw.service"), unit("netfw@.service")
+    assert bridge.pop("Sockets") == ["netfw.socket"]
+    assert bridge.pop("Description") != service.pop("Description")
+    assert service.pop("WantedBy") == ["multi-user.target"]
+    assert bridge == service
 
 
 def test_the_unit_may_write_what_the_package_makes(packaged: Path) -> None:

@@ -144,10 +144,10 @@ class Session:
         self._terminal: Any = None
 
     def _commands(self) -> CommandLine:
-        return CommandLine(self._factory.operations, self._avatar.operator.access)
-
-    def _ran(self, line: str) -> None:
-        self._factory.audit("command", self._avatar.operator, line=line)
+        operator, audit = self._avatar.operator, self._factory.audit
+        return CommandLine(
+            self._factory.operations, operator.access, lambda event, **facts: audit(event, operator, **facts)
+        )
 
     def getPty(self, term: bytes, windowSize: Any, modes: Any) -> None:
         """See `ISession`."""
@@ -157,7 +157,7 @@ class Session:
         """See `ISession`."""
         commands = self._commands()
         greeting = f"{self._factory.name}: help lists what can be asked; this key is for: {commands.access.value}."
-        terminal = self._terminal = insults.ServerProtocol(Shell, commands, greeting, self._ran)
+        terminal = self._terminal = insults.ServerProtocol(Shell, commands, greeting)
         proto.makeConnection(_Keyboard(terminal))
         terminal.makeConnection(_Screen(proto))
         terminal.terminalProtocol.terminalSize(self._size[1], self._size[0])
@@ -165,7 +165,6 @@ class Session:
     def execCommand(self, proto: Any, command: bytes) -> None:
         """See `ISession`."""
         line = command.decode("utf-8", "replace")
-        self._ran(line)
         proto.makeConnection(_Keyboard(None))
 
         def show(text: str) -> None:

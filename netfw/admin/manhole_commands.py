@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
 
 from netfw.names.printable import printable
 
@@ -31,6 +32,10 @@ class Access(Enum):
 
 class CommandError(Exception):
     """The line is no command, or not one for this key. `str()` says so."""
+
+
+class NotForThisKey(CommandError):
+    """A command that changes something, by a key that is for looking."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +74,18 @@ _HERE = ("help", "exit")
 
 # What `Operations` is called with: `line` takes output before the end, for commands that go on.
 Run = Callable[[Sequence[str], Callable[[str], None]], Any]
+# (what happened: command or refused, further facts)
+Audit = Callable[..., None]
 
 
 class CommandLine:
-    """The commands for one key. `operations` maps names to what runs them; its values may be Deferreds."""
+    """The commands for one key. `operations` maps names to what runs them; its values may be Deferreds. `audit` hears
+    of every line before it is run, and of what this key may not do.
+    """
 
-    def __init__(self, operations: Mapping[str, Run], access: Access) -> None:
+    def __init__(self, operations: Mapping[str, Run], access: Access, audit: Audit) -> None:
         self._operations = operations
+        self._audit = audit
         self.access = access
 
     @property
@@ -98,7 +108,13 @@ class CommandLine:
 
     def run(self, line: str, output: Callable[[str], None]) -> Deferred[str]:
         """Run a line; a Deferred of what to print. Fails with CommandError; cancelling it stops the command."""
-        return maybeDeferred(self._run, line, output)
+        self._audit("command", line=line)
+        return maybeDeferred(self._run, line, output).addErrback(self._refused, line)
+
+    def _refused(self, failure: Failure, line: str) -> Failure:
+        if failure.check(NotForThisKey):
+            self._audit("refused", line=line, reason="the key is for reading only")
+        return failure
 
     def _run(self, line: str, output: Callable[[str], None]) -> Any:
         name, arguments = read_line(line)
@@ -108,7 +124,7 @@ class CommandLine:
         if command is None:
             raise CommandError(f"{name!r} is no command; help lists them")
         if command not in self.commands:
-            raise CommandError(f"{name} changes something, and this key is for reading only")
+            raise NotForThisKey(f"{name} changes something, and this key is for reading only")
         if not command.fewest <= len(arguments) <= len(command.arguments):
             raise CommandError(f"write {command.usage}")
         done = maybeDeferred(self._operations[name], arguments, output)

@@ -5,7 +5,6 @@ In this room: the terminal. Not here: the commands (`manhole_commands`), and SSH
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.conch.insults import insults
@@ -20,15 +19,14 @@ _MOST_HISTORY = 500
 
 
 class Shell(HistoricRecvLine):
-    """One terminal. `ran` hears of every line before it is run."""
+    """One terminal."""
 
     ps = (_PROMPT, _PROMPT)
 
-    def __init__(self, commands: CommandLine, greeting: str, ran: Callable[[str], None]) -> None:
+    def __init__(self, commands: CommandLine, greeting: str) -> None:
         super().__init__()
         self._commands = commands
         self._greeting = greeting
-        self._ran = ran
         self._running: Deferred[str] | None = None
 
     def connectionMade(self) -> None:
@@ -94,7 +92,6 @@ class Shell(HistoricRecvLine):
         if not text:
             self.drawInputLine()
             return
-        self._ran(text)
         self._running = running = self._commands.run(text, self._show)
         running.addCallbacks(self._show, self._failed).addBoth(self._finished)
 

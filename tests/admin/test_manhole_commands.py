@@ -15,6 +15,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.seen: list[tuple[str, list[str]]] = []
+        self.audited: list[tuple[str, str]] = []
         self.table = {command.name: self._run(command.name) for command in COMMANDS}
 
     def _run(self, name: str):
@@ -23,6 +24,11 @@ class Calls:
             return {"name": name}
 
         return run
+
+
+    def line(self, access: Access) -> CommandLine:
+        """What somebody with this key types into."""
+        return CommandLine(self.table, access, lambda event, **facts: self.audited.append((event, facts["line"])))
 
 
 def outcome(deferred: Deferred) -> object:
@@ -60,15 +66,16 @@ def test_a_line_is_a_call_or_words(line: str, name: str, arguments: list[str]) -
 def test_anything_else_is_refused_and_nothing_runs(line: str) -> None:
     """It is parsed, never evaluated."""
     calls = Calls()
-    assert isinstance(outcome(CommandLine(calls.table, Access.OPERATE).run(line, print)), CommandError)
+    assert isinstance(outcome(calls.line(Access.OPERATE).run(line, print)), CommandError)
     assert calls.seen == []
+    assert calls.audited == [("command", line)]
 
 
 @given(st.text(max_size=80), st.sampled_from(list(Access)))
 def test_no_line_breaks_it_and_a_reader_never_changes_anything(line: str, access: Access) -> None:
     """Whatever is typed."""
     calls = Calls()
-    result = outcome(CommandLine(calls.table, access).run(line, print))
+    result = outcome(calls.line(access).run(line, print))
     assert isinstance(result, str | CommandError)
     if access is Access.READ:
         assert not {name for name, _ in calls.seen} & {command.name for command in COMMANDS if command.changes}
@@ -77,23 +84,25 @@ def test_no_line_breaks_it_and_a_reader_never_changes_anything(line: str, access
 def test_a_reader_is_offered_nothing_that_changes_anything() -> None:
     """Neither by help, nor by completion, nor by name."""
     calls = Calls()
-    reader = CommandLine(calls.table, Access.READ)
+    reader = calls.line(Access.READ)
     for command in COMMANDS:
         arguments = ", ".join('"x"' for _ in range(command.fewest))
         result = outcome(reader.run(f"{command.name}({arguments})", print))
         if command.changes:
             assert isinstance(result, CommandError)
             assert "reading only" in str(result)
+            line = f"{command.name}({arguments})"
+            assert calls.audited[-2:] == [("command", line), ("refused", line)]
             assert f"{command.name}(" not in reader.help()
             assert command.name not in reader.completions("")
         else:
             assert result == f"name  {command.name}"
-    assert CommandLine(calls.table, Access.OPERATE).completions("re") == ["reload"]
+    assert calls.line(Access.OPERATE).completions("re") == ["reload"]
 
 
 def test_a_wrong_number_of_arguments_is_told() -> None:
     """With what to write."""
-    reader = CommandLine(Calls().table, Access.READ)
+    reader = Calls().line(Access.READ)
     assert str(outcome(reader.run("explain", print))) == "write explain(url, [method], [client])"
     assert str(outcome(reader.run("why a b", print))) == "write why(id)"
 

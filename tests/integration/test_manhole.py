@@ -191,6 +191,7 @@ def test_a_reader_changes_nothing(door: Door, line: str) -> None:
     ended = door.run("reader", line)
     assert ended.returncode == 1
     assert "this key is for reading only" in ended.stderr
+    assert door.audited("refused", line=line, access="read-only")["reason"] == "the key is for reading only"
     assert door.proxy.status()["generation"] == generation
     assert door.run("reader", "status").returncode == 0
     assert "reload" not in door.run("reader", "help").stdout
