@@ -10,6 +10,7 @@ ARGS ?=
 WORKERS ?= 2
 BIN := $(VENV)/bin
 OLDEST ?= /usr/bin/python3
+SUITE ?= bookworm
 
 # Most tests wait for real programs: a process more than there are processors, each with whole files of tests.
 SIDE_BY_SIDE = -n 3 --dist loadfile
@@ -83,8 +84,8 @@ deb: ## Build the Debian package into build/deb; as root it first installs what 
 	@scripts/build-deb
 
 .PHONY: test-deb
-test-deb: ## Install, upgrade under load, remove and purge the package in a Debian 12 of its own (as root, ten minutes)
-	@scripts/test-deb
+test-deb: ## Install, upgrade under load, remove and purge the package in a Debian SUITE (bookworm) of its own (as root, ten minutes)
+	@SUITE=$(SUITE) scripts/test-deb
 
 .PHONY: clean
 clean: ## Remove caches and build products; .venv and var/ (the CA, records) stay

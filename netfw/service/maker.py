@@ -12,6 +12,7 @@ from twisted.application.service import IService
 
 from netfw.service.given_sockets import GivenSocketsError, assign_given_sockets, take_given_sockets
 from netfw.service.options import Options
+from netfw.service.starting import Starting
 from netfw.service.steady_clock import make_steady
 from netfw.service.systemd import Notifier
 
@@ -33,5 +34,4 @@ def makeService(options: Options) -> IService:
     except GivenSocketsError as error:
         print(f"twistd netfwproxy: {error}", file=sys.stderr)  # noqa: T201 - twistd's log is not there yet
         raise SystemExit(1) from None
-    service: IService = assemble(options.configuration, reactor, notifier=notifier, given=given)
-    return service
+    return Starting(assemble(options.configuration, reactor, notifier=notifier, given=given))

@@ -207,12 +207,20 @@ def listen(
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind((address, port))
+        bind(sock, address, port)
         sock.listen(backlog)
         return ListeningSocket(reactor, factory, sock)
     except BaseException:
         sock.close()
         raise
+
+
+def bind(sock: socket.socket, address: str, port: int) -> None:
+    """Bind it; an OSError names the place."""
+    try:
+        sock.bind((address, port))
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"{address} port {port}") from None
 
 
 def adopt(reactor: IReactorFDSet, factory: StreamFactory, sock: socket.socket) -> ListeningSocket:

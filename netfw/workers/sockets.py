@@ -16,6 +16,7 @@ from pathlib import Path
 
 from netfw.config.credential_files import credential_files
 from netfw.config.model import Configuration
+from netfw.transport.accepting import bind
 from netfw.workers.child import FIRST_DESCRIPTOR
 from netfw.workers.sealed_files import close_files, sealed_copies
 from netfw.workers.shares import share_of_limits
@@ -45,10 +46,10 @@ def _bound(address: str, port: int, *, shared: bool) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            sock.bind((address, port))
+            bind(sock, address, port)
         else:
             # The first one is bound without: another proxy that has the port already is an error, not a partner.
-            sock.bind((address, port))
+            bind(sock, address, port)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.listen(BACKLOG)
         sock.setblocking(False)
