@@ -24,7 +24,7 @@ from netfw.proxy.forward import Forwarding
 from netfw.proxy.steps import Steps
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.way_connection import WayConnection
-from netfw.proxy.way_opening import BY_NAME, note_route, open_by_way
+from netfw.proxy.way_opening import BY_NAME, Candidates, note_route, open_by_way
 from netfw.proxy.ways import Way
 from netfw.transport.resolution import Resolution
 
@@ -75,12 +75,15 @@ class ForwardingByWay(Forwarding):
             return super()._open_upstream(allowed)
         exchange, tunnel = self._exchange, self._tunnel
         waiting = tunnel.take_first(self._wanted, self._way) if tunnel is not None else None
-        # What switches protocols needs a tunnel of its own: a connection that waits may be one to a parent.
-        if waiting is None and self._upgrade is None:
-            assert exchange.authority is not None
-            waiting = self._plane.pool.take(exchange.authority, self._tls, self._wanted, self._way)
         if waiting is None:
-            return self._open_anew()
+            candidates = self._way.candidates()
+            # What switches protocols needs a tunnel of its own: a connection that waits may be one to a parent.
+            if candidates and self._upgrade is None:
+                assert exchange.authority is not None
+                leg = (self._way, candidates[0])
+                waiting = self._plane.pool.take(exchange.authority, self._tls, self._wanted, leg)
+            if waiting is None:
+                return self._open_by(self._way, candidates)
         self._reused = waiting.exchanges > 0
         note_route(exchange, waiting.address, waiting.route)
         exchange.origin_tls_version = waiting.tls_version
@@ -89,8 +92,9 @@ class ForwardingByWay(Forwarding):
 
     def _open_anew(self) -> Deferred[UpstreamConnection]:
         way = self._way
-        if way is None:
-            return super()._open_anew()
+        return super()._open_anew() if way is None else self._open_by(way, way.candidates())
+
+    def _open_by(self, way: Way, candidates: Candidates) -> Deferred[UpstreamConnection]:
         tunnel = self._client.tunnel
         return open_by_way(
             self._plane,
@@ -98,6 +102,7 @@ class ForwardingByWay(Forwarding):
             way,
             self._wanted,
             tls=self._tls,
+            candidates=candidates,
             asks_parent=self._by_name and not self._tls and self._upgrade is None,
             asked_in=tunnel.exchange.head if tunnel is not None else self._request,
         )

@@ -19,7 +19,7 @@ from netfw.proxy.exchange import Exchange
 from netfw.proxy.opaque_origin import OriginListener
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.upstream_opening import dial_origin, dialled_address, secure_origin, start_plain
-from netfw.proxy.way_opening import Reached, dial_by_way
+from netfw.proxy.way_opening import Candidates, Reached, dial_by_way
 from netfw.proxy.ways import Way
 from netfw.transport.relay import hand_over
 from netfw.x509.reading import Validity
@@ -35,6 +35,7 @@ class HeldOrigin:
     def __init__(self, plane: DataPlane, exchange: Exchange) -> None:
         self.way: Way | None = None
         self._reached: Reached | None = None
+        self._candidates: Candidates | None = None
         self._plane = plane
         self._exchange = exchange
         self._stream: Any = None
@@ -47,7 +48,13 @@ class HeldOrigin:
         """Whether the pool had a verified TLS connection for this exchange."""
         exchange = self._exchange
         assert exchange.authority is not None
-        pooled = self._plane.pool.take(exchange.authority, True, addresses, self.way)
+        leg = None
+        if self.way is not None:
+            self._candidates = candidates = self.way.candidates()
+            if not candidates:
+                return False
+            leg = (self.way, candidates[0])
+        pooled = self._plane.pool.take(exchange.authority, True, addresses, leg)
         if pooled is None:
             return False
         validity = pooled.certificate_validity
@@ -66,7 +73,15 @@ class HeldOrigin:
     def dial(self, addresses: Sequence[Address | Unknown]) -> Deferred[None]:
         """Connect, by the way; cancelling aborts."""
         if self.way is not None:
-            dialled = dial_by_way(self._plane, self._exchange, self.way, addresses, asked_in=self._exchange.head)
+            candidates, self._candidates = self._candidates, None
+            dialled = dial_by_way(
+                self._plane,
+                self._exchange,
+                self.way,
+                addresses,
+                candidates=self.way.candidates() if candidates is None else candidates,
+                asked_in=self._exchange.head,
+            )
             return dialled.addCallback(self._hold_reached)
         judged = [address for address in addresses if not isinstance(address, Unknown)]
         return dial_origin(self._plane, self._exchange, judged).addCallback(self._hold)

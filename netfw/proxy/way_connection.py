@@ -25,7 +25,7 @@ class WayConnection(UpstreamConnection):
         self.way = way
         self.parent = parent
         self.route = route
-        self.key = (*self.key[:3], way)
+        self.key = (*self.key[:3], (way, parent))
         if isinstance(self.address, Unknown):
             self.address_text = None
         return self

@@ -34,6 +34,7 @@ from netfw.proxy.ways import Way
 from netfw.transport.socket_facts import carrier
 
 Address = IPv4Address | IPv6Address
+Candidates = list[Parent] | list[None]
 BY_NAME: tuple[Unknown] = (NOT_YET,)
 """In place of addresses, where a parent looks the name up: what rules see of one that is not known."""
 _UNREACHED = frozenset({500, 502, 503, 504})
@@ -72,6 +73,7 @@ def open_by_way(
     addresses: Sequence[Address | Unknown],
     *,
     tls: bool,
+    candidates: Candidates,
     asks_parent: bool,
     asked_in: RequestHead | None,
 ) -> Deferred[UpstreamConnection]:
@@ -84,7 +86,9 @@ def open_by_way(
             return start_plain(plane, exchange, found.transport, connection)
         return secure_origin(plane, exchange, found.transport, connection)
 
-    dialled = dial_by_way(plane, exchange, way, addresses, asks_parent=asks_parent, asked_in=asked_in)
+    dialled = dial_by_way(
+        plane, exchange, way, addresses, candidates=candidates, asks_parent=asks_parent, asked_in=asked_in
+    )
     return dialled.addCallback(reached)
 
 
@@ -94,14 +98,15 @@ def dial_by_way(
     way: Way,
     addresses: Sequence[Address | Unknown],
     *,
+    candidates: Candidates,
     asks_parent: bool = False,
     asked_in: RequestHead | None,
 ) -> Deferred[Reached]:
     """A Deferred of a way to the exchange's authority. `addresses`: those that were judged, or `BY_NAME`.
 
-    `asks_parent`: a parent itself will be asked for the resource, so no tunnel is. `asked_in`: the request that the
-    client sent to this proxy; the Via of its CONNECT goes on to the parent. Fails with `ParentError`, `OriginError` or
-    `Overloaded`. Cancelling closes whatever is there.
+    `candidates`: what the way gave for this exchange. `asks_parent`: a parent itself will be asked for the resource, so
+    no tunnel is. `asked_in`: the request that the client sent to this proxy; the Via of its CONNECT goes on to the
+    parent. Fails with `ParentError`, `OriginError` or `Overloaded`. Cancelling closes whatever is there.
     """
     authority = exchange.authority
     assert authority is not None
@@ -134,7 +139,7 @@ def dial_by_way(
         judged = [address for address in addresses if not isinstance(address, Unknown)]
         dialled = _straight(plane, authority, way, judged)
     else:
-        dialled = _Attempts(plane, exchange, way, addresses, asks_parent, asked_in).begin()
+        dialled = _Attempts(plane, exchange, way, addresses, candidates, asks_parent, asked_in).begin()
     return dialled.addCallbacks(reached, failed)
 
 
@@ -174,6 +179,7 @@ class _Attempts:
         exchange: Exchange,
         way: Way,
         addresses: Sequence[Address | Unknown],
+        candidates: Candidates,
         asks_parent: bool,
         asked_in: RequestHead | None,
     ) -> None:
@@ -185,7 +191,7 @@ class _Attempts:
         self.asks_parent = asks_parent
         self.received = asked_in.fields.get_all(b"via") if asked_in is not None else []
         wanted = addresses[:1] if asks_parent else addresses[:_MOST_ADDRESSES]
-        self.left = [(parent, address) for parent in way.group.candidates() for address in wanted]
+        self.left = [(parent, address) for parent in candidates if parent is not None for address in wanted]
         self.tried: list[str] = []
 
     def begin(self) -> Deferred[Reached]:

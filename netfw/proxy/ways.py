@@ -4,7 +4,8 @@ In this room: `Way`, and choosing one by what is known before a name is resolved
 and how parents do (`parent_health`).
 
 A way is compared by identity, and there is one object for each combination that connections must not be shared across:
-the route, the pool, and with a stable choice the address. It is a part of the pool's key (`upstream_pool`).
+the route, the pool, and with a stable choice the address. Together with the parent it is a part of the pool's key
+(`upstream_pool`).
 """
 
 from __future__ import annotations
@@ -97,6 +98,13 @@ class Way:
         if self.pool is None or self.stable is not None:
             return self.stable
         return self.pool.spread()
+
+    def candidates(self) -> list[Parent] | list[None]:
+        """Who may be asked now, in the order in which to ask; one None where the way is straight.
+
+        Once for an exchange: asking takes a turn.
+        """
+        return [None] if self.group is None else self.group.candidates()
 
     def hides_address_of(self, host: Host) -> bool:
         """Whether the parent looks this host up, so that its address is never known here."""
