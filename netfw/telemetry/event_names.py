@@ -9,6 +9,7 @@ RECORD_LOG_FAILED = "record_log.failed"
 RECORD_LOG_RECOVERED = "record_log.recovered"
 RECORD_LOG_REOPENED = "record_log.reopened"
 RECORDS_DROPPED = "record_log.dropped"
+RECORDS_FOUND = "record_log.found"
 
 ADMIN_LISTENING = "admin.listening"
 ADMIN_RELOAD = "admin.reload"

@@ -71,9 +71,9 @@ class RecordLog:
         log: Any = None,
     ) -> None:
         self.destination = destination
-        self.written = 0
         self.left_out = 0
-        self.errors = 0
+        self._written = 0
+        self._errors = 0
         self._printer = printer
         self._queued_records = queued_records
         self._queued_bytes = queued_bytes
@@ -99,6 +99,16 @@ class RecordLog:
         self._batch: list[bytes] = []
         self._batch_bytes = 0
         self._thread: Thread | None = None
+
+    @property
+    def written(self) -> int:
+        """Records that arrived at the destination."""
+        return self._written
+
+    @property
+    def errors(self) -> int:
+        """Attempts that failed."""
+        return self._errors
 
     @property
     def dropped(self) -> int:
@@ -215,7 +225,7 @@ class RecordLog:
             dealt_with = self.destination.send(self._batch)
             del self._batch[:dealt_with]
             lost, self._lost_seen = self.destination.lost - self._lost_seen, self.destination.lost
-            self.written += dealt_with - lost
+            self._written += dealt_with - lost
         if not self._batch:
             self._done()
 
@@ -261,7 +271,7 @@ class RecordLog:
         self._complain_of(error)
 
     def _complain_of(self, error: Exception) -> None:
-        self.errors += 1
+        self._errors += 1
         if self._complaints.may_speak():
             tell(
                 self._log,
