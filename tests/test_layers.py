@@ -19,6 +19,7 @@ PURE_PACKAGES = ("netfw.names", "netfw.http1", "netfw.policy", "netfw.x509", "ne
 
 # Level 0 in mixed rooms.
 PURE_MODULES = (
+    "netfw.config.log_model",
     "netfw.config.model",
     "netfw.config.policy_lines",
     "netfw.config.units",
@@ -37,6 +38,7 @@ PURE_MODULES = (
     "netfw.control.shapes",
     "netfw.control.signature",
     "netfw.control.throttle",
+    "netfw.telemetry.record_fields",
     "netfw.tls.client_hello",
     "netfw.store.resources",
     "netfw.transport.dns_cache",

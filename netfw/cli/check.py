@@ -66,7 +66,7 @@ def _facts(found: Preflight, now: float) -> list[tuple[str, str]]:
         ("rule groups", ", ".join(group.name for group in policy.groups) or "none"),
         ("rules", rules),
         ("default actions", defaults),
-        ("records", str(configuration.log.path or "standard output")),
+        ("records", ", ".join(output.shown for output in configuration.log.outputs)),
         ("admin", _admin(configuration)),
     ]
 

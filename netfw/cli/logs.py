@@ -24,13 +24,12 @@ from netfw.cli.screen import print_facts, print_json, print_rows
 from netfw.config.load import load_config
 from netfw.config.units import parse_duration
 from netfw.telemetry.record_choice import Choice
-from netfw.telemetry.record_fields import FIELD_NAMES, HASHED, MANDATORY
-from netfw.telemetry.record_privacy import token_maker
+from netfw.telemetry.record_fields import FIELD_NAMES, FORMATS, HASHED, MANDATORY
+from netfw.telemetry.record_privacy import checked_key, token_maker
 from netfw.telemetry.record_reading import Following, Record, latest, since
-from netfw.telemetry.record_shape import FORMATS, Shape
+from netfw.telemetry.record_shape import Shape
 from netfw.telemetry.record_summary import Summary
 
-_LEAST_KEY = 16
 _FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
 
@@ -215,8 +214,11 @@ def _readable(config: Path | None, verb: str, choice: Choice) -> Path:
     path = configuration.log.readable
     if path is None:
         raise click.ClickException(
-            f"records go to standard output in {configuration.path}; write log: {{path: FILE}} to look at them here"
+            f"{configuration.log.why_unreadable} in {configuration.path}; write log: {{path: FILE}}, or log: {{index: "
+            "{path: FILE}} beside it, to look at them here"
         )
+    if configuration.log.why_partial is not None:
+        click.echo(f"note: {configuration.log.why_partial}", err=True)
     asked = {name: str(getattr(choice, name)) for name in ("host", "rule") if getattr(choice, name) is not None}
     audit_reading(configuration, verb, asked)
     return path
@@ -248,12 +250,10 @@ class _reading:
 
 
 def _key(path: Path) -> bytes:
-    key = path.read_bytes().strip()
-    if len(key) < _LEAST_KEY:
-        raise click.UsageError(
-            f"{path} has {len(key)} octets; a key needs {_LEAST_KEY} or more: openssl rand -hex 32 >{path}"
-        )
-    return key
+    try:
+        return checked_key(path.read_bytes(), str(path))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _when(moment: float) -> str:

@@ -74,7 +74,7 @@ def _find(configuration: Configuration, wanted: str) -> Found:
     log = configuration.log
     if log.readable is None:
         raise click.ClickException(
-            f"records go to standard output in {configuration.path}; write log: {{index: {{path: FILE}}}} to find them"
+            f"{log.why_unreadable} in {configuration.path}; write log: {{index: {{path: FILE}}}} to find them"
         )
     try:
         return find_record(log.readable, None if log.index is None else log.index.path, wanted)
@@ -86,7 +86,7 @@ def _find(configuration: Configuration, wanted: str) -> Found:
 
 def _complain_of_none(configuration: Configuration, found: Found, wanted: str, as_json: bool) -> None:
     log = configuration.log
-    notes = list(found.notes)
+    notes = [*found.notes, *([log.why_partial] if log.why_partial is not None else [])]
     if log.index is not None:
         notes.append(f"the index keeps {log.index.keep / _DAY:g} days; another proxy may have said it")
     else:

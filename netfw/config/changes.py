@@ -24,6 +24,7 @@ _MEMBERS = frozenset(
         "listeners.certificate",
         "listeners.private_key",
         "log.mask",
+        "log.hash_key",
     ]
 )
 _NOT_TAKEN = frozenset({"limits.leaf_cache"})

@@ -10,13 +10,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from netfw.config.model import Configuration, ListenerSection, TlsInterceptSection, UpstreamSection
+from netfw.config.model import Configuration, ListenerSection, LogSection, TlsInterceptSection, UpstreamSection
 
 
 def credential_files(configuration: Configuration) -> tuple[Path, ...]:
     """Each once. A CRL of the interception CA is among them when it exists now."""
     upstream = configuration.upstream
     found = [*upstream_files(upstream), *parent_files(upstream), *intercept_files(configuration.tls_intercept)]
+    found += log_files(configuration.log)
     for listener in configuration.listeners:
         found += listener_files(listener)
     return tuple(dict.fromkeys(found))
@@ -48,6 +49,15 @@ def parent_files(section: UpstreamSection) -> Iterator[Path]:
         for path in (parent.credentials, parent.certificate, parent.private_key):
             if path is not None:
                 yield path
+
+
+def log_files(section: LogSection) -> Iterator[Path]:
+    """What makes tokens of values in records, and what outputs and log servers prove themselves with."""
+    if section.hash_key is not None:
+        yield section.hash_key
+    for output in section.outputs:
+        if output.syslog is not None:
+            yield from output.syslog.files
 
 
 def intercept_files(section: TlsInterceptSection) -> Iterator[Path]:

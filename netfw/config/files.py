@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from netfw.config.defaults import HOSTS_FILE
 from netfw.config.errors import Problem
-from netfw.config.model import Configuration
+from netfw.config.model import Configuration, LogSection
 
 
 def check_files(configuration: Configuration) -> list[Problem]:
@@ -84,8 +85,7 @@ def check_files(configuration: Configuration) -> list[Problem]:
             check("manhole.audit", _unwritable(manhole.audit))
         place = manhole.host_keys if manhole.host_keys.exists() else manhole.host_keys.parent
         check("manhole.host_keys", _no_directory(place, writable=True))
-    if configuration.log.path is not None:
-        check("log.path", _unwritable(configuration.log.path))
+    check_log(configuration.log, check)
     if configuration.admin.certificate is not None:
         check("admin.certificate", unreadable(configuration.admin.certificate))
     if configuration.admin.private_key is not None:
@@ -98,6 +98,23 @@ def check_files(configuration: Configuration) -> list[Problem]:
     if configuration.admin.socket is not None:
         check("admin.socket", _no_directory(configuration.admin.socket.parent, writable=True))
     return problems
+
+
+def check_log(log: LogSection, check: Callable[[str, str | None], None]) -> None:
+    """What outputs of records write, and what they prove themselves with."""
+    for output in log.outputs:
+        place = output.place
+        if output.path is not None:
+            check(f"{place}.path", _unwritable(output.path))
+        if output.syslog is not None:
+            for key in ("ca", "certificate"):
+                path = getattr(output.syslog, key)
+                if path is not None:
+                    check(f"{place}.syslog.{key}", unreadable(path))
+            if output.syslog.private_key is not None:
+                check(f"{place}.syslog.private_key", exposed(output.syslog.private_key))
+    if log.hash_key is not None:
+        check("log.hash_key", exposed(log.hash_key, what="a key"))
 
 
 def unreadable(path: Path, hint: str = "") -> str | None:

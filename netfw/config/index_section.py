@@ -5,6 +5,7 @@ Not here: keeping it (`netfw.telemetry.record_index`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from netfw.config import values
@@ -18,8 +19,8 @@ _SHORTEST = 60.0
 _SMALLEST = 16 << 20
 
 
-def read_index(log: Table, records: Path | None, directory: Path) -> IndexSection | None:
-    """The section inside `log`; None when it is not there. `records`: the record file, None: standard output."""
+def read_index(log: Table, records: Sequence[Path | None], directory: Path) -> IndexSection | None:
+    """The section inside `log`; None when it is not there. `records`: the files of records."""
     if "index" not in log:
         return None
     table = log.table("index")
@@ -28,7 +29,7 @@ def read_index(log: Table, records: Path | None, directory: Path) -> IndexSectio
     size = table.take("size", _size, SIZE)
     if path is None and not table.has_problem("path"):
         table.complain("path", "is missing; name a file for the index, such as ../var/log/records.index")
-    elif path is not None and path == records:
+    elif path is not None and path in records:
         table.complain("path", f"{path} is the record file itself; name another one")
     table.close()
     return IndexSection(path, keep, size) if path is not None else None

@@ -17,6 +17,7 @@ from netfw.config.document import locate, parse_json, parse_yaml, read_text
 from netfw.config.egress import read_egress
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.files import check_files
+from netfw.config.log_section import read_log
 from netfw.config.manhole_section import read_manhole
 from netfw.config.model import Address, Configuration, ListenerSection
 from netfw.config.policy_section import read_policy_section
@@ -73,7 +74,7 @@ def _read(document: dict[str, object], file: Path, problems: list[Problem]) -> C
         limits=sections.read_limits(top.table("limits")),
         timeouts=sections.read_timeouts(top.table("timeouts")),
         deny=sections.read_deny(top.table("deny")),
-        log=sections.read_log(top.table("log"), directory),
+        log=read_log(top.table("log"), directory),
         admin=sections.read_admin(admin_table, directory),
         workers=sections.read_workers(top),
         sources=read_sources(top, listeners),

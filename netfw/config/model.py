@@ -13,6 +13,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Union
 
+from netfw.config.log_model import IndexSection as IndexSection
+from netfw.config.log_model import LogSection as LogSection
 from netfw.config.way_model import EgressPool, HealthSection, ParentEntry, RouteEntry
 
 Network = Union[IPv4Network, IPv6Network]
@@ -317,38 +319,6 @@ class DenySection:
     style: DenyStyle
     opaque: DenyOpaque
     help_url: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class IndexSection:
-    """The index by which `netfw why` finds records. `keep` in seconds, `size` in bytes; the oldest beyond either go."""
-
-    path: Path
-    keep: float
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class LogSection:
-    """Where records go: a file, or standard output (None). `mask`: names of query parameters, with `*` and `?`, whose
-    values are left out of them, besides those that tell a secret by themselves. `index` is None where there is none.
-    """
-
-    path: Path | None
-    mask: tuple[str, ...] = ()
-    index: IndexSection | None = None
-
-    @property
-    def journal(self) -> Path | None:
-        """The file that feeds the index where records do not go to a file in the form that it reads."""
-        if self.index is None or self.path is not None:
-            return None
-        return self.index.path.with_name(f"{self.index.path.name}.journal")
-
-    @property
-    def readable(self) -> Path | None:
-        """The file of whole records, in which they are looked for; None where there is none."""
-        return self.journal if self.path is None else self.path
 
 
 @dataclass(frozen=True, slots=True)

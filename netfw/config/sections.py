@@ -15,7 +15,6 @@ from typing import Any
 
 from netfw.config import defaults, values
 from netfw.config.client_proof import read_client_proof
-from netfw.config.index_section import read_index
 from netfw.config.model import (
     AdminSection,
     DenyOpaque,
@@ -27,7 +26,6 @@ from netfw.config.model import (
     LimitsSection,
     ListenerSection,
     ListenerType,
-    LogSection,
     Network,
     ProxySection,
     TimeoutsSection,
@@ -222,22 +220,6 @@ def read_deny(table: Table) -> DenySection:
     )
     table.close()
     return section
-
-
-def read_log(table: Table, directory: Path) -> LogSection:
-    """`log`: where records go (`stdout: true`, which is also what holds when nothing is said, or `path`), and what is
-    left out of them.
-    """
-    path = table.take("path", values.path(directory), None)
-    stdout = table.take("stdout", values.boolean, None)
-    if path is not None and stdout:
-        table.complain("", "has both path and stdout; keep one of the two")
-    if stdout is False and "path" not in table:
-        table.complain("stdout", "false leaves records nowhere to go; write path: FILE")
-    mask = table.take_list("mask", values.text, single=True)
-    index = read_index(table, path, directory)
-    table.close()
-    return LogSection(path=path, mask=mask, index=index)
 
 
 def read_admin(table: Table, directory: Path) -> AdminSection:

@@ -47,6 +47,19 @@ class Table:
         """Whether something is wrong with this key itself."""
         return any(problem.path == self.path_of(key) for problem in self._problems)
 
+    @property
+    def names(self) -> list[str]:
+        """The keys there are."""
+        return list(self._values)
+
+    def is_boolean(self, key: str) -> bool:
+        """Whether the file says true or false, where it might say more."""
+        return isinstance(self._values.get(key), bool)
+
+    def is_mapping(self, key: str) -> bool:
+        """Whether the file has settings under this key, where it might have one value."""
+        return isinstance(self._values.get(key), dict)
+
     def is_empty_list(self, key: str) -> bool:
         """Whether the file says `[]`, which is something else than saying nothing."""
         return self._values.get(key) == []
@@ -54,6 +67,10 @@ class Table:
     def path_of(self, key: str) -> str:
         """The path of a key as problems show it."""
         return f"{self.path}.{key}" if self.path and key else self.path or key
+
+    def may_have(self, *keys: str) -> None:
+        """These are settings, whether or not somebody takes them."""
+        self._taken += keys
 
     def take(self, key: str, parse: Callable[[Any], Any], default: Any = REQUIRED) -> Any:
         """Return the parsed value. A key that is absent or null gives the default."""

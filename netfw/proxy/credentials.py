@@ -22,6 +22,7 @@ from netfw.config.credential_files import (
     credential_files,
     intercept_files,
     listener_files,
+    log_files,
     parent_files,
     upstream_files,
 )
@@ -30,6 +31,7 @@ from netfw.config.model import Configuration, ListenerSection
 from netfw.config.users_file import Users, UsersFileProblem, read_users
 from netfw.config.way_model import HealthSection
 from netfw.proxy.parents import ParentSecrets, read_secrets
+from netfw.telemetry.record_secrets import RecordSecrets, RecordSecretsProblem, read_record_secrets
 from netfw.tls.context_files import ContextProblem, certificates_of, contents, crls_of
 from netfw.tls.contexts import listener_context
 from netfw.tls.origin_profiles import OriginProfiles
@@ -52,7 +54,7 @@ class Credentials:
     `parents`: what parent proxies are verified and asked with, by their names.
 
     `ends`: what expires when, as seconds since the epoch, by what people call it. `marks`: what a part was made of; the
-    same mark, the same part.
+    same mark, the same part. `records`: what outputs of records hide and prove with.
     """
 
     listeners: tuple[SSL.Context | None, ...]
@@ -63,6 +65,7 @@ class Credentials:
     parents: dict[str, ParentSecrets] = field(default_factory=dict)
     ends: dict[str, float] = field(default_factory=dict)
     marks: dict[str, bytes] = field(default_factory=dict)
+    records: RecordSecrets = RecordSecrets()
 
 
 def same_place(path: Path) -> Path:
@@ -85,7 +88,7 @@ def read_credentials(
     def attempt(read: Callable[..., object], *arguments: object) -> object:
         try:
             return read(*arguments)
-        except ContextProblem as problem:
+        except (ContextProblem, RecordSecretsProblem) as problem:
             where, _, what = str(problem).partition(": ")
             problems.append(f"{names.get(where, where)}: {what}" if what else where)
             return None
@@ -101,6 +104,7 @@ def read_credentials(
     ]
     profiles = attempt(OriginProfiles, configuration.upstream, place)
     parents = {entry.name: attempt(read_secrets, entry, place) for entry in configuration.upstream.proxies}
+    records = attempt(read_record_secrets, configuration.log, place)
     intercept = configuration.tls_intercept
     pem = crl = None
     if intercept.enabled and intercept.ca_certificate is not None:
@@ -121,6 +125,7 @@ def read_credentials(
         parents={name: found for name, found in parents.items() if isinstance(found, ParentSecrets)},
         ends=ends,
         marks=_marks(configuration, place, kept, former),
+        records=records if isinstance(records, RecordSecrets) else RecordSecrets(),
     )
 
 
@@ -220,6 +225,7 @@ def _marks(
             marks["parents"] += _mark_of_system_roots()
     if configuration.upstream.trust is None:
         marks["upstream"] += _mark_of_system_roots()
+    marks["records"] = _mark(log_files(configuration.log), place)
     ca = configuration.tls_intercept.ca_certificate
     if configuration.tls_intercept.enabled and ca is not None:
         marks["ca"] = _mark([ca], place)

@@ -37,14 +37,14 @@ from netfw.service.proxy_service import ProxyService
 from netfw.service.readiness import add_checks, listening, workers_accept
 from netfw.service.reading_anew import Found, copy_anew, in_thread, read_anew
 from netfw.service.reconfiguration import prepare
+from netfw.service.record_assembly import build_outputs
 from netfw.service.record_file import RecordFile
 from netfw.service.reloading import Commit
 from netfw.service.supervisor_service import SupervisorService
 from netfw.service.systemd import Notifier
-from netfw.telemetry.file_destination import file_log
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.metrics_merge import MergedMetrics
-from netfw.telemetry.record_log import RecordLog
+from netfw.telemetry.output_rows import output_rows
 from netfw.tls.issuer import LocalIssuer
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.slices import run_in_slices, run_to_the_end
@@ -142,6 +142,7 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         "records",
         lambda: {"written": records.written, "dropped": records.dropped, "errors": records.errors},
     )
+    _show_outputs(configuration, status, plane.recording.metrics)
     status.part("parents", lambda: plane.ways.rows() if plane.ways is not None else [])
     _watch(plane.recording.metrics, policies, configuration, expiry)
     _keep_index(configuration, reactor, service, status, plane.recording.metrics)
@@ -211,36 +212,13 @@ def _serve_admin(
     given: GivenSockets,
     parent: MultiService,
 ) -> None:
-    site.pages.add_page(b"/busiest", RecordFile(configuration.log.readable, reactor).busiest_or_why)
+    site.pages.add_page(b"/busiest", RecordFile(configuration.log, reactor).busiest_or_why)
     for part in control.services:
         part.setServiceParent(parent)
     for child in admin_services(
         configuration.admin, site, reactor, given_socket=given.admin_socket, given_port=given.admin_port
     ):
         child.setServiceParent(parent)
-
-
-class _Relayed:
-    """The record log that workers' standard output goes through, as the metrics see it: what workers have written is
-    counted by them, what is lost here is counted here.
-    """
-
-    written = 0
-
-    def __init__(self, records: RecordLog) -> None:
-        self._records = records
-
-    @property
-    def queue_length(self) -> int:
-        return self._records.queue_length
-
-    @property
-    def dropped(self) -> int:
-        return self._records.dropped
-
-    @property
-    def errors(self) -> int:
-        return self._records.errors
 
 
 def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, given: GivenSockets) -> IService:
@@ -281,13 +259,12 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         if found.authority is not None and signer is not None:
             signer.replace_authority(found.authority)
         credentials[:] = [found.credentials]
+        records.renew(found.credentials.records)
         expiry.watch(found.credentials.ends)
 
     policies = choose_policy_source(configuration, reactor, status, lambda result: service.reloaded(result), distribute)
     metrics = MergedMetrics(lambda: service.supervisor.families())
-    records = file_log(configuration.log.path)
-    if configuration.log.path is None:
-        metrics.watch_record_log("stdout", _Relayed(records))
+    records = build_outputs(configuration.log, metrics, credentials[-1].records, relays=True)
     service = SupervisorService(
         configuration=configuration,
         reactor=reactor,
@@ -322,6 +299,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     status.part("refused", lambda: supervisor.tally.refused(supervisor.living()))
     status.part("upstream_idle", lambda: sum(figures.upstream_idle for figures in supervisor.living()))
     status.part("records", lambda: supervisor.tally.records(supervisor.living()))
+    _show_outputs(configuration, status, metrics)
     status.part("workers", supervisor.rows)
     status.part("parents", lambda: supervisor.tally.parents(supervisor.living()))
     _watch(metrics, policies, configuration, expiry)
@@ -395,6 +373,12 @@ def _add_switch(
     status.part("interception", switch.describe)
     metrics.watch("netfw_interception_in_force", lambda: int(switch.in_force))
     return switch
+
+
+def _show_outputs(configuration: Configuration, status: ProcessStatus, metrics: Metrics) -> None:
+    """A row for each output of records, all workers together."""
+    places = {output.name: output.shown for output in configuration.log.outputs}
+    status.part("outputs", lambda: output_rows(places, metrics.families()))
 
 
 def _keep_index(

@@ -118,6 +118,9 @@ class DataPath:
             plane.upstream_tls.renew(credentials.profiles)
             plane.pool.renew_verified()
             _log.info("origins are verified by other roots, lists, pins or client certificates")
+        if has_changed("records"):
+            self.records.renew(credentials.records)
+            _log.info("records are hidden and sent with other keys or certificates")
         if has_changed("ca") and plane.interception is not None:
             plane.interception.forget_all()
             _log.info("leaves are signed by another CA")

@@ -55,7 +55,7 @@ def build_data_path(
     limits = configuration.limits
     mask_also(configuration.log.mask)
     metrics = Metrics()
-    records = build_outputs(configuration.log, metrics)
+    records = build_outputs(configuration.log, metrics, credentials.records)
     descriptors = descriptor_set(reactor)
     plane = DataPlane(
         configuration=configuration,

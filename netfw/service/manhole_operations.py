@@ -59,8 +59,7 @@ class ManholeOperations:
         self._rows = connections
         self._reload_policy = reload
         self._replace = replace
-        index = configuration.log.index
-        self._records = RecordFile(configuration.log.readable, reactor, None if index is None else index.path)
+        self._records = RecordFile(configuration.log, reactor)
 
     def table(self) -> dict[str, Run]:
         """Command to what runs it."""

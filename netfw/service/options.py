@@ -81,7 +81,7 @@ class Options(usage.Options):
             check_credentials(self.configuration)
         except ConfigErrors as errors:
             _refuse(str(errors))
-        if self.configuration.log.path is None and not self._in_foreground():
+        if self.configuration.log.uses_stdout and not self._in_foreground():
             _refuse("log: stdout is lost in the background; start with twistd -n, or write log: {path: FILE}")
 
     def _in_foreground(self) -> bool:

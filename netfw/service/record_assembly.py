@@ -1,22 +1,103 @@
-"""The outputs of records, made from the configuration.
+"""The outputs of records, made from the configuration: a destination, a printer and a queue each.
 
 Not here: what an output does (`telemetry.record_log`), and the index (`indexing`).
 """
 
 from __future__ import annotations
 
-from netfw.config.model import LogSection
-from netfw.telemetry.file_destination import file_log
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from netfw.config.log_model import EXCHANGE_TYPES, LogSection, OutputSection, RecordForm
+from netfw.telemetry.file_destination import FileDestination
 from netfw.telemetry.metrics import Metrics
+from netfw.telemetry.record_log import Printer, RecordLog
 from netfw.telemetry.record_outputs import RecordOutputs
+from netfw.telemetry.record_printer import Finish, RecordPrinter, as_line
+from netfw.telemetry.record_secrets import CurrentSecrets, RecordSecrets
+from netfw.telemetry.syslog_destination import SyslogDestination
+from netfw.telemetry.syslog_message import syslog_finish
+
+JOURNAL = "journal"
 
 
-def build_outputs(section: LogSection, metrics: Metrics) -> RecordOutputs:
-    """Where records go, and what feeds their index where that is no file that it could read."""
-    log = file_log(section.path)
-    metrics.watch_record_log("file" if section.path else "stdout", log)
+def build_outputs(
+    section: LogSection, metrics: Metrics, secrets: RecordSecrets, *, relays: bool = False
+) -> RecordOutputs:
+    """Where records go, and what feeds their index where no output is a file that it could read.
+
+    `relays`: workers print to this process's standard output through it, lines that are finished already; the journal
+    is theirs, too.
+    """
+    current = CurrentSecrets(secrets)
+    logs: dict[str, RecordLog] = {}
+    printed_first: dict[str, Printer] = {}
+    for output in section.outputs:
+        destination, finish = _destination(output, current)
+        printer = _printer(output, current, finish)
+        if relays and output.is_stdout:
+            if printer is not None:
+                printed_first[output.name] = printer
+            printer = None
+        log = RecordLog(destination, printer=printer, queued_records=output.queue)
+        metrics.watch_record_log(output.name, Relayed(log) if relays and output.is_stdout else log)
+        logs[output.name] = log
     journal = None
-    if section.journal is not None:
-        journal = file_log(section.journal)
-        metrics.watch_record_log("journal", journal)
-    return RecordOutputs({"file" if section.path else "stdout": log}, journal)
+    if section.journal is not None and not relays:
+        # What is hidden from everybody is hidden there too.
+        form = RecordForm(treatments=section.treatments)
+        feeds = OutputSection(JOURNAL, section.journal, forms=dict.fromkeys(EXCHANGE_TYPES, form))
+        journal = RecordLog(FileDestination(section.journal), printer=_printer(feeds, current, as_line))
+        metrics.watch_record_log(JOURNAL, journal)
+    return RecordOutputs(
+        logs,
+        journal,
+        current=current,
+        printed_first=printed_first,
+        takes_dns=frozenset(output.name for output in section.outputs if "dns" in output.types),
+    )
+
+
+class Relayed:
+    """The log that workers' standard output goes through, as metrics see it: what workers have written is counted by
+    them, what is lost here is counted here.
+    """
+
+    written = 0
+    left_out = 0
+
+    def __init__(self, log: RecordLog) -> None:
+        self._log = log
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._log, name)
+
+
+def _printer(output: OutputSection, current: CurrentSecrets, finish: Finish) -> Printer | None:
+    """None where lines go out as they are: nobody has to read them."""
+    if output.is_untouched and finish is as_line:
+        return None
+    return RecordPrinter(output, current.tokens, finish)
+
+
+def _destination(output: OutputSection, current: CurrentSecrets) -> tuple[Any, Finish]:
+    """An `IRecordDestination`, and what it wants of a record. A new kind of output has its line here."""
+    if output.syslog is not None:
+        return _syslog(output, current.context_of(output.name))
+    return FileDestination(output.path), as_line
+
+
+def _syslog(output: OutputSection, context: Callable[[], Any]) -> tuple[Any, Finish]:
+    section = output.syslog
+    assert section is not None
+    destination = SyslogDestination(section, context)
+    finish = syslog_finish(
+        facility=section.facility,
+        hostname=socket.gethostname(),
+        app_name=section.app_name,
+        process=os.getpid(),
+        is_stream=destination.is_stream,
+    )
+    return destination, finish

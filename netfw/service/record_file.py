@@ -13,6 +13,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 
+from netfw.config.log_model import LogSection
 from netfw.telemetry.record_reading import Following
 from netfw.telemetry.record_search import Found, find_record, lines_backwards, read_record
 from netfw.telemetry.record_summary import Summary
@@ -28,11 +29,12 @@ class NoRecordFile(Exception):
 
 
 class RecordFile:
-    """`path`: the file, None where records go to standard output; `index`: its index, None where there is none."""
+    """The file of `log` that has whole records, and its index."""
 
-    def __init__(self, path: Path | None, reactor: Any, index: Path | None = None) -> None:
-        self._path = path
-        self._index = index
+    def __init__(self, log: LogSection, reactor: Any) -> None:
+        self._log = log
+        self._path = log.readable
+        self._index = None if log.index is None else log.index.path
         self._reactor = reactor
 
     def find(self, exchange_id: str) -> Deferred[Found]:
@@ -58,7 +60,10 @@ class RecordFile:
 
     def _here(self) -> Path:
         if self._path is None:
-            raise NoRecordFile("records go to standard output here; write log: {path: FILE} to look at them")
+            raise NoRecordFile(
+                f"{self._log.why_unreadable}; write log: {{path: FILE}}, or log: {{index: {{path: FILE}}}} beside it, "
+                "to look at them"
+            )
         return self._path
 
     def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:

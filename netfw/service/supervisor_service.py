@@ -26,7 +26,7 @@ from netfw.service.reopening import reopen_files
 from netfw.service.signals import Signals
 from netfw.service.systemd import Notifier
 from netfw.telemetry.metrics import Metrics
-from netfw.telemetry.record_log import RecordLog
+from netfw.telemetry.record_outputs import RecordOutputs
 from netfw.transport.deadlines import Deadlines
 from netfw.workers.plain import to_plain
 from netfw.workers.sealed_files import close_files
@@ -38,7 +38,7 @@ class SupervisorService(MultiService):
     """Runs the workers; the admin surface is a child service.
 
     `read` reads what a configuration names, and `renewed` hears when that is taken over. `records` takes what workers
-    write to standard output, and what this process puts on record itself; to a file workers write by themselves.
+    write to standard output, and what this process puts on record itself; everywhere else workers write by themselves.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class SupervisorService(MultiService):
         now: Callable[[], float],
         inheritance: Inheritance,
         policies: PolicyInForce,
-        records: RecordLog,
+        records: RecordOutputs,
         metrics: Metrics,
         status: ProcessStatus,
         notifier: Notifier,
@@ -117,7 +117,7 @@ class SupervisorService(MultiService):
 
     def printed(self, line: bytes) -> None:
         """A worker wrote a line to standard output."""
-        self._records.write(line)
+        self._records.relay(line)
 
     def reload(self) -> Deferred[dict[str, Any]]:
         """Reopen the records, and read configuration and policy again, everywhere; a Deferred of the result as a

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from netfw.telemetry.outcome import outcome
 from netfw.telemetry.record_line import record_line
-from netfw.telemetry.record_values import LIST_LIMIT, cut, path_text, peer_text, query_text
+from netfw.telemetry.record_values import LIST_LIMIT, cut, path_text, peer_text, query_text, trace_ids
 
 if TYPE_CHECKING:
     from netfw.errors import NetfwError
@@ -214,6 +214,8 @@ def build_record(exchange: RecordedExchange) -> dict[str, Any]:
         dest_port = exchange.authority.port
     durations = exchange.durations
     total = durations.get("total", exchange.finished - exchange.started)
+    traceparent = _peer_text(exchange.traceparent)
+    ids = trace_ids(traceparent) if traceparent is not None else None
     return _with_values(
         event_timestamp=int(exchange.finished),
         proxy_name=exchange.proxy_name,
@@ -248,7 +250,9 @@ def build_record(exchange: RecordedExchange) -> dict[str, Any]:
         bytes_out=exchange.bytes_out,
         http_version=exchange.http_version,
         user_agent=_peer_text(exchange.user_agent),
-        traceparent=_peer_text(exchange.traceparent),
+        traceparent=traceparent,
+        trace_id=ids[0] if ids is not None else None,
+        span_id=ids[1] if ids is not None else None,
         # The client was sent something else than the origin said: a denied response, or an error while it came.
         origin_status=exchange.origin_status if exchange.origin_status != exchange.status else None,
         dns=_dns(exchange.resolution),

@@ -22,6 +22,7 @@ from netfw.telemetry.log import tell
 from netfw.telemetry.record_log import RecordLog
 
 MODE = 0o640
+STANDARD_OUTPUT = "standard output"
 _GROWS = 0.1
 _FLAGS = os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY
 
@@ -39,7 +40,7 @@ class FileDestination:
 
     def __init__(self, path: Path | None, *, log: Any = None) -> None:
         self.path = path
-        self.shown = "standard output" if path is None else str(path)
+        self.shown = STANDARD_OUTPUT if path is None else str(path)
         self.lost = 0
         self._log = Logger() if log is None else log
         self._descriptor: int | None = None

@@ -217,6 +217,8 @@ class Metrics:
         yield _by_word("netfw_log_written_total", {sink: log.written for sink, log in logs})
         yield _by_word("netfw_log_dropped_total", {sink: log.dropped for sink, log in logs})
         yield _by_word("netfw_log_errors_total", {sink: log.errors for sink, log in logs})
+        yield _by_word("netfw_log_left_out_total", {sink: log.left_out for sink, log in logs})
+        yield _by_word("netfw_log_failing", {sink: int(log.failing) for sink, log in logs})
         for name, counts in self._tallies.items():
             tallied = family(name)
             for words, count in counts.items():

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+FORMATS = ("json", "aws", "squid", "pretty", "ecs", "ocsf")
+"""The forms that a record may be printed in."""
 MANDATORY = ("event_timestamp", "proxy_name", "final_action", "kind", "id")
 """Never left out nor changed: without them a record says nothing, and nobody finds it again."""
 
@@ -38,6 +40,7 @@ FIELDS = (
     _aws("vpce_account_id", "string", "its account, from `sources`"),
     _aws("dest_domain", "string", "the destination's name with a final dot, or its address", default=True),
     _aws("url", "object", "`scheme`, `authority`, `path`, `query`, `fragment`; secrets are `***`"),
+    RecordField("url.authority", "string", "the host and, where it is not the scheme's own, the port"),
     _aws("url.path", "string", "the path alone"),
     _aws("url.query", "string", "the query alone"),
     _aws("http_method", "string", "the method", default=True),
@@ -64,6 +67,8 @@ FIELDS = (
     RecordField("http_version", "string", "the client's HTTP version"),
     RecordField("user_agent", "string", "its User-Agent"),
     RecordField("traceparent", "string", "its trace context, W3C's form"),
+    RecordField("trace_id", "string", "the trace that `traceparent` names"),
+    RecordField("span_id", "string", "the client's span, which it names as the parent"),
     RecordField("origin_status", "integer", "the origin's status, where the client was sent another one"),
     RecordField("dns", "object", "`source`, `resolver`, `ttl`, `chain`, `addresses`"),
     RecordField("tls", "object", "`intercepted`, `sni`, versions, the origin's certificate"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from netfw.policy.model import Action
 from netfw.telemetry.outcome import outcome
-from netfw.telemetry.record_values import LIST_LIMIT, cut, path_text, peer_text, query_text
+from netfw.telemetry.record_values import LIST_LIMIT, cut, path_text, peer_text, query_text, trace_ids
 
 if TYPE_CHECKING:
     from netfw.errors import NetfwError
@@ -192,6 +192,15 @@ def _error_member(error: NetfwError) -> str:
     return f',"error":{{"token":"{error.token}","fault":"{error.fault}","message":{quote(cut(error.message))}{detail}}}'
 
 
+def _trace_members(traceparent: bytes) -> str:
+    text = peer_text(traceparent)
+    members = f',"traceparent":{quote(text)}'
+    ids = trace_ids(text)
+    if ids is not None:
+        members += f',"trace_id":{quote(ids[0])},"span_id":{quote(ids[1])}'
+    return members
+
+
 def _client_members(caller: RecordedCaller) -> str:
     """Where the client is: the same for all exchanges of its connection, and printed for the first."""
     printed = caller.printed
@@ -246,8 +255,8 @@ def record_line(exchange: RecordedExchange) -> bytes:
         last += f',"http_version":{quote(version)}'
     if (user_agent := exchange.user_agent) is not None:
         last += f',"user_agent":{_word(user_agent)}'
-    if (traceparent := exchange.traceparent) is not None:
-        last += f',"traceparent":{quote(peer_text(traceparent))}'
+    if exchange.traceparent is not None:
+        last += _trace_members(exchange.traceparent)
     if (origin_status := exchange.origin_status) is not None and origin_status != status:
         last += f',"origin_status":{origin_status}'
     if (resolution := exchange.resolution) is not None:

@@ -11,24 +11,42 @@ from time import monotonic
 from zope.interface import implementer
 
 from netfw.interfaces import IRecordSink
-from netfw.telemetry.record_log import RecordLog
+from netfw.telemetry.file_destination import STANDARD_OUTPUT
+from netfw.telemetry.record_log import Printer, RecordLog
+from netfw.telemetry.record_secrets import CurrentSecrets, RecordSecrets
 
 
 @implementer(IRecordSink)
 class RecordOutputs:
     """`logs` by the names of the outputs. The counters are sums over them; the journal, which feeds the index alone, is
     none of them and is watched by itself.
+
+    `current`: the secrets in force. `printed_first`: printers of outputs whose log takes finished lines from others as
+    well. `takes_dns`: which outputs get answers of the DNS.
     """
 
     write: Callable[[bytes], None]
     """See `IRecordSink`."""
 
-    def __init__(self, logs: Mapping[str, RecordLog], journal: RecordLog | None = None) -> None:
+    def __init__(
+        self,
+        logs: Mapping[str, RecordLog],
+        journal: RecordLog | None = None,
+        *,
+        current: CurrentSecrets | None = None,
+        printed_first: Mapping[str, Printer] | None = None,
+        takes_dns: frozenset[str] = frozenset(),
+    ) -> None:
         self.logs = dict(logs)
-        self.journal = journal
+        self._current = current
         self._all = [*self.logs.values(), *([] if journal is None else [journal])]
-        # With one output nothing is added to what every record costs.
-        self.write = self._all[0].write if len(self._all) == 1 else self._write_to_all
+        self._dns = [log for name, log in self.logs.items() if name in takes_dns]
+        self._printed_first = printed_first or {}
+        if self._printed_first:
+            self.write = self._write_printed
+        else:
+            # With one output nothing is added to what every record costs.
+            self.write = self._all[0].write if len(self._all) == 1 else self._write_to_all
 
     @property
     def written(self) -> int:
@@ -53,6 +71,29 @@ class RecordOutputs:
     def _write_to_all(self, record: bytes) -> None:
         for log in self._all:
             log.write(record)
+
+    def _write_printed(self, record: bytes) -> None:
+        for name, log in self.logs.items():
+            printer = self._printed_first.get(name)
+            printed = record if printer is None else printer(record)
+            if printed is not None:
+                log.write(printed)
+
+    def write_dns(self, record: bytes) -> None:
+        """Take the record of an answer of the DNS, for those outputs that want it."""
+        for log in self._dns:
+            log.write(record)
+
+    def relay(self, line: bytes) -> None:
+        """Take a line that a worker printed to standard output, as it is."""
+        for log in self.logs.values():
+            if log.destination.shown == STANDARD_OUTPUT:
+                log.write(line)
+
+    def renew(self, secrets: RecordSecrets) -> None:
+        """Go on with these."""
+        if self._current is not None:
+            self._current.renew(secrets)
 
     def reopen(self) -> None:
         """Open all again."""

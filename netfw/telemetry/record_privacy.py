@@ -15,9 +15,36 @@ from typing import Any
 
 from netfw.telemetry.record_values import MASK
 
+LEAST_KEY = 16
+"""Octets of a key: what is shorter can be tried out."""
 _NAMED = 6
 _TOKEN = 24
 _KEPT = 4096
+
+
+def checked_key(content: bytes, where: str) -> bytes:
+    """The key in a file. Raises ValueError when it is too short to be one."""
+    key = content.strip()
+    if len(key) < LEAST_KEY:
+        raise ValueError(
+            f"{where} has {len(key)} octets; a key needs {LEAST_KEY} or more: openssl rand -hex 32 >{where}"
+        )
+    return key
+
+
+class Tokens:
+    """Makes tokens with the key in force, in whatever thread. Without a key all values are masked."""
+
+    def __init__(self, key: bytes | None = None) -> None:
+        self.renew(key)
+
+    def renew(self, key: bytes | None) -> None:
+        """From now on with this key; tokens name it, so they cannot be taken for one another."""
+        self._make = token_maker(key) if key is not None else lambda _value: MASK
+
+    def __call__(self, value: str) -> str:
+        """The token that stands for this value."""
+        return self._make(value)
 
 
 def token_maker(key: bytes) -> Callable[[str], str]:

@@ -12,13 +12,14 @@ from ipaddress import ip_address
 from typing import Any
 
 from netfw.telemetry.record_text import Record, compact, is_alert, shown_url
+from netfw.telemetry.record_values import trace_ids
 
 ECS_VERSION = "8.11.0"
 OCSF_VERSION = "1.3.0"
 
 _EVENT_TYPES = {"allow": "allowed", "deny": "denied"}
 _OWN = ("generation", "parent_id", "listener", "durations", "all_matches", "first_alert_match", "names", "close_reason")
-_OWN_TOO = ("origin_status", "route", "count", "sample_rate", "src_vpc", "src_vpce", "vpce_account_id")
+_OWN_TOO = ("origin_status", "route", "span_id", "count", "sample_rate", "src_vpc", "src_vpce", "vpce_account_id")
 _METHODS = {"CONNECT": 1, "DELETE": 2, "GET": 3, "HEAD": 4, "OPTIONS": 5, "POST": 6, "PUT": 7, "TRACE": 8}
 _OTHER = 99
 _NETWORK, _HTTP = 4001, 4002
@@ -95,7 +96,8 @@ def ecs_text(record: Record) -> str:
             },
             "dns": {"resolved_ip": dns.get("addresses")},
             "error": {"code": error.get("token"), "message": error.get("message"), "type": error.get("fault")},
-            "trace": {"id": _trace(record.get("traceparent"))},
+            "trace": {"id": _trace(record)},
+            "span": {"id": record.get("span_id")},
             "observer": {"name": record.get("proxy_name"), "type": "proxy", "product": "netfw"},
             "netfw": _unmapped(record),
         }
@@ -139,6 +141,7 @@ def ocsf_text(record: Record) -> str:
             "product": {"name": "netfw", "vendor_name": "netfw"},
             "uid": record.get("id"),
             "log_name": "netfw.records",
+            "correlation_uid": _trace(record),
             "profiles": ["security_control"] if action is not None else None,
         },
         "src_endpoint": {"ip": record.get("client_src_ip"), "port": record.get("client_src_port")},
@@ -235,9 +238,10 @@ def _version(text: Any) -> str | None:
     return str(text).removeprefix("TLSv") if text else None
 
 
-def _trace(traceparent: object) -> str | None:
-    parts = str(traceparent or "").split("-")
-    return parts[1] if len(parts) == 4 else None
+def _trace(record: Record) -> str | None:
+    """The trace's id; from `traceparent` where the record has no more than that."""
+    found = record.get("trace_id") or (trace_ids(str(record.get("traceparent", ""))) or (None,))[0]
+    return None if found is None else str(found)
 
 
 def _unmapped(record: Record) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What somebody gets of records: which fields, changed how, in which form, and how many of them. PURE.
 
 A record is of one or more types: `allow` or `deny` by its final action, `alert` besides if an ALERT rule matched,
-and `audit` for what was done by command. Not here: which records are asked for (`record_choice`).
+`audit` for what was done by command, and `dns` for an answer of the DNS. Not here: which records are asked for
+(`record_choice`), and a shape for each type (`record_printer`).
 """
 
 from __future__ import annotations
@@ -10,20 +11,23 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from zlib import crc32
 
-from netfw.telemetry.record_fields import AWS_DEFAULT, MANDATORY
+from netfw.config.log_model import RECORD_TYPES
+from netfw.telemetry.record_fields import AWS_DEFAULT, FORMATS, MANDATORY
 from netfw.telemetry.record_privacy import treated
 from netfw.telemetry.record_schemas import ecs_text, ocsf_text
 from netfw.telemetry.record_text import FORMS, Record, is_alert
 
-TYPES = ("allow", "deny", "alert", "audit")
+TYPES = RECORD_TYPES
+SAMPLED = frozenset(["allow", "dns"])
 _FORMS: dict[str, Callable[[Record], str | None]] = {**FORMS, "ecs": ecs_text, "ocsf": ocsf_text}
-FORMATS = tuple(_FORMS)
+assert tuple(_FORMS) == FORMATS
 _WHOLE = 1 << 32
 
 
 class Shape:
-    """`form`: one of `FORMATS`. `fields`: those kept, empty for all that the form has. `sample`: the share of records
-    that is kept, never less than all denials and alerts. `treatments` by field. `token`: what makes tokens.
+    """`form`: one of `FORMATS`. `fields`: those kept, empty for all that the form has. `sample`: the share that is kept
+    of records all of whose types are `sampled`, which denials never are. `treatments` by field. `token`: what makes
+    tokens.
     """
 
     def __init__(
@@ -32,6 +36,7 @@ class Shape:
         form: str = "json",
         fields: tuple[str, ...] = (),
         sample: float = 1.0,
+        sampled: frozenset[str] = SAMPLED,
         treatments: Mapping[str, str] | None = None,
         token: Callable[[str], str] | None = None,
     ) -> None:
@@ -40,15 +45,17 @@ class Shape:
         self._fields = frozenset((*chosen, *MANDATORY)) if chosen else None
         self._below = int(sample * _WHOLE)
         self._sample = sample
+        self._sampled = sampled - {"deny", "audit"}
         self._treatments = dict(treatments or {})
         self._token = token
 
     def text(self, record: Mapping[str, Any]) -> str | None:
         """The line for this record, without its end; None where there is none."""
         shown = dict(record)
-        if self._below < _WHOLE and types_of(record).isdisjoint(("deny", "alert", "audit")):
+        if self._below < _WHOLE and types_of(record) <= self._sampled:
             # By the id: the same records wherever they are sampled.
-            if crc32(str(record.get("id", "")).encode("utf-8", "replace")) >= self._below:
+            found = record.get("id") or f"{record.get('started')} {record.get('dest_domain')}"
+            if crc32(str(found).encode("utf-8", "replace")) >= self._below:
                 return None
             shown["sample_rate"] = self._sample
         if self._treatments:
@@ -61,8 +68,8 @@ class Shape:
 def types_of(record: Record) -> frozenset[str]:
     """Which types a record is of."""
     kind = record.get("kind")
-    if kind == "audit":
-        return frozenset(["audit"])
+    if kind in ("audit", "dns"):
+        return frozenset([str(kind)])
     # What says neither is treated as what must not get lost.
     action = "allow" if record.get("final_action") == "allow" else "deny"
     return frozenset([action, "alert"] if is_alert(record) else [action])

@@ -46,7 +46,7 @@ def squid_text(record: Record) -> str | None:
     if record.get("kind") == "audit":
         return None
     duration = record.get("duration_ms", 0)
-    ended = _ended(record)
+    ended = ended_at(record)
     status = record.get("http_status_code")
     denied = record.get("final_action") == "deny"
     peer = record.get("dest_ip")
@@ -78,7 +78,7 @@ def pretty_text(record: Record) -> str:
 
     Whatever cannot be seen is shown as an escape: a terminal obeys it otherwise.
     """
-    when = datetime.fromtimestamp(_ended(record), UTC)
+    when = datetime.fromtimestamp(ended_at(record), UTC)
     if record.get("kind") == "audit":
         return printable(f"{when:%Y-%m-%dT%H:%M:%SZ} # {record.get('action', 'audit')} by {compact(record.get('who'))}")
     mark = _MARKS.get(str(record.get("final_action")), "?")
@@ -130,7 +130,8 @@ def shown_url(record: Record) -> str | None:
     return (f"{name}:{port}" if port is not None else name) if name else None
 
 
-def _ended(record: Record) -> float:
+def ended_at(record: Record) -> float:
+    """When it ended, in seconds since the epoch, to the millisecond where that is known."""
     started, duration = record.get("started"), record.get("duration_ms")
     if isinstance(started, int | float) and isinstance(duration, int):
         return started + duration / 1000

@@ -100,6 +100,12 @@ def _mask_userinfo(text: str) -> str:
     return _USERINFO.sub(lambda match: f"{match[1]}{MASK}@", text)
 
 
+def trace_ids(traceparent: str) -> tuple[str, str] | None:
+    """The ids of the trace and of the client's span in a `traceparent` (W3C Trace Context, section 3.2)."""
+    parts = traceparent.split("-", 3)
+    return (parts[1], parts[2]) if len(parts) == 4 else None
+
+
 def query_text(query: bytes) -> str:
     """A query with its secrets masked."""
     text = peer_text(query)

@@ -108,7 +108,7 @@ def settings(**changes: Any) -> Configuration:
         limits=LIMITS,
         timeouts=replace(TIMEOUTS, **SHORT),
         deny=DenySection(DenyStyle.AUTO, DenyOpaque.CONNECT, None),
-        log=LogSection(None),
+        log=LogSection(),
         admin=AdminSection(None, None, None),
         workers=0,
     )

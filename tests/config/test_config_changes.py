@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from netfw.config.changes import compare
+from netfw.config.log_model import OutputSection
 from netfw.config.model import Configuration
 from netfw.testing.conversation import settings
 
@@ -30,6 +31,7 @@ def test_nothing():
         ("dns", {"timeout": 1.0}),
         ("upstream", {"trust": None}),
         ("tls_intercept", {"bypass": ("x",)}),
+        ("log", {"mask": ("x",), "hash_key": Path("/key")}),
     ],
 )
 def test_what_is_taken(section, members):
@@ -45,7 +47,7 @@ def test_what_is_taken(section, members):
     ("section", "members"),
     [
         ("proxy", {"name": "other"}),
-        ("log", {"path": Path("/log")}),
+        ("log", {"outputs": (OutputSection("file", Path("/log")),)}),
         ("admin", {"port": 1}),
         ("tls_intercept", {"enabled": True, "ca_certificate": Path("/ca")}),
         ("limits", {"leaf_cache": 7}),

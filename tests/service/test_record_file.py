@@ -9,6 +9,7 @@ import pytest
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import deferLater
 
+from netfw.config.log_model import LogSection, OutputSection
 from netfw.service.record_file import NoRecordFile, RecordFile
 from netfw.telemetry.record_search import Found
 
@@ -19,6 +20,10 @@ def record(number: int, **more: object) -> dict:
         "id": f"ID-{number}", "client_src_ip": f"10.0.0.{number % 3}", "dest_domain": f"host{number % 2}.test.",
         "final_action": "deny" if number % 2 else "allow", "padding": "x" * 500, **more,
     }  # fmt: skip
+
+
+def _log(path: Path) -> LogSection:
+    return LogSection((OutputSection("file", path),))
 
 
 def write(path: Path, *records: dict) -> None:
@@ -35,7 +40,7 @@ def test_an_exchange_is_found_wherever_it_is(run, tmp_path: Path) -> None:
     write(path, record(3000))
 
     async def scenario(reactor):
-        records = RecordFile(path, reactor)
+        records = RecordFile(_log(path), reactor)
         for number in (0, 1, 1999, 3000):
             assert (await records.find(f"ID-{number}")).record["id"] == f"ID-{number}"
         assert (await records.find("ID-3001")).record is None
@@ -50,7 +55,7 @@ def test_the_busiest_are_counted(run, tmp_path: Path) -> None:
     write(path, *map(record, range(10)))
 
     async def scenario(reactor):
-        found = await RecordFile(path, reactor).busiest()
+        found = await RecordFile(_log(path), reactor).busiest()
         assert found["records"] == 10
         assert found["clients"][0] == {"client": "10.0.0.0", "exchanges": 4}
         assert found["denied"] == [{"destination": "host1.test", "exchanges": 5}]
@@ -69,7 +74,7 @@ def test_records_are_followed_over_a_rotation(run, tmp_path: Path) -> None:
             while len(seen) < count:
                 await deferLater(reactor, 0.01)
 
-        following = RecordFile(path, reactor).follow(
+        following = RecordFile(_log(path), reactor).follow(
             lambda one: one["client_src_ip"] == "10.0.0.0", lambda one: seen.append(one["id"])
         )
         write(path, record(1), record(3))
@@ -88,13 +93,13 @@ def test_records_are_followed_over_a_rotation(run, tmp_path: Path) -> None:
 def test_standard_output_cannot_be_read_back(tmp_path: Path) -> None:
     """It is said, with the setting."""
     with pytest.raises(NoRecordFile, match="log"):
-        RecordFile(None, None).find("x")
+        RecordFile(LogSection(), None).find("x")
 
 
 def test_no_file_is_no_record(run, tmp_path: Path) -> None:
     """Nothing was written yet."""
 
     async def scenario(reactor):
-        assert await RecordFile(tmp_path / "none", reactor).find("x") == Found(None)
+        assert await RecordFile(_log(tmp_path / "none"), reactor).find("x") == Found(None)
 
     run(scenario)

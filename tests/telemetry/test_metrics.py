@@ -152,12 +152,12 @@ def test_record_log_counters(metrics: Metrics) -> None:
     """A sink's own counters show under its name."""
 
     class Sink:
-        queue_length, written, dropped, errors = 1, 2, 3, 4
+        queue_length, written, dropped, errors, left_out, failing = 1, 2, 3, 4, 5, True
 
     metrics.watch_record_log("file", Sink())
     found = read(metrics)
-    names = ("netfw_log_queue_length", "netfw_log_written_total", "netfw_log_dropped_total", "netfw_log_errors_total")
-    assert [found[name][labels(sink="file")] for name in names] == [1, 2, 3, 4]
+    names = ["queue_length", "written_total", "dropped_total", "errors_total", "left_out_total", "failing"]
+    assert [found[f"netfw_log_{name}"][labels(sink="file")] for name in names] == [1, 2, 3, 4, 5, 1]
 
 
 def test_dns_results_are_bounded(metrics: Metrics) -> None:

@@ -68,6 +68,7 @@ def text_of(line: bytes, **how: Any) -> str:
 
 def test_types(allowed: bytes, denied: bytes, alerting: bytes) -> None:
     lines = {"allow": allowed, "deny": denied, "alert": alerting, "audit": as_line(AUDIT)}
+    lines["dns"] = as_line({"kind": "dns", "dest_domain": "a.test."})
     assert set(lines) == set(TYPES)
     for name, line in lines.items():
         # A transaction that only alerted was allowed.
