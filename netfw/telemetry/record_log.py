@@ -224,10 +224,14 @@ class RecordLog:
         if self._batch:
             dealt_with = self.destination.send(self._batch)
             del self._batch[:dealt_with]
-            lost, self._lost_seen = self.destination.lost - self._lost_seen, self.destination.lost
-            self._written += dealt_with - lost
+            self._count(dealt_with)
         if not self._batch:
             self._done()
+
+    def _count(self, dealt_with: int) -> None:
+        # What was lost may have been dealt with earlier: a datagram's refusal comes late.
+        lost, self._lost_seen = self.destination.lost - self._lost_seen, self.destination.lost
+        self._written += dealt_with - lost
 
     def _take_batch(self) -> None:
         pop = self._queue.popleft
@@ -288,3 +292,4 @@ class RecordLog:
         self._batch = []
         self._queue.clear()
         self.destination.close()
+        self._count(0)
