@@ -145,13 +145,18 @@ def fact_forms(key: Key) -> Callable[[Any], tuple[Any, ...]]:
     """The one or two readings of a path, a query or an address."""
     if key.kind is Kind.ADDRESS:
         return address_forms
-    normal = normal_query if key.attribute == "query" else normal_path
+    normal = normal_form(key)
 
     def forms(text: bytes) -> tuple[bytes, ...]:
         other = normal(text)
         return (text,) if other == text else (text, other)
 
     return forms
+
+
+def normal_form(key: Key) -> Callable[[bytes], bytes]:
+    """What brings a path or a query into normal form."""
+    return normal_query if key.attribute == "query" else normal_path
 
 
 def _field_test(operator: Operator, holds: Test) -> Test:

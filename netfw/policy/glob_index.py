@@ -1,28 +1,33 @@
 """Many patterns at once: which of them can match a text at all is found by a literal, then each of those is verified.
 
-Every pattern is hung up by one literal of it: its head, its tail, a whole word inside it or three octets in a row
-(`gram_table`), whichever the fewest others share; by two octets if there is nothing better. What has no literal at all,
+Every pattern is hung up by one literal of it: its head, its tail or a whole word inside it, the first of these that
+hardly any others have; by a few octets of one (`gram_table`) where many have each of those. What has no literal at all,
 or is one of a few, is tried each time.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
 from typing import Any
 
 from netfw.policy.globs import glob_matcher
-from netfw.policy.gram_table import GramTable
+from netfw.policy.gram_table import GRAM, PAIR, SHORTEST_SAMPLE, GramTable, PairTable, Place, SampleTable
 from netfw.policy.lookup_tables import HeadTable, add_position
 from netfw.policy.slices import Slices, emptied, grows_soon, portions
 
-_FEW_GRAMS = 48
-_PORTION = 50
+_FEW_BY_OCTETS = 48
+"""Patterns up to which trying each is cheaper than to go through every text for a few octets."""
+_FEW_OTHERS = 4
+"""Others with the same literal up to which nothing better is looked for."""
+_TOLERABLE = 50
+"""Others in the same place up to which it is not worth it to go through every text in another way as well."""
+_PORTION = 20
 _WORD_CHARACTERS = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
-_LETTERS = b"etaoinsrhldcumpfgwybvkxjqz"
-_USUAL = [max(26 - _LETTERS.find(octet), 1) if octet in _LETTERS else 8 for octet in range(256)]
-"""How often an octet is met in texts, roughly: letters by their frequency in English."""
 _BLANKED = bytes(octet if octet in _WORD_CHARACTERS else 0x20 for octet in range(256))
+
+Found = list[list[int]]
 
 
 class GlobEntry:
@@ -35,18 +40,39 @@ class GlobEntry:
         self.positions: list[int] = []
 
 
+Best = tuple[float, str, bytes]
+"""How many patterns have the literal, of which kind it is, the literal."""
+Row = tuple[GlobEntry, list[bytes], Best]
+"""A pattern that is still to be hung up, what stands between its wildcards, what it can be hung up by at best."""
+
+
 class GlobIndex:
     """Patterns of one key, str or bytes, with the positions of the rules that name them."""
 
-    __slots__ = ("_entries", "_grams", "_heads", "_loose", "_tails", "_words")
+    __slots__ = (
+        "_entries",
+        "_finders",
+        "_grams",
+        "_heads",
+        "_loose",
+        "_pairs",
+        "_samples",
+        "_tails",
+        "_words",
+        "_words_known",
+    )
 
     def __init__(self) -> None:
         self._entries: dict[Any, GlobEntry] = {}
         self._heads: HeadTable[list[GlobEntry]] = HeadTable()
         self._tails: HeadTable[list[GlobEntry]] = HeadTable()
         self._words: dict[bytes, list[GlobEntry]] = {}
+        self._words_known: set[bytes] = set()  # its keys once more: a set is intersected faster than they are
+        self._samples: SampleTable[GlobEntry] = SampleTable()
         self._grams: GramTable[GlobEntry] = GramTable()
+        self._pairs: PairTable[GlobEntry] = PairTable()
         self._loose: list[GlobEntry] = []
+        self._finders: tuple[Callable[[bytes], list[list[GlobEntry]]], ...] = ()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -60,88 +86,120 @@ class GlobIndex:
 
     def finish(self) -> Slices:
         """Hang up every pattern; nothing may be added afterwards."""
-        shared: dict[str, Counter[Any]] = {}
-        for kind, counted in _KINDS.items():
-            counter: Counter[Any] = Counter()
-            shared[kind] = counter
-            # A kind at a time: large counters that grow at the same step would make it a long one.
-            for portion in portions(self._entries, _PORTION):
-                for pattern in portion:
-                    counter.update(counted(_pieces(pattern)))
-                yield grows_soon(len(counter))
-        by_gram: list[tuple[str, Any, GlobEntry, list[bytes]]] = []
-        for portion in portions(self._entries.items(), _PORTION):
-            for pattern, entry in portion:
-                kind, literal = min(
-                    _literals(_pieces(pattern)), key=lambda found: _cost(found, shared), default=("loose", b"")
-                )
-                self._hang_up(kind, literal, entry, by_gram, pattern)
-            yield grows_soon(len(self._heads), len(self._tails), len(self._words))
-        if len(by_gram) < _FEW_GRAMS:
-            self._loose += [entry for _, _, entry, _ in by_gram]
-        else:
-            grams = shared["gram"]
-            for portion in portions(by_gram):
-                for kind, literal, entry, pieces in portion:
-                    if kind == "pair":
-                        self._grams.add_pair(literal, pieces, entry)
+        rows: Callable[[], Iterable[Row]] = self._rows
+        kept: list[Row] = []
+        for kind, literals in _KINDS.items():
+            shared: Counter[bytes] = Counter()
+            for portion in portions(rows(), _PORTION):
+                shared.update([literal for _, pieces, _ in portion for literal in literals(pieces)])
+                yield grows_soon(len(shared))
+            former, kept = kept, []
+            for portion in portions(rows(), _PORTION):
+                for entry, pieces, best in portion:
+                    best = min([best, *[(shared[literal], kind, literal) for literal in literals(pieces)]])
+                    if best[0] <= _FEW_OTHERS:
+                        self._hang_up(best, entry)
                     else:
-                        self._grams.add(literal, pieces, entry, grams.__getitem__)
-                yield grows_soon(*self._grams.sizes())
-        yield from emptied(by_gram, *shared.values())
+                        kept.append((entry, pieces, best))
+                yield grows_soon(len(self._heads), len(self._tails), len(self._words))
+            rows = kept.__iter__
+            yield from emptied(former, shared)
+        few = len(kept) < _FEW_BY_OCTETS
+        for portion in portions(kept, _PORTION):
+            for entry, pieces, best in portion:
+                if few or not self._hang_up_by_octets(best[0], pieces, entry):
+                    self._hang_up(best, entry)
+            yield
+        yield from emptied(kept)
         yield from self._heads.finish()
         yield from self._tails.finish()
+        tables = (self._heads, self._tails, self._words, self._samples, self._grams, self._pairs, self._loose)
+        finders = (
+            self._heads.find,
+            self._find_tails,
+            self._find_words,
+            self._samples.find,
+            self._grams.find,
+            self._pairs.find,
+            self._find_loose,
+        )
+        self._finders = tuple([find for table, find in zip(tables, finders, strict=True) if table])
 
-    def _hang_up(self, kind: str, literal: Any, entry: GlobEntry, by_gram: list[Any], pattern: Any) -> None:
+    def _rows(self) -> Iterator[Row]:
+        return ((entry, _pieces(pattern), _NOTHING) for pattern, entry in self._entries.items())
+
+    def _hang_up(self, best: Best, entry: GlobEntry) -> None:
+        _, kind, literal = best
         if kind == "head":
             self._heads.setdefault(literal, []).append(entry)
         elif kind == "tail":
             self._tails.setdefault(literal, []).append(entry)
         elif kind == "word":
             self._words.setdefault(literal, []).append(entry)
-        elif kind == "gram" or kind == "pair":
-            by_gram.append((kind, literal, entry, _pieces(pattern)))
+            self._words_known.add(literal)
         else:
             self._loose.append(entry)
 
+    def _hang_up_by_octets(self, others: float, pieces: list[bytes], entry: GlobEntry) -> bool:
+        """By a few octets of a literal, the cheapest way first, unless no place has fewer than `others`."""
+        pieces = sorted(set(pieces), key=len, reverse=True)
+        table: Any = None
+        place: Place = ()
+        ways = (
+            (self._samples, SHORTEST_SAMPLE, _FEW_OTHERS),
+            (self._grams, GRAM, _TOLERABLE),
+            (self._pairs, PAIR, _TOLERABLE),
+        )
+        for candidate, shortest, enough in ways:
+            if others <= enough:
+                break
+            found = candidate.best([piece for piece in pieces if len(piece) >= shortest])
+            if found is not None and found[0] < others:
+                table, (others, place) = candidate, found
+        if table is None:
+            return False
+        table.add(place, pieces, entry)
+        return True
+
     def dismantle(self) -> Slices:
         """Take it apart, when nobody looks anything up any more."""
+        self._finders = ()
         # The entries last: a list of thousands that share a literal goes at once, but frees none of them.
-        for table in (self._heads, self._tails, self._grams):
+        for table in (self._heads, self._tails, self._samples, self._grams, self._pairs):
             yield from table.dismantle()
-        yield from emptied(self._words, self._loose, self._entries)
+        yield from emptied(self._words, self._words_known, self._loose, self._entries)
 
-    def find(self, text: Any, found: list[list[int]]) -> None:
+    def find(self, text: Any, found: Found) -> None:
         """Append the positions of every pattern that the text matches."""
         raw: bytes = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
-        candidates = self._heads.find(raw) if self._heads else []
-        if self._tails:
-            candidates += self._tails.find(raw[::-1])
-        if self._words:
-            words = raw.translate(_BLANKED).split()
-            if not self._words.keys().isdisjoint(words):
-                candidates += [self._words[word] for word in set(words) if word in self._words]
-        if self._grams:
-            candidates += self._grams.find(raw)
-        if self._loose:
-            candidates.append(self._loose)
-        for entries in candidates:
-            for entry in entries:
-                if entry.matches(text):
-                    found.append(entry.positions)
+        for find in self._finders:
+            for entries in find(raw):
+                for entry in entries:
+                    if entry.matches(text):
+                        found.append(entry.positions)
+
+    def _find_tails(self, raw: bytes) -> list[list[GlobEntry]]:
+        return self._tails.find(raw[::-1])
+
+    def _find_words(self, raw: bytes) -> list[list[GlobEntry]]:
+        met = self._words_known.intersection(raw.translate(_BLANKED).split())
+        return [self._words[word] for word in met] if met else []
+
+    def _find_loose(self, _raw: bytes) -> list[list[GlobEntry]]:
+        return [self._loose]
 
 
-def _heads_of(pieces: list[bytes]) -> list[Any]:
+def _heads_of(pieces: list[bytes]) -> list[bytes]:
     return pieces[:1] if pieces[0] else []
 
 
-def _tails_of(pieces: list[bytes]) -> list[Any]:
+def _tails_of(pieces: list[bytes]) -> list[bytes]:
     return [pieces[-1][::-1]] if pieces[-1] else []
 
 
-def _words_of(pieces: list[bytes]) -> list[Any]:
+def _words_of(pieces: list[bytes]) -> list[bytes]:
     """Words that stand whole in a text: what touches a wildcard may go on there."""
-    found: list[Any] = []
+    found: list[bytes] = []
     last = len(pieces) - 1
     for place, piece in enumerate(pieces):
         blanked = piece.translate(_BLANKED)
@@ -154,35 +212,9 @@ def _words_of(pieces: list[bytes]) -> list[Any]:
     return found
 
 
-def _grams_of(pieces: list[bytes]) -> list[Any]:
-    return [gram for piece in pieces for gram in zip(piece, piece[1:], piece[2:], strict=False)]
-
-
-def _pairs_of(pieces: list[bytes]) -> list[Any]:
-    return [piece for piece in pieces if len(piece) == 2]
-
-
-_KINDS: dict[str, Callable[[list[bytes]], list[Any]]] = {
-    "head": _heads_of,
-    "tail": _tails_of,
-    "word": _words_of,
-    "gram": _grams_of,
-    "pair": _pairs_of,
-}
-"""What a pattern can be hung up by; the cheapest kind first."""
-
-
-def _literals(pieces: list[bytes]) -> list[tuple[str, Any]]:
-    """(kind, literal) of all literals that the pattern can be hung up by; pairs only where there is nothing else."""
-    found = [(kind, literal) for kind in ("head", "tail", "word", "gram") for literal in _KINDS[kind](pieces)]
-    return found or [("pair", pair) for pair in _pairs_of(pieces)]
-
-
-def _cost(found: tuple[str, Any], shared: dict[str, Counter[Any]]) -> int:
-    """How dear it is to hang a pattern up by this: how many share it, and how usual two letters are in texts."""
-    kind, literal = found
-    patterns = shared[kind][literal]
-    return patterns * _USUAL[literal[0]] * _USUAL[literal[1]] if kind == "pair" else patterns
+_KINDS: dict[str, Callable[[list[bytes]], list[bytes]]] = {"head": _heads_of, "tail": _tails_of, "word": _words_of}
+"""What a pattern can be hung up by, the cheapest first. Those that many share go on to the next kind."""
+_NOTHING: Best = (inf, "loose", b"")
 
 
 def _pieces(pattern: Any) -> list[bytes]:

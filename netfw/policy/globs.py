@@ -51,7 +51,7 @@ def glob_matcher(pattern: Text) -> Callable[[Text], bool]:
 def _with_middle(head: Text, middle: tuple[Text, ...], tail: Text) -> Callable[[Text], bool]:
     if len(middle) == 1 and not head and not tail:
         only = middle[0]
-        return lambda text: only in text
+        return lambda text: text.find(only) >= 0  # of bytes twice as fast as `in`
     start, end = len(head), len(tail)
     shortest = start + end + sum(map(len, middle))
 

@@ -1,128 +1,220 @@
-"""Literals anywhere in a text: which of thousands may be there is found by the few characters that each is hung up by.
+"""Literals anywhere in a text: which of thousands may be there is found by the few octets that each is hung up by.
 
-A literal of five octets or more is hung up by a sample of it. At every second place four octets of the text are taken
-as a number: those at the first or those at the second octet of the sample are among them, wherever it stands. That is a
-fraction of the work of going through the text octet by octet, which is left for literals of three octets. Where many
-share each sample of a literal, but not its three octets, that is done for texts that have the sample. Where there are
-literals of four octets, numbers are taken at every place.
-Not here: what a pattern's literals are, and verifying it (`glob_index`).
+* `SampleTable`, for literals of five octets or more: at every second place four octets of the text are taken as a
+  number. Those at the first or those at the second octet of a sample are among them, wherever it stands. That is a
+  fraction of the work of going through the text octet by octet.
+* `GramTable`, for shorter ones: every three octets in a row.
+* `PairTable`, where there is nothing better: every two.
+
+Each literal is hung up where the fewest others are, so that hardly anything is verified in vain. Not here: what a
+pattern's literals are, and verifying it (`glob_index`).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from itertools import repeat
+from struct import Struct
 from typing import Generic, TypeVar
 
 from netfw.policy.slices import Slices, emptied
 
 Entry = TypeVar("Entry")
-Gram = tuple[int, int, int]
+Place = tuple[int, ...]
+"""Keys of a table under which an entry is to be found."""
 
 _WIDTH = 4
-_STRIDE = 2
-_AS_RARE = 4
-"""A sample that so many times as many have is still cheaper than going through the text."""
+SHORTEST_SAMPLE = _WIDTH + 1
+GRAM = 3
+PAIR = 2
+
+_READY = 256
+_FOURS = [Struct(f"={count}I").unpack_from for count in range(_READY)]
+"""What takes so many numbers of four octets out of a text: faster than a memoryview, which is left for long texts."""
+_TWOS = [Struct(f"={count}H").unpack_from for count in range(_READY)]
+
+_PART = 80_000
+"""Samples from which on a further dict is begun: to let a larger one grow is too long a step."""
+
+_LETTERS = b"etaoinsrhldcumpfgwybvkxjqz"
+_USUAL = [max(26 - _LETTERS.find(octet), 1) if octet in _LETTERS else 8 for octet in range(256)]
+"""How often an octet is met in texts, roughly: letters by their frequency in English."""
+_LEAST_USUAL = min(_USUAL) ** 2
 
 
-class GramTable(Generic[Entry]):
-    """`add` what is hung up by three octets or by a sample that is as rare, `add_pair` what is hung up by two."""
+class SampleTable(Generic[Entry]):
+    """Entries by two numbers of four octets each, of which a text that has the literal has one at an even place."""
 
-    __slots__ = ("_always", "_grams", "_offsets", "_pairs", "_samples", "_through")
+    __slots__ = ("_parts", "_samples")
 
     def __init__(self) -> None:
-        self._pairs: dict[int, list[tuple[int, frozenset[int], Entry]]] = {}
-        self._grams: dict[Gram, list[Entry]] = {}
         self._samples: dict[int, list[Entry]] = {}
-        self._through: set[int] = set()
-        self._always = False
-        self._offsets = range(0, _WIDTH, _STRIDE)
+        self._parts = [self._samples]
 
-    def __bool__(self) -> bool:
-        return bool(self._pairs or self._grams or self._samples)
+    def __len__(self) -> int:
+        return sum(map(len, self._parts))
 
-    def add_pair(self, pair: bytes, pieces: Iterable[bytes], entry: Entry) -> None:
-        """Hang it up by two octets; the other pairs among its literals have to be there as well."""
-        needed = frozenset([_number(piece) for piece in pieces if len(piece) == 2])
-        other = next(iter(needed - {_number(pair)}), _number(pair))
-        self._pairs.setdefault(_number(pair), []).append((other, needed, entry))
-
-    def add(self, gram: Gram, pieces: Iterable[bytes], entry: Entry, shared: Callable[[Gram], int]) -> None:
-        """Hang it up by three octets, or by a sample of one of its literals (`pieces`) that hardly more others have;
-        `shared` says by how many a gram is had.
-        """
-        best: tuple[int, bytes] | None = None
+    def best(self, pieces: Iterable[bytes]) -> tuple[int, Place] | None:
+        """(how many others are there already, where) of the emptiest place for any of these literals."""
+        best: tuple[int, Place] | None = None
+        get = self._samples.get
         for piece in pieces:
-            if len(piece) == _WIDTH:
-                counted = min(shared(_gram(piece, 0)), shared(_gram(piece, 1)))
-                best = min(best or (counted, piece), (counted, piece))
-            for place in range(len(piece) - _WIDTH):
-                # What both numbers of a sample have in common.
-                counted = shared(_gram(piece, place + 1))
-                if best is None or counted < best[0]:
-                    best = counted, piece[place : place + _WIDTH + 1]
-        if best is None:
-            self._always = True
-            self._grams.setdefault(gram, []).append(entry)
-            return
-        counted, sample = best
-        numbers = {_number(sample[:_WIDTH]), _number(sample[-_WIDTH:])}
-        if len(sample) == _WIDTH:
-            self._offsets = range(_WIDTH)
-        if counted > _AS_RARE * shared(gram):
-            self._grams.setdefault(gram, []).append(entry)
-            self._through |= numbers
-            for number in numbers:
-                self._samples.setdefault(number, [])
-        else:
-            for number in numbers:
-                self._samples.setdefault(number, []).append(entry)
+            numbers = _every_four(piece)
+            loads = [*map(len, map(get, numbers, repeat(())))]
+            fuller = [*map(max, loads, loads[1:])]
+            others = min(fuller)
+            if best is None or others < best[0]:
+                place = len(fuller) - 1 - fuller[::-1].index(others)  # the end of a literal tells most of it
+                best = others, tuple({*numbers[place : place + 2]})
+                if not others:
+                    return best
+        return best
 
-    def sizes(self) -> tuple[int, ...]:
-        """How many entries each of its tables has."""
-        return len(self._pairs), len(self._grams), len(self._samples)
-
-    def dismantle(self) -> Slices:
-        """Take it apart, when nobody looks anything up any more."""
-        yield from emptied(self._pairs, self._grams, self._samples, self._through)
+    def add(self, place: Place, _pieces: Iterable[bytes], entry: Entry) -> None:
+        """Hang it up at a place that `best` gave."""
+        for number in place:
+            self._samples.setdefault(number, []).append(entry)
+        if len(self._samples) > _PART:
+            self._samples = {}
+            self._parts.append(self._samples)
 
     def find(self, raw: bytes) -> list[list[Entry]]:
         """Those that a text may match, some of them more than once."""
-        found: list[list[Entry]] = []
-        goes_through = self._always
-        if self._samples:
-            samples, view, size = self._samples, memoryview(raw), len(raw)
-            for start in self._offsets:
-                if size >= start + _WIDTH:
-                    for number in samples.keys() & view[start : start + (size - start & -_WIDTH)].cast("I"):
-                        found.append(samples[number])
-                        goes_through = goes_through or number in self._through
-        if goes_through:
-            grams = self._grams
-            # In one go: most texts have none of them, and to ask for that first costs as much as this.
-            for gram in grams.keys() & zip(raw, raw[1:], raw[2:], strict=False):
-                found.append(grams[gram])
-        if self._pairs:
-            view, size = memoryview(raw), len(raw)
-            there = set(view[: size & ~1].cast("H"))
-            if size > 2:
-                there.update(view[1 : 1 + (size - 1 & ~1)].cast("H"))
-            pairs = self._pairs
-            found.append(
-                [
-                    entry
-                    for pair in pairs.keys() & there
-                    for other, needed, entry in pairs[pair]
-                    if other in there and needed <= there
-                ]
-            )
-        return found
+        size = len(raw)
+        if size < SHORTEST_SAMPLE:
+            return []
+        count, rest = size // _WIDTH, (size - 2) // _WIDTH
+        numbers: Iterable[int]
+        if count < _READY:
+            numbers = _FOURS[count](raw) + _FOURS[rest](raw, 2)
+        else:
+            view = memoryview(raw)
+            numbers = {*view[: count * _WIDTH].cast("I"), *view[2 : 2 + rest * _WIDTH].cast("I")}
+        if len(self._parts) == 1:
+            samples = self._samples
+            met = samples.keys() & numbers
+            return [samples[number] for number in met] if met else []
+        return [part[number] for part in self._parts for number in part.keys() & numbers]
+
+    def dismantle(self) -> Slices:
+        """Take it apart, when nobody looks anything up any more."""
+        yield from emptied(*self._parts)
 
 
-def _gram(piece: bytes, place: int) -> Gram:
-    return piece[place], piece[place + 1], piece[place + 2]
+class GramTable(Generic[Entry]):
+    """Entries by three octets that stand next to each other in the literal."""
+
+    __slots__ = ("_grams", "_known")
+
+    def __init__(self) -> None:
+        self._grams: dict[Place, list[Entry]] = {}
+        self._known: set[Place] = set()  # the keys once more: a set is intersected faster than they are
+
+    def __len__(self) -> int:
+        return len(self._grams)
+
+    def best(self, pieces: Iterable[bytes]) -> tuple[int, Place] | None:
+        """(how many others are there already, where) of the emptiest place for any of these literals."""
+        grams = self._grams
+        return min(
+            [
+                (len(grams.get(gram, ())), gram)
+                for piece in pieces
+                for gram in zip(piece, piece[1:], piece[2:], strict=False)
+            ],
+            default=None,
+        )
+
+    def add(self, place: Place, _pieces: Iterable[bytes], entry: Entry) -> None:
+        """Hang it up at a place that `best` gave."""
+        self._grams.setdefault(place, []).append(entry)
+        self._known.add(place)
+
+    def find(self, raw: bytes) -> list[list[Entry]]:
+        """Those that a text may match."""
+        # In one go: most texts have none of them, and to ask for that first costs as much as this.
+        met = self._known.intersection(zip(raw, raw[1:], raw[2:]))  # noqa: B905  # the slices are shorter
+        return [self._grams[gram] for gram in met] if met else []
+
+    def dismantle(self) -> Slices:
+        """Take it apart, when nobody looks anything up any more."""
+        yield from emptied(self._grams, self._known)
+
+
+class PairTable(Generic[Entry]):
+    """Entries by two octets, each with another of its literals, which has to be there as well."""
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self) -> None:
+        self._pairs: dict[int, list[tuple[str, Entry]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def best(self, pieces: Iterable[bytes]) -> tuple[int, Place] | None:
+        """(how many others are there already, where) of the place that is met least for any of these literals.
+
+        What is usual in texts counts as if more were there.
+        """
+        pairs = self._pairs
+        return min(
+            [
+                ((1 + len(pairs.get(_number(pair), ()))) * _usual(pair) // _LEAST_USUAL - 1, (_number(pair),))
+                for piece in pieces
+                for pair in _pairs_of(piece)
+            ],
+            default=None,
+        )
+
+    def add(self, place: Place, pieces: Iterable[bytes], entry: Entry) -> None:
+        """Hang up what has these literals at a place that `best` gave."""
+        (number,) = place
+        # As text of one character an octet: looking into that takes a third of the time.
+        others = [piece for piece in pieces if len(piece) >= PAIR and _number(piece) != number]
+        other = min(others, key=lambda piece: min(map(_usual, _pairs_of(piece))), default=b"")
+        self._pairs.setdefault(number, []).append((other.decode("latin-1"), entry))
+
+    def find(self, raw: bytes) -> list[list[Entry]]:
+        """Those that a text may match."""
+        size = len(raw)
+        if size < PAIR:
+            return []
+        count, rest = size // PAIR, (size - 1) // PAIR
+        numbers: Iterable[int]
+        if count < _READY:
+            numbers = _TWOS[count](raw) + _TWOS[rest](raw, 1)
+        else:
+            view = memoryview(raw)
+            numbers = {*view[: count * PAIR].cast("H"), *view[1 : 1 + rest * PAIR].cast("H")}
+        pairs, text = self._pairs, raw.decode("latin-1")
+        return [[entry for number in pairs.keys() & numbers for other, entry in pairs[number] if other in text]]
+
+    def dismantle(self) -> Slices:
+        """Take it apart, when nobody looks anything up any more."""
+        yield from emptied(self._pairs)
+
+
+def _every_four(piece: bytes) -> list[int]:
+    """The numbers of all four octets that stand next to each other, in order."""
+    size = len(piece)
+    if size // _WIDTH >= _READY:
+        return [_number(piece[place : place + _WIDTH]) for place in range(size - _WIDTH + 1)]
+    numbers = [0] * (size - _WIDTH + 1)
+    for start in range(_WIDTH):
+        numbers[start::_WIDTH] = _FOURS[(size - start) // _WIDTH](piece, start)
+    return numbers
 
 
 def _number(octets: bytes) -> int:
-    # As a cast of the memory reads them.
+    # As a text's octets are read.
     return int.from_bytes(octets, sys.byteorder)
+
+
+def _pairs_of(piece: bytes) -> list[bytes]:
+    return [piece[place : place + PAIR] for place in range(len(piece) - 1)]
+
+
+def _usual(pair: bytes) -> int:
+    return _USUAL[pair[0]] * _USUAL[pair[1]]

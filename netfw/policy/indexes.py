@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 from operator import attrgetter
 from typing import Any
 
-from netfw.policy.checks import address_forms, fact_forms, key_reader
+from netfw.policy.checks import address_forms, key_reader, normal_form
 from netfw.policy.comparisons import domain_parts
 from netfw.policy.facts import NOT_YET, Facts, Unknown
 from netfw.policy.glob_index import GlobIndex
@@ -71,7 +71,7 @@ class Index:
 class NameIndex(Index):
     """Host names: exact ones and `.x` by hash, patterns by their literals."""
 
-    __slots__ = ("_exact", "_patterns", "_read", "_suffixes")
+    __slots__ = ("_exact", "_has_patterns", "_patterns", "_read", "_suffixes")
 
     def __init__(self, key: Key) -> None:
         super().__init__()
@@ -79,6 +79,7 @@ class NameIndex(Index):
         self._exact: dict[str, list[int]] = {}
         self._suffixes: dict[str, list[int]] = {}
         self._patterns = GlobIndex()
+        self._has_patterns = False
 
     def add(self, operator: Operator, value: Any, position: int) -> None:
         name, suffix = domain_parts(value)
@@ -92,6 +93,7 @@ class NameIndex(Index):
 
     def finish(self) -> Slices:
         yield from self._patterns.finish()
+        self._has_patterns = len(self._patterns) > 0
 
     def sizes(self) -> tuple[int, ...]:
         return len(self._exact), len(self._suffixes), len(self._patterns)
@@ -115,7 +117,7 @@ class NameIndex(Index):
                 if positions is not None:
                     found.append(positions)
                 place = host.find(".", place + 1)
-        if self._patterns:
+        if self._has_patterns:
             self._patterns.find(host, found)
         return False
 
@@ -167,7 +169,7 @@ class AddressIndex(Index):
 class TextIndex(Index):
     """Text, numbers and header fields by value: literals by hash, patterns by their literals."""
 
-    __slots__ = ("_exact", "_fold", "_forms", "_patterns", "_read")
+    __slots__ = ("_exact", "_fold", "_has_patterns", "_normal", "_patterns", "_read")
 
     def __init__(self, key: Key, *, fold: bool) -> None:
         super().__init__()
@@ -175,7 +177,8 @@ class TextIndex(Index):
         self._fold = fold
         self._exact: dict[Any, list[int]] = {}
         self._patterns = GlobIndex()
-        self._forms: Callable[[Any], tuple[Any, ...]] | None = fact_forms(key) if key.kind is Kind.PATH else None
+        self._has_patterns = False
+        self._normal = normal_form(key) if key.kind is Kind.PATH else None
 
     def add(self, operator: Operator, value: Any, position: int) -> None:
         if operator.comparison is Comparison.LIKE and has_wildcard(value):
@@ -185,6 +188,7 @@ class TextIndex(Index):
 
     def finish(self) -> Slices:
         yield from self._patterns.finish()
+        self._has_patterns = len(self._patterns) > 0
 
     def sizes(self) -> tuple[int, ...]:
         return len(self._exact), len(self._patterns)
@@ -202,18 +206,14 @@ class TextIndex(Index):
                 self._find(text, found)
             if len(value) > 1:
                 self._find(b", ".join(value), found)
-        elif self._forms is None:
+        elif self._normal is None or (other := self._normal(value)) == value:
             self._find(value, found)
         else:
-            forms = self._forms(value)
-            if len(forms) == 1:
-                self._find(value, found)
-            else:
-                raw: Found = []
-                normal: Found = []
-                self._find(forms[0], raw)
-                self._find(forms[1], normal)
-                self.agree(raw, normal, found)
+            raw: Found = []
+            normal: Found = []
+            self._find(value, raw)
+            self._find(other, normal)
+            self.agree(raw, normal, found)
         return False
 
     def _find(self, value: Any, found: Found) -> None:
@@ -222,5 +222,5 @@ class TextIndex(Index):
         positions = self._exact.get(value)
         if positions is not None:
             found.append(positions)
-        if self._patterns:
+        if self._has_patterns:
             self._patterns.find(value, found)

@@ -16,7 +16,9 @@ def test_compiled_agrees_with_reference(eager, monkeypatch):
     """Indexes change nothing: decision, matches and openness are those of trying every rule in order."""
     if eager:
         monkeypatch.setattr(compiling, "_FEW_VALUES", 1)
-        monkeypatch.setattr(glob_index, "_FEW_GRAMS", 0)
+        monkeypatch.setattr(glob_index, "_FEW_BY_OCTETS", 0)
+        monkeypatch.setattr(glob_index, "_FEW_OTHERS", -1)
+        monkeypatch.setattr(glob_index, "_TOLERABLE", -1)
 
     @settings(deadline=None, suppress_health_check=list(HealthCheck))
     @given(policies(), facts())

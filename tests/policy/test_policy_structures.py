@@ -45,12 +45,17 @@ def test_no_pattern_is_exponential(pattern):
     assert process_time() - start < 5  # exponential would be for ever
 
 
-@settings(max_examples=2 * settings.default.max_examples, deadline=None)
-@given(st.lists(PATTERNS, max_size=12), TEXTS, st.sampled_from([0, 48]))
-def test_index_of_patterns(patterns, text, few):
+@pytest.mark.parametrize("eager", [False, True], ids=["as shipped", "by octets"])
+def test_index_of_patterns(eager, monkeypatch):
     """An index finds exactly the patterns that match, whatever it hangs them up by."""
-    saved, glob_index._FEW_GRAMS = glob_index._FEW_GRAMS, few
-    try:
+    if eager:
+        monkeypatch.setattr(glob_index, "_FEW_BY_OCTETS", 0)
+        monkeypatch.setattr(glob_index, "_FEW_OTHERS", -1)
+        monkeypatch.setattr(glob_index, "_TOLERABLE", -1)
+
+    @settings(max_examples=2 * settings.default.max_examples, deadline=None)
+    @given(st.lists(PATTERNS, max_size=12), TEXTS)
+    def finds(patterns, text):
         for encode in (str, str.encode):
             index = GlobIndex()
             for position, pattern in enumerate(patterns):
@@ -61,8 +66,8 @@ def test_index_of_patterns(patterns, text, few):
             index.find(encode(text), found)
             expected = {place for place, one in enumerate(patterns) if expression(one).fullmatch(text)}
             assert {position for positions in found for position in positions} == expected
-    finally:
-        glob_index._FEW_GRAMS = saved
+
+    finds()
 
 
 @settings(max_examples=2 * settings.default.max_examples, deadline=None)
