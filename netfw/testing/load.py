@@ -101,7 +101,8 @@ class Requests:
         self.latencies: list[float] = []
         self.errors: list[str] = []
         self.over = False
-        self._free: list[Requester] = []
+        # All of them in turn: one that is left alone is closed by the proxy when its idle time is over.
+        self._free: deque[Requester] = deque()
         self._due: deque[float] = deque()
 
     def is_free(self, requester: Requester) -> None:
@@ -127,7 +128,7 @@ class Requests:
                 due = begun + asked / rate
                 asked += 1
                 if self._free:
-                    self._free.pop().send(due)
+                    self._free.popleft().send(due)
                 else:
                     self._due.append(due)
             await asyncio.sleep(_TICK)
