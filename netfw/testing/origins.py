@@ -108,7 +108,9 @@ class _Server(ThreadingHTTPServer):
 class HttpOrigin:
     """An origin server; `tls` is (certificate chain file, key file). A context manager."""
 
-    def __init__(self, *, tls: tuple[Path, Path] | None = None, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self, *, tls: tuple[Path, Path] | None = None, address: str = "127.0.0.1", port: int = 0
+    ) -> None:
         self.context: ssl.SSLContext | None = None
         if tls is not None:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -121,7 +123,7 @@ class HttpOrigin:
         self.applications: dict[str, Callable[[OriginHandler, bytes], None]] = {}
         self._gates: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
-        self._server = _Server((address, 0), OriginHandler)
+        self._server = _Server((address, port), OriginHandler)
         self._server.origin = self
         self.port: int = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)

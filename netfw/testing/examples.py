@@ -1,0 +1,224 @@
+"""Runs the examples of a documentation page as a reader would: files are written, commands typed, output compared.
+
+    python -m netfw.testing.small_internet -- python -m netfw.testing.examples docs/quickstart.md
+
+In this room: reading a page into steps, and carrying them out. What a page has to look like:
+
+* A fenced block with a title (```` ```yaml title="policy.yaml" ````) is that file, in the directory the commands run in.
+* A block of ```` ```console ```` is a terminal: lines that begin with `$ ` are typed into one shell, what stands below
+  each of them is what it prints. `…` is any text within a line; a line that is nothing else is any number of lines.
+  A command without output below it has to succeed, and may print what it likes.
+* `<!-- examples: new directory -->` begins anew, in an empty directory and a new shell. What still runs is ended.
+
+Everything else of a page is for people. Exit status 0: all as printed; 1: not so, and the first difference is told.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ANY = "…"
+NEW_DIRECTORY = "<!-- examples: new directory -->"
+DEADLINE = 60.0
+"""Seconds for one command, on a machine that is busy with other things."""
+_FENCE = re.compile(r'^( *)```(\w+)?(?: title="([^"]+)")?\s*$')
+_MARK = "end-of-example"
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A file that the page shows."""
+
+    line: int
+    name: str
+    content: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line that the page types, and what it says comes of it."""
+
+    line: int
+    text: str
+    output: list[str] = field(default_factory=list)
+
+
+Step = WrittenFile | Command
+
+
+class ExampleError(Exception):
+    """What the page says is not so; the text is for its author."""
+
+
+def sections(page: str) -> list[list[Step]]:
+    """The steps of a page, those of each directory by themselves; directories without steps are left out."""
+    found: list[list[Step]] = [[]]
+    lines = page.splitlines()
+    number = 0
+    while number < len(lines):
+        line = lines[number]
+        number += 1
+        if line.strip() == NEW_DIRECTORY:
+            found.append([])
+            continue
+        fence = _FENCE.match(line)
+        if fence is None:
+            continue
+        indent, language, title = fence.groups()
+        start, block = number, []
+        while number < len(lines) and lines[number].strip() != "```":
+            block.append(lines[number].removeprefix(indent))
+            number += 1
+        number += 1
+        if title is not None:
+            found[-1].append(WrittenFile(start, title, "\n".join(block) + "\n"))
+        elif language == "console":
+            found[-1].extend(_commands(block, start + 1))
+    return [steps for steps in found if steps]
+
+
+def _commands(block: list[str], first: int) -> list[Command]:
+    commands: list[Command] = []
+    for number, line in enumerate(block, first):
+        if line.startswith("$ "):
+            commands.append(Command(number, line[2:]))
+        elif commands and commands[-1].text.endswith("\\") and not commands[-1].output:
+            commands[-1] = Command(commands[-1].line, f"{commands[-1].text}\n{line}")
+        elif commands:
+            commands[-1].output.append(line)
+        else:
+            raise ExampleError(f"line {number}: a terminal that begins with output: {line!r}")
+    return commands
+
+
+def matches(shown: list[str], printed: list[str]) -> bool:
+    """Whether this was printed as shown, `…` being anything."""
+    pattern = ""
+    for line in shown:
+        if line.strip() == ANY:
+            pattern += r"(?:.*\n)*"
+        else:
+            pattern += ".*".join(map(re.escape, line.rstrip().split(ANY))) + r" *\n"
+    return re.fullmatch(pattern, "".join(f"{line.rstrip()}\n" for line in printed)) is not None
+
+
+class Terminal:
+    """One shell in one directory, with the programs of this interpreter's environment before all others."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        environment = {
+            "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "HOME": str(directory),
+            "LANG": "C.UTF-8",
+            "TERM": "dumb",
+            "COLUMNS": "120",
+        }
+        self._shell = subprocess.Popen(
+            ["bash", "--norc"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            cwd=directory, env=environment, start_new_session=True,
+        )  # fmt: skip
+        self._selector = selectors.DefaultSelector()
+        assert self._shell.stdin is not None and self._shell.stdout is not None
+        self._selector.register(self._shell.stdout, selectors.EVENT_READ)
+        os.set_blocking(self._shell.stdout.fileno(), False)
+
+    def close(self) -> None:
+        """End the shell, and what it left behind."""
+        try:
+            os.killpg(self._shell.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._shell.communicate()
+        self._selector.close()
+        _end_daemons(self.directory)
+
+    def type(self, command: str) -> tuple[int, list[str]]:
+        """Exit status and what was printed; raises ExampleError where it takes too long."""
+        shell = self._shell
+        assert shell.stdin is not None and shell.stdout is not None
+        # Commands read nothing: what is typed next is not for them.
+        shell.stdin.write(f"{{ {command}\n}} </dev/null; printf '\\n{_MARK} %s\\n' $?\n".encode())
+        shell.stdin.flush()
+        printed = b""
+        until = time.monotonic() + DEADLINE
+        while (end := re.search(rb"\n%s (\d+)\n$" % _MARK.encode(), printed)) is None:
+            if not self._selector.select(max(0.0, until - time.monotonic())):
+                raise ExampleError(f"it takes more than {DEADLINE:.0f} seconds; so far:\n{printed.decode()}")
+            piece = shell.stdout.read()
+            if not piece and shell.poll() is not None:
+                raise ExampleError(f"the shell ended:\n{printed.decode()}")
+            printed += piece or b""
+        return int(end[1]), printed[: end.start()].decode(errors="replace").rstrip("\n").splitlines()
+
+
+def _end_daemons(directory: Path) -> None:
+    """What a page started in the background with a pid file, as `twistd` does."""
+    for file in directory.glob("*.pid"):
+        pid = int(file.read_text())
+        try:
+            os.kill(pid, signal.SIGTERM)
+            for _ in range(100):
+                os.kill(pid, 0)
+                time.sleep(0.1)
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+
+
+def run(steps: list[Step]) -> None:
+    """Carry out one directory's steps; raises ExampleError at the first that is not as printed."""
+    with tempfile.TemporaryDirectory(prefix="examples-") as name:
+        directory = Path(name)
+        terminal = Terminal(directory)
+        try:
+            for step in steps:
+                _carry_out(step, terminal)
+        finally:
+            terminal.close()
+
+
+def _carry_out(step: Step, terminal: Terminal) -> None:
+    if isinstance(step, WrittenFile):
+        path = terminal.directory / step.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(step.content)
+        return
+    try:
+        status, printed = terminal.type(step.text)
+    except ExampleError as error:
+        raise ExampleError(f"line {step.line}: $ {step.text}\n{error}") from None
+    if not step.output:
+        if status:
+            raise ExampleError(f"line {step.line}: $ {step.text}\nfailed with {status}:\n" + "\n".join(printed))
+    elif not matches(step.output, printed):
+        shown, was = "\n".join(step.output), "\n".join(printed)
+        raise ExampleError(f"line {step.line}: $ {step.text}\nis to print:\n{shown}\nbut printed:\n{was}")
+
+
+def main() -> int:
+    """The command line above."""
+    for name in sys.argv[1:]:
+        page = Path(name)
+        found = sections(page.read_text())
+        try:
+            for steps in found:
+                run(steps)
+        except ExampleError as error:
+            print(f"{page}: {error}", file=sys.stderr)
+            return 1
+        print(f"{page}: {sum(map(len, found))} steps as printed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
