@@ -79,6 +79,10 @@ lint: $(VENV)/.stamp-dev ## Style (ruff), types (mypy), layers (import-linter)
 check: $(VENV)/.stamp-run ## Check CONFIG and its rules without starting anything
 	@$(BIN)/netfw check $(CONFIG)
 
+.PHONY: docs
+docs: $(VENV)/.stamp-docs ## Build the documentation into build/docs, and fail where a link leads nowhere
+	$(BIN)/python scripts/build_docs.py
+
 .PHONY: deb
 deb: ## Build the Debian package into build/deb; as root it first installs what that needs
 	@scripts/build-deb
@@ -101,6 +105,10 @@ distclean: clean ## Remove .venv and var/ as well: a fresh checkout
 $(VENV)/.stamp-run: setup.cfg pyproject.toml scripts/make-venv
 	@scripts/make-venv $(VENV)
 	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+$(VENV)/.stamp-docs: $(VENV)/.stamp-run
+	$(BIN)/python -m pip install -q -e '.[docs]'
 	@touch $@
 
 $(VENV)/.stamp-dev: setup.cfg pyproject.toml scripts/make-venv

@@ -12,15 +12,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 TREE = Path(__file__).resolve().parents[1]
 STAGE, SITE = TREE / "build/docs-pages", TREE / "build/docs"
-SHOWN = ("etc/proxy.yaml", "etc/policy.yaml", "etc/policy-tests.yaml", "etc/prometheus-rules.yml", "CHANGELOG.md", "LICENSE")
+SHOWN = (
+    "etc/proxy.yaml", "etc/policy.yaml", "etc/policy-tests.yaml", "etc/prometheus-rules.yml", "CHANGELOG.md", "LICENSE",
+)  # fmt: skip
 """Files outside docs/ that pages link to."""
 NAVIGATION = {
     "Begin": ["quickstart", "concepts", "cookbook", "troubleshooting", "where-not", "migration"],
     "Rules": ["policy", "interception", "control-plane", "api"],
     "Clients": ["clients", "client-fleets", "ca", "listener-certificate"],
-    "Operation": ["deployment", "operations", "records", "sizing", "performance"],
+    "Operation": ["deployment", "egress", "operations", "records", "sizing", "performance"],
     "Trust": ["security", "privacy", "architecture"],
 }
 _LINK = re.compile(r"(?<=\]\()([^)#\s]+)(#[^)\s]*)?(?=\))")
@@ -42,8 +46,9 @@ def main() -> None:
             (STAGE / source.name).write_text(source.read_text())
         else:
             (STAGE / f"{source.name}.md").write_text(f"# {name}\n\n```yaml\n{source.read_text()}```\n")
-    (STAGE.parent / "mkdocs.yml").write_text(configuration([page.stem for page in pages]))
-    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--config-file", str(STAGE.parent / "mkdocs.yml")]
+    file = STAGE.parent / "mkdocs.yml"
+    file.write_text(configuration([page.stem for page in pages]))
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--strict", "--config-file", str(file)]
     if status := subprocess.run(command, check=False).returncode:
         sys.exit(status)
     print(f"{SITE.relative_to(TREE)}/index.html")
@@ -74,17 +79,23 @@ def configuration(pages: list[str]) -> str:
     named = [page for group in NAVIGATION.values() for page in group]
     if forgotten := sorted(set(pages) - set(named)):
         raise SystemExit(f"pages without a place in the navigation: {', '.join(forgotten)}")
-    lines = ["site_name: netfw", f"docs_dir: {STAGE}", f"site_dir: {SITE}", "use_directory_urls: false"]
-    # A theme that is whole in itself: the site asks no other one for fonts or scripts.
-    lines += ["theme: {name: readthedocs, highlightjs: false, navigation_depth: 2}", "plugins: [search]", "markdown_extensions:"]
-    lines += ["  - tables", "  - toc: {permalink: true}", "  - pymdownx.highlight: {noclasses: true}", "  - pymdownx.superfences"]
-    lines += ["validation: {links: {not_found: warn, anchors: warn, unrecognized_links: warn}, nav: {omitted_files: ignore}}"]
-    lines += ["nav:", "  - index.md"]
-    for group, members in NAVIGATION.items():
-        lines.append(f"  - {group}:")
-        lines += [f"      - {member}.md" for member in members]
-    lines += ["  - CHANGELOG.md"]
-    return "\n".join(lines) + "\n"
+    groups = [{group: [f"{member}.md" for member in members]} for group, members in NAVIGATION.items()]
+    broken = dict.fromkeys(("not_found", "anchors", "unrecognized_links"), "warn")
+    settings = {
+        "site_name": "netfw",
+        "docs_dir": str(STAGE),
+        "site_dir": str(SITE),
+        "use_directory_urls": False,
+        # A theme that is whole in itself: the site asks no other one for fonts or scripts.
+        "theme": {"name": "readthedocs", "highlightjs": False, "navigation_depth": 2},
+        "plugins": ["search"],
+        "markdown_extensions": [
+            "tables", {"toc": {"permalink": True}}, {"pymdownx.highlight": {"noclasses": True}}, "pymdownx.superfences",
+        ],
+        "validation": {"links": broken, "nav": {"omitted_files": "ignore"}},
+        "nav": ["index.md", *groups, "CHANGELOG.md"],
+    }  # fmt: skip
+    return yaml.safe_dump(settings, sort_keys=False)
 
 
 if __name__ == "__main__":

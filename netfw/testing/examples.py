@@ -4,7 +4,7 @@
 
 In this room: reading a page into steps, and carrying them out. What a page has to look like:
 
-* A fenced block with a title (```` ```yaml title="policy.yaml" ````) is that file, in the directory the commands run in.
+* A fenced block with a title (```` ```yaml title="policy.yaml" ````) is that file, where the commands run.
 * A block of ```` ```console ```` is a terminal: lines that begin with `$ ` are typed into one shell, what stands below
   each of them is what it prints. `…` is any text within a line; a line that is nothing else is any number of lines.
   A command without output below it has to succeed, and may print what it likes.
@@ -214,9 +214,9 @@ def main() -> int:
             for steps in found:
                 run(steps)
         except ExampleError as error:
-            print(f"{page}: {error}", file=sys.stderr)
+            sys.stderr.write(f"{page}: {error}\n")
             return 1
-        print(f"{page}: {sum(map(len, found))} steps as printed")
+        sys.stdout.write(f"{page}: {sum(map(len, found))} steps as printed\n")
     return 0
 
 

@@ -34,7 +34,9 @@ ADDRESS = "93.184.216.34"
 RESOLVER = "127.0.0.53"
 ROOTS = Path("/etc/ssl/certs/ca-certificates.crt")
 _INSIDE = "--inside"
-_NAMESPACES = ("unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc")
+_NAMESPACES = (
+    "unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
+)  # fmt: skip
 
 
 def command(*inner: str, seen: Path | None = None) -> list[str]:
@@ -73,7 +75,7 @@ class Certificates:
         connection.context = self._contexts[name]
 
 
-def site(handler: OriginHandler, content: bytes) -> None:
+def site(handler: OriginHandler, _: bytes) -> None:
     """What every site says: who it is and what it was asked."""
     text = f"{handler.headers['Host']} says hello to {handler.command} {handler.path}\n"
     handler.answer(200, b"" if handler.command == "HEAD" else text.encode(), "text/plain")
