@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from netfw.cli.check_ways import way_facts
 from netfw.cli.config_option import config_option, find_config, json_option
 from netfw.cli.policy_option import read_configured
 from netfw.cli.screen import complain, print_facts, print_json, problems_as_data
@@ -62,6 +63,7 @@ def _facts(found: Preflight, now: float) -> list[tuple[str, str]]:
         ("configuration", str(configuration.path)),
         *listeners,
         ("interception", _interception(configuration, now)),
+        *way_facts(configuration, policy),
         ("policy", f"{policy.name}, from {_source(configuration)}"),
         ("rule groups", ", ".join(group.name for group in policy.groups) or "none"),
         ("rules", rules),

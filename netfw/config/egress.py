@@ -1,7 +1,7 @@
 """`egress`: the addresses of this machine that origins see.
 
 PURE. In this room: the section and its pools. Not here: whether this machine has the addresses
-(`config.source_addresses`), and which one a connection leaves from (`proxy.ways`).
+(`config.own_addresses`), and which one a connection leaves from (`proxy.ways`).
 """
 
 from __future__ import annotations

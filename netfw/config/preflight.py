@@ -16,6 +16,7 @@ from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.files import exposed
 from netfw.config.load import load_config
 from netfw.config.model import Configuration
+from netfw.config.own_addresses import address_problems
 from netfw.config.policy_files import read_policy
 from netfw.policy.compile import compile_policy
 from netfw.policy.model import PolicyConfiguration
@@ -51,6 +52,7 @@ def preflight(
     except ConfigErrors as errors:
         problems += errors.problems
     problems += _certificate_problems(configuration)
+    problems += address_problems(configuration)
     problems += _authority_problems(configuration, now)
     if problems or policy is None:
         raise ConfigErrors(problems)

@@ -17,6 +17,7 @@ from netfw.config.changes import Changes, compare
 from netfw.config.errors import ConfigErrors
 from netfw.config.load import load_config
 from netfw.config.model import Configuration
+from netfw.config.own_addresses import address_problems
 from netfw.errors import NetfwError
 from netfw.proxy.credentials import CredentialsRefused
 from netfw.service.policy_source import PolicyInForce, ReloadResult
@@ -60,6 +61,11 @@ class Reloading:
         try:
             # Without its files: keys that were read before privileges were dropped cannot be read again.
             changes = compare(self.configuration, load_config(self.configuration.path, with_files=False))
+            # Those in force may have gone since: that is no reason to refuse other changes.
+            if changes.in_force.egress != self.configuration.egress and (
+                problems := address_problems(changes.in_force)
+            ):
+                raise ConfigErrors(problems)
         except ConfigErrors as errors:
             return self._refused([str(problem) for problem in errors.problems])
 

@@ -25,8 +25,8 @@ _PORTS = {"http": 80, "https": 443}
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """`kind` is one of a closed set of words: allowed, rule, default, guard, names, tunnel, client, identity,
-    client_tls, origin_tls, origin, dns, limit, evaluation or ours. `text` is for people; `advice` is in the order in
-    which to try it.
+    client_tls, origin_tls, origin, parent, dns, limit, evaluation or ours. `text` is for people; `advice` is in the
+    order in which to try it.
     """
 
     kind: str
@@ -169,6 +169,21 @@ def _limit(record: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
+def _parent_advice(record: Mapping[str, Any]) -> tuple[str, ...]:
+    tried = (record.get("route") or {}).get("tried") or ()
+    return (
+        *(f"tried {one}" for one in list(tried)[:_MOST_TRIED]),
+        "netfw status shows which parent proxies are up; `upstream` in proxy.yaml has them and the routes to them",
+    )
+
+
+_MOST_TRIED = 5
+_SIDES = {
+    "client": "the client's side",
+    "origin": "the origin's side",
+    "parent": "the parent proxy's side",
+    "ours": "the proxy's side",
+}
 _Advice = Callable[[Mapping[str, Any]], tuple[str, ...]]
 
 
@@ -204,10 +219,12 @@ def _error(record: Mapping[str, Any], error: Mapping[str, Any]) -> Verdict:
         kind, advice = "client_tls", _say("the client's TLS failed before it asked for anything")
     elif not kind and fault == "client" and "tunnel" in message:
         kind, advice = "tunnel", _say("`tunnels` in proxy.yaml says which ports pass what is neither TLS nor HTTP")
+    elif fault == "parent":
+        kind, advice = "parent", _parent_advice
     elif not kind and token == "proxy_internal_error" and "denial" in message:
         kind, advice = "evaluation", _say("the rules could not be evaluated: the program's log has the reason")
     elif not kind:
         kind = {"client": "client", "origin": "origin"}.get(fault, "ours")
-    whose = {"client": "the client's side", "origin": "the origin's side", "ours": "the proxy's side"}.get(fault, fault)
+    whose = _SIDES.get(fault, fault)
     ended = "it was let pass, and failed" if is_allowed(record) else "refused"
     return Verdict(kind, f"{ended}, on {whose}: {message}", advice(record))

@@ -67,3 +67,47 @@ def test_what_is_in_certificates_and_lists_is_read_too(config: Path) -> None:
     assert result.exit_code == 1
     assert f"{config.parent}/users: line 1: the hash of 'alice' is made with MD5 or SHA-1" in result.output
     assert f"{config.parent}/roots.pem: there is no PEM certificate in it" in result.output
+
+
+def test_the_way_out_is_summed_up_with_rules_that_it_leaves_undecided(config: Path) -> None:
+    """Parents, pools, and rules on an address that only a parent will know."""
+    CliRunner().invoke(netfw, ["ca", "init", "--config", str(config)])
+    with open(config, "a") as file:
+        file.write(
+            "upstream:\n"
+            "  proxies:\n    - {name: above, url: 'https://proxy.example.com:3129'}\n"
+            "    - {name: spare, url: 'http://192.0.2.1:3128'}\n"
+            "  routes: [{proxies: above, by: name}]\n"
+            "egress: {pools: [{name: shown, addresses: [127.0.0.1]}]}\n"
+        )
+    (config.parent / "policy.yaml").write_text(
+        "ProxyConfiguration:\n"
+        "  ProxyConfigurationName: test\n"
+        "  DefaultRulePhaseActions: {PreDNS: DENY, PreREQUEST: ALLOW, PostRESPONSE: ALLOW}\n"
+        "  RuleGroups: [g]\n"
+        "ProxyRuleGroups:\n"
+        "  - ProxyRuleGroupName: g\n"
+        "    Rules:\n"
+        "      PreREQUEST:\n"
+        "        - ProxyRuleName: there\n"
+        "          Action: DENY\n"
+        "          Conditions: [{ConditionKey: 'request:DestinationIp', ConditionOperator: IpAddress,\n"
+        "            ConditionValues: [192.0.2.0/24]}]\n"
+    )
+    result = check(config, "--json")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)["summary"]
+    assert summary["parent proxy above"] == "https://proxy.example.com:3129"
+    assert summary["parent proxy spare"].endswith("used by no route")
+    assert summary["egress pool shown"] == "127.0.0.1 (spread)"
+    assert "g/there" in summary["by name"] and "denial" in summary["by name"]
+
+
+def test_a_source_address_that_is_elsewhere(config: Path) -> None:
+    """Told before anything is started."""
+    CliRunner().invoke(netfw, ["ca", "init", "--config", str(config)])
+    with open(config, "a") as file:
+        file.write("egress: {pools: [{name: shown, addresses: [198.51.100.7]}]}\n")
+    result = check(config)
+    assert result.exit_code == 1
+    assert "egress.pools[0].addresses[0]: this machine does not have 198.51.100.7" in result.output

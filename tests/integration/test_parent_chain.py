@@ -4,7 +4,7 @@ Two of ours and three Squids serve the whole module. `outer` has a listener for 
 
 * plain:  outer (opens TLS to origin.test) -> squid `middle` -> inner -> origin, by name
 * second: squid `top` -> outer -> squid `bottom` (which wants a password) -> origin, by address
-* secure: outer -> inner's TLS listener -> origin, by name
+* secure: outer -> inner's TLS listener, which wants a certificate -> origin, by name
 * pair:   outer -> `middle` or, where that is down, `bottom`
 """
 
@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pytest
 
+from netfw.testing.pki import CLIENT_AUTH, TestAuthority
 from netfw.testing.proxy_process import ProxyProcess
 from netfw.testing.squid import Squid, free_port, squid_program
 from netfw.testing.wire_client import ConnectRefused, RoutedClient
@@ -59,6 +60,12 @@ def world(proxy_maker, certificates) -> Iterator[World]:
             "routes": [{"listeners": "loop", "proxies": "middle", "by": "name"}, {"direct": True}],
             "health": {"interval": 0},
         }
+        clients = TestAuthority(common_name="Proxies' test CA")
+        shown, key = clients.issue(common_name="outer", purpose=CLIENT_AUTH)
+        (place / "proxies.pem").write_bytes(clients.certificate_pem)
+        for listener in inner.config["listeners"]:
+            if listener["name"] == "tls":
+                listener["client_ca"] = str(place / "proxies.pem")
         rewrite(inner)
         stack.enter_context(inner)
         middle = stack.enter_context(
@@ -84,6 +91,9 @@ def world(proxy_maker, certificates) -> Iterator[World]:
         outer = proxy_maker("outer", intercept=True, proxy={"name": "outer"}, tls_intercept={"only": ["origin.test"]})
         (outer.directory / "bottom.secret").write_text(f"outer:{secret}\n")
         (outer.directory / "bottom.secret").chmod(0o600)
+        for name, content in (("shown.pem", shown), ("shown.key", key)):
+            (outer.directory / name).write_bytes(content)
+            (outer.directory / name).chmod(0o600)
         for name in ("second", "secure", "pair"):
             outer.config["listeners"].append({**more, "name": name})
         outer.config["upstream"] |= {
@@ -94,6 +104,8 @@ def world(proxy_maker, certificates) -> Iterator[World]:
                     "name": "sealed",
                     "url": f"https://127.0.0.1:{inner.port('tls')}",
                     "trust": str(certificates.listener_ca),
+                    "certificate": "shown.pem",
+                    "private_key": "shown.key",
                 },
             ],
             "routes": [
@@ -141,6 +153,9 @@ def test_a_plain_request_goes_down_the_chain(world, origin, chain):
     names = {"plain": "middle", "second": "bottom", "secure": "sealed"}
     assert record["route"] == {"proxy": names[chain], "by": by}
     assert record.get("dest_ip") == ("127.0.0.1" if chain == "second" else None)
+    if chain == "secure":
+        below = world.inner.wait_for_record(lambda record: record.get("url", {}).get("path") == path)
+        assert below["client_identity"] == "outer"
 
 
 @pytest.mark.parametrize("chain", CHAINS)
