@@ -24,7 +24,8 @@ _log = Logger()
 MODULE = "netfw.telemetry.index_process"
 LAGGING = 10.0
 """Seconds of lag from which the log says so."""
-_SILENT = 5.0
+_SILENT = 7.5
+"""It says something each second, and every five while it waits."""
 
 
 class Indexing(Service):
@@ -57,6 +58,7 @@ class Indexing(Service):
         self._figures: dict[str, Any] = {"records": None, "lag_bytes": None, "lag_seconds": 0.0}
         self._error: str | None = None
         self._is_lagging = False
+        self._waits = False
 
     def startService(self) -> None:
         """Start the process once the reactor runs: its end is told by a signal."""
@@ -84,6 +86,8 @@ class Indexing(Service):
         """For `netfw status`."""
         lag = self.lag()
         state = "fails" if self._error else "lags" if lag > LAGGING else "keeps up"
+        if self._waits:
+            state = "kept by another proxy"
         shown = {"path": str(self._section.path), "state": state, **self._figures, "lag_seconds": round(lag, 1)}
         return shown if self._error is None else {**shown, "error": self._error}
 
@@ -91,6 +95,10 @@ class Indexing(Service):
         """A line of the process: how it stands, or what keeps it from its work."""
         report = json.loads(line)
         path = str(self._section.path)
+        self._waits = report.get("kept_by_another", False)
+        if self._waits:
+            self._heard_at, self._error = self._seconds(), None
+            return
         error = report.get("error")
         if error is not None:
             if error != self._error:

@@ -3,16 +3,20 @@
 Its first line of input says what to follow; it ends when its input does. Each second it prints a line of JSON: how many
 records are in the index and how far it lags. An index that cannot be used is thrown away and built anew from the
 records that are still there. A process, since a thread would take the interpreter from requests for each row.
+
+One at a time keeps an index: while one proxy takes over from another, the later one's process waits for the former's.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import select
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +29,25 @@ _REPORT = 1.0
 _FORGET = 30.0
 _AGAIN = 5.0
 _NICE = 5
+
+
+class KeptByAnother(Exception):
+    """Another process keeps this index."""
+
+
+@contextmanager
+def sole_keeper(path: Path) -> Iterator[None]:
+    """A block in which nobody else keeps the index. Raises KeptByAnother, and OSError."""
+    # Beside the index, which is another file when it is built anew.
+    descriptor = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise KeptByAnother from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Keeper:
@@ -120,6 +143,21 @@ def main() -> int:
     about = json.loads(sys.stdin.buffer.readline())
     with suppress(OSError):
         os.nice(_NICE)
+    with ExitStack() as alone:
+        while True:
+            try:
+                alone.enter_context(sole_keeper(Path(about["index"])))
+                return keep(about)
+            except KeptByAnother:
+                tell({"kept_by_another": True})
+            except OSError as error:
+                tell({"error": str(error)})
+            if input_ends(_AGAIN):
+                return 0
+
+
+def keep(about: dict[str, Any]) -> int:
+    """Nobody else does: until the input ends."""
     keeper: Keeper | None = None
     told = forgotten = 0.0
     while True:
@@ -141,12 +179,22 @@ def main() -> int:
             keeper, pause, report = None, _AGAIN, {"error": str(error)}
         if report is not None:
             told = time.monotonic()
-            sys.stdout.buffer.write(json.dumps(report).encode("ascii") + b"\n")
-            sys.stdout.buffer.flush()
-        if select.select([0], [], [], pause)[0] and not os.read(0, 4096):
+            tell(report)
+        if input_ends(pause):
             if keeper is not None:
                 keeper.close()
             return 0
+
+
+def tell(report: dict[str, Any]) -> None:
+    """A line of output."""
+    sys.stdout.buffer.write(json.dumps(report).encode("ascii") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def input_ends(seconds: float) -> bool:
+    """Wait so long; whether the input has ended."""
+    return bool(select.select([0], [], [], seconds)[0]) and not os.read(0, 4096)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,12 @@ def test_what_is_not_heard_of_lags(tmp_path: Path) -> None:
     status, metrics = ProcessStatus(name="p", now=lambda: 0.0), Metrics()
     made.watch(status, metrics)
     assert made.describe()["state"] == "keeps up"
-    now[0] = 20.0
+    now[0] = 10.0
+    made.heard(b'{"kept_by_another": true}')
+    assert (made.describe()["state"], made.lag()) == ("kept by another proxy", 0.0)
+    made.heard(b'{"records": 0, "lag_bytes": 0, "lag_seconds": 0.0, "rebuilt": null}')
+    assert made.describe()["state"] == "keeps up"
+    now[0] = 30.0
     assert made.describe()["state"] == "lags"
     assert "netfw_record_index_lag_seconds 20.0" in metrics.render().decode()
     made.heard(b'{"records": 7, "lag_bytes": 900, "lag_seconds": 31.5, "rebuilt": null}')

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -304,3 +306,49 @@ def test_an_index_follows_records_and_never_itself(tmp_path: Path, name: str) ->
     assert [Path(place.path).name for place in keeper.index.places] == ["records.jsonl"]
     assert rotated(records) == [records]
     keeper.close()
+
+
+class IndexProcess:
+    """A real one; what it says is read line by line."""
+
+    def __init__(self, records: Path, index: Path) -> None:
+        about = {"records": str(records), "index": str(index), "keep": 86400.0 * 36500, "size": 1 << 30}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "netfw.telemetry.index_process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(about).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def wait_to_hear(self, name: str, value: Any) -> None:
+        """Until a line says so."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if json.loads(line).get(name) == value:
+                return
+        raise AssertionError("it ended")
+
+    def end(self) -> None:
+        """As its proxy ends it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(60)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+
+
+def test_one_process_keeps_an_index_and_another_waits_for_its_end(paths: tuple[Path, Path]) -> None:
+    """While one proxy takes over from another both follow the same file; what the later one adds counts once."""
+    records, index = paths
+    written = [record("deny") for _ in range(3)]
+    records.write_text("".join(json.dumps(one, separators=(",", ":")) + "\n" for one in written[:2]))
+    first = IndexProcess(records, index)
+    first.wait_to_hear("records", 2)
+    second = IndexProcess(records, index)
+    second.wait_to_hear("kept_by_another", True)
+    with records.open("a") as file:
+        file.write(json.dumps(written[2], separators=(",", ":")) + "\n")
+    first.wait_to_hear("records", 3)
+    first.end()
+    second.wait_to_hear("records", 3)
+    second.end()
