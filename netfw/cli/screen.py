@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -17,6 +18,7 @@ from netfw.config.errors import ConfigErrors, Problem
 from netfw.names.printable import printable
 
 PIPE_WIDTH = 160
+_ANY_WIDTH = 10_000
 
 
 def complain(errors: ConfigErrors) -> None:
@@ -49,19 +51,30 @@ def print_facts(title: str, facts: Iterable[tuple[str, object]]) -> None:
 
 
 def print_rows(title: str, rows: Sequence[Mapping[str, object]]) -> None:
-    """Print rows of the same members as a table."""
+    """Print rows of the same members as a table, or one below the other where the terminal is too narrow for that."""
+    console = screen()
     table = Table(title=Text(title, "bold"), title_justify="left", box=None, padding=(0, 2, 0, 0))
     names = list(dict.fromkeys(name for row in rows for name in row))
     for name in names:
         table.add_column(Text(name.replace("_", " ")), overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(in_words(row.get(name)))) for name in names))
-    screen().print(table)
+    if Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).maximum <= console.width:
+        console.print(table)
+        return
+    console.print(Text(title, "bold"))
+    for row in rows:
+        facts = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
+        facts.add_column(no_wrap=True)
+        facts.add_column(overflow="fold")
+        for name in names:
+            facts.add_row(Text(name.replace("_", " ")), Text(printable(in_words(row.get(name)))))
+        console.print(facts)
 
 
 def in_words(value: object) -> str:
     """A value of JSON for people."""
-    if value is None:
+    if value is None or value == {}:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"

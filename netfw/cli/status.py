@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from netfw.cli.config_option import config_option, json_option
 from netfw.cli.screen import in_words, print_facts, print_json, print_rows
 from netfw.cli.top_screen import duration
 
-_TIMES = ("policy_loaded_at", "ca_not_after")
+_TIMES = re.compile(r"(?:.*[ _])?at|.*not[ _]after")
 
 
 @click.command("status")
@@ -46,8 +47,9 @@ def status_command(config: Path | None, fleet: bool, as_json: bool) -> None:
 def _show(document: dict[str, Any]) -> None:
     """Single facts, then each list of rows as a table of its own."""
     tables = {name: value for name, value in document.items() if _is_table(value)}
-    facts = {name: _readable(name, value) for name, value in document.items() if name not in tables}
-    print_facts(f"netfw is {document.get('state', 'running')}", flatten(facts))
+    facts = {name: value for name, value in document.items() if name not in tables}
+    readable = ((name, _readable(name, value)) for name, value in flatten(facts))
+    print_facts(f"netfw is {document.get('state', 'running')}", readable)
     for name, rows in tables.items():
         print_rows(name.replace("_", " "), rows)
 
@@ -57,10 +59,15 @@ def _is_table(value: object) -> bool:
 
 
 def _readable(name: str, value: object) -> object:
-    if name == "uptime_seconds":
-        return f"{value} ({duration(value)})"
-    if name in _TIMES and isinstance(value, (int, float)):
-        return f"{value} ({time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(value))})"
+    """A duration, or a time since the epoch, with what it is in words."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return value
+    if name == "uptime seconds":
+        return f"{value} ({duration(number)})"
+    if _TIMES.fullmatch(name):
+        return f"{value} ({time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime(number))})"
     return value
 
 

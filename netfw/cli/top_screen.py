@@ -18,6 +18,8 @@ from netfw.names.printable import printable
 _WIDE = 90
 """Columns from which on the lists stand side by side."""
 _NARROW = 78
+_SLIM = 56
+"""Columns below which titles are short."""
 _AROUND = 10
 """Lines that are no rows of a list: head, figures, titles, gaps."""
 _HINT = "q quits"
@@ -48,7 +50,7 @@ def screen_of(figures: Mapping[str, Any], width: int, height: int, *, hint: str 
     parts.append(_note(busiest))
     parts.append(errors)
     if workers:
-        parts.append(_workers(workers))
+        parts.append(_workers(workers, slim=width < _SLIM))
     return Group(*parts)
 
 
@@ -68,14 +70,16 @@ def _head(figures: Mapping[str, Any], hint: str) -> Text:
 def _figures(figures: Mapping[str, Any], width: int) -> Table:
     table = Table.grid(padding=(0, 2))
     moved = figures["bytes_per_second"]
+    slim = width < _SLIM
+    denials = figures["denials_per_second"]
     cells = [
-        ("requests/s", figures["requests_per_second"], ""),
-        ("denials/s", figures["denials_per_second"], "red" if figures["denials_per_second"] else ""),
-        ("connections", figures["connections"], ""),
+        ("req/s" if slim else "requests/s", figures["requests_per_second"], ""),
+        ("deny/s" if slim else "denials/s", denials, "red" if denials else ""),
+        ("conns" if slim else "connections", figures["connections"], ""),
         ("tunnels", figures["tunnels"], ""),
         ("in", _bytes(moved["in"]), ""),
         ("out", _bytes(moved["out"]), ""),
-        ("dropped", figures["records_dropped"], "red" if figures["records_dropped"] else ""),
+        ("lost" if slim else "dropped", figures["records_dropped"], "red" if figures["records_dropped"] else ""),
     ]
     if width < _NARROW:
         cells = [cell for cell in cells if cell[0] not in ("in", "out")]
@@ -120,14 +124,18 @@ def _errors(rows: Sequence[Mapping[str, Any]], most: int) -> Table:
     return table
 
 
-def _workers(rows: Sequence[Mapping[str, Any]]) -> Table:
+def _workers(rows: Sequence[Mapping[str, Any]], *, slim: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0))
-    titles = ("worker", "pid", "state", "connections", "tunnels", "restarts", "up")
-    for title in titles:
-        table.add_column(title, justify="right", no_wrap=True, header_style="bold underline")
+    names = ["worker", "pid", "state", "connections", "tunnels", "restarts"]
+    if slim:
+        names = ["worker", "state", "connections"]
+    for name in (*names, "up"):
+        table.add_column(
+            "conns" if slim and name == "connections" else name,
+            justify="right", no_wrap=True, header_style="bold underline",
+        )  # fmt: skip
     for row in rows:
-        cells = [str(row.get(title)) for title in titles[:-1]]
-        table.add_row(*cells, duration(row.get("uptime_seconds")))
+        table.add_row(*(str(row.get(name)) for name in names), duration(row.get("uptime_seconds")))
     return table
 
 

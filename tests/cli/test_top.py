@@ -79,6 +79,18 @@ def test_the_screen_fits(width: int, height: int) -> None:
         assert word in whole
 
 
+def test_a_narrow_screen_has_short_titles_and_whole_words() -> None:
+    """Nothing of what is still shown is cut but names."""
+    lines = drawn(figures(look(0.0, 0, 0), look(2.0, 30, 8)), 40, 30)
+    assert max(map(len, lines)) <= 40
+    assert lines[1].split() == ["req/s", "deny/s", "conns", "tunnels", "lost"]
+    assert lines[2].split() == ["19.0", "4.0", "12", "3", "4"]
+    (head,) = (number for number, line in enumerate(lines) if line.split()[:1] == ["worker"])
+    assert [line.split() for line in lines[head : head + 2]] == [
+        ["worker", "state", "conns", "up"], ["1", "serving", "6", "5s"],
+    ]  # fmt: skip
+
+
 def test_what_peers_chose_does_not_move_the_cursor() -> None:
     """A host name may hold anything."""
     whole = "\n".join(drawn(figures(look(0.0, 0, 0), look(2.0, 1, 1)), 120, 30))

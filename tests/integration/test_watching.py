@@ -242,15 +242,47 @@ def test_the_dashboards_queries_are_promql(tmp_path: Path) -> None:
         cells |= mine
 
 
+def lost(ours: Any, theirs: Any, place: str = "") -> Iterator[str]:
+    """What is in one document and not so in the other."""
+    if isinstance(ours, dict):
+        for name, value in ours.items():
+            if not isinstance(theirs, dict) or name not in theirs:
+                yield f"{place}.{name}"
+            else:
+                yield from lost(value, theirs[name], f"{place}.{name}")
+    elif isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        for number, pair in enumerate(zip(ours, theirs, strict=True)):
+            yield from lost(*pair, f"{place}[{number}]")
+    elif ours != theirs:
+        yield place
+
+
+def test_the_dashboard_is_one_by_grafanas_own_model() -> None:
+    """Read and printed by it nothing is lost, options of panels included; what it does not know it would drop."""
+    pytest.importorskip("grafana_foundation_sdk")
+    from grafana_foundation_sdk.cog import plugins
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    def through(document: dict[str, Any]) -> Any:
+        return json.loads(JSONEncoder(sort_keys=True).encode(Dashboard.from_json(document)))
+
+    plugins.register_default_plugins()
+    dashboard = json.loads(DASHBOARD.read_text())
+    assert list(lost(dashboard, through(dashboard))) == []
+    dashboard["panels"][0]["options"]["unheardOf"] = True
+    assert list(lost(dashboard, through(dashboard))) == [".panels[0].options.unheardOf"]
+
+
 class Terminal:
     """A terminal of tmux with one command in it, on a server of its own."""
 
-    def __init__(self, directory: Path, width: int, height: int, *words: str) -> None:
+    def __init__(self, directory: Path, width: int, height: int, *words: str, variables: str = "") -> None:
+        directory.mkdir()
         self._socket = str(directory / "tmux")
-        self._words = words
         self._ended = directory / "ended"
         # Those would be believed before the terminal itself.
-        command = f"env -u COLUMNS -u LINES {shlex.join(words)}"
+        command = f"env -u COLUMNS -u LINES -u NO_COLOR {variables} {shlex.join(words)}"
         command += f"; echo status $? > {shlex.quote(str(self._ended))}; sleep 600"
         self._tmux("-f", "/dev/null", "new-session", "-d", "-x", str(width), "-y", str(height), command)
 
@@ -263,6 +295,12 @@ class Terminal:
     def screen(self) -> str:
         """What one would see."""
         return self._tmux("capture-pane", "-p")
+
+    def colours(self) -> set[str]:
+        """Which colours are on it, as the numbers of SGR."""
+        sequences = re.findall(r"\x1b\[([0-9;]*)m", self._tmux("capture-pane", "-p", "-e"))
+        numbers = {number for sequence in sequences for number in sequence.split(";")}
+        return {number for number in numbers if re.fullmatch(r"[349]\d|10[0-7]", number)} - {"39", "49"}
 
     def press(self, *keys: str) -> None:
         """Press keys."""
@@ -288,8 +326,8 @@ def terminal(tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
         pytest.skip("program missing: tmux")
     opened: list[Terminal] = []
 
-    def open_one(width: int, height: int, *words: str) -> Terminal:
-        made = Terminal(tmp_path, width, height, *words)
+    def open_one(width: int, height: int, *words: str, **more: str) -> Terminal:
+        made = Terminal(tmp_path / str(len(opened)), width, height, *words, **more)
         opened.append(made)
         return made
 
@@ -335,6 +373,28 @@ def test_status_in_a_terminal(proxy: ProxyProcess, terminal: Callable[..., Termi
     ):  # fmt: skip
         assert re.search(pattern, seen), (pattern, seen)
     assert len(re.findall(r"\d+ +serving", seen)) == 2, seen
+
+
+def test_a_narrow_terminal_and_one_without_colours(proxy: ProxyProcess, terminal: Callable[..., Terminal]) -> None:
+    """At 44 columns no word is broken; with NO_COLOR there is none, and without it there is."""
+    status = terminal(44, 90, *verb(proxy, "status"))
+    tops = [
+        terminal(44, 32, *verb(proxy, "top", "--interval", "0.5"), variables=value) for value in ("A=1", "NO_COLOR=1")
+    ]
+    assert wait_until(status.status) == "status 0"
+    seen = status.screen()
+    assert "netfw is ready" in seen
+    assert len(re.findall(r"^  state +serving$", seen, re.MULTILINE)) == 2, seen
+    assert re.search(r"^  says +2 of 2 workers accept$", seen, re.MULTILINE), seen
+    for top in tops:
+        wait_until(lambda top=top: "house/no" in top.screen())
+        assert re.search(r"req/s +deny/s +conns +tunnels +lost", top.screen()), top.screen()
+        assert max(map(len, top.screen().splitlines())) <= 44
+    assert "32" in tops[0].colours()
+    assert tops[1].colours() == set()
+    for top in tops:
+        top.press("q")
+        assert wait_until(top.status) == "status 0"
 
 
 def test_top_once_as_json(proxy: ProxyProcess) -> None:
