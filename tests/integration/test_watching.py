@@ -33,9 +33,10 @@ DASHBOARD = ETC / "grafana-dashboard.json"
 ALLOWED, DENIED = 137, 41
 ELSEWHERE = {
     "netfw_store_reachable", "netfw_ca_not_after_timestamp_seconds", "netfw_leaf_cache_hits_total",
-    "netfw_leaf_cache_misses_total",
+    "netfw_leaf_cache_misses_total", "netfw_parent_connections_total", "netfw_parent_up",
+    "netfw_egress_connections_total",
 }  # fmt: skip
-"""What this proxy has not, for it has neither store nor CA."""
+"""What this proxy has not, for it has neither store nor CA, neither parents nor pools of addresses."""
 PATIENCE = 60.0
 _SERIES = re.compile(r"\b(?:netfw|process)_[a-z0-9_]+\b")
 

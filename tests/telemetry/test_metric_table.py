@@ -30,6 +30,23 @@ def test_names_follow_the_conventions(described: Described) -> None:
     assert family(described.name).documentation == described.meaning
 
 
+@pytest.mark.parametrize(
+    ("name", "labels"),
+    [
+        ("requests_total", "phase action rule_group"), ("decisions_total", "phase action source"),
+        ("denied_total", "reason"), ("request_duration_seconds", ""), ("phase_duration_seconds", "phase"),
+        ("connect_tunnels", ""), ("bytes_total", "direction leg"), ("dns_lookup_duration_seconds", "result"),
+        ("upstream_connect_errors_total", "kind"), ("tls_handshake_failures_total", "leg alert"),
+        ("leaf_cache_hits_total", ""), ("leaf_cache_misses_total", ""), ("ca_not_after_timestamp_seconds", ""),
+        ("config_last_reload_successful", ""), ("config_last_reload_success_timestamp_seconds", ""),
+        ("log_queue_length", "sink"), ("log_dropped_total", "sink"),
+    ],
+)  # fmt: skip
+def test_names_that_dashboards_of_others_rely_on_stay(name: str, labels: str) -> None:
+    """A metric that is renamed, or has another label, breaks alerts without a word."""
+    assert METRICS[f"netfw_{name}"].labels == tuple(labels.split())
+
+
 def test_what_is_not_described_is_not_shown() -> None:
     """A name without a row is a mistake of ours, found when it is wired."""
     with pytest.raises(KeyError, match="netfw_unheard_of"):
