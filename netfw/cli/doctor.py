@@ -255,9 +255,7 @@ def _try_tool(probe: Probe, setting: Setting, witness: Witness | None, url: str,
     return Tool(probe.name, found, verdict.proxy.value, verdict.trust.value, verdict.note)
 
 
-def _run(
-    command: list[str], environment: dict[str, str], directory: Path, told: str = ""
-) -> tuple[int | None, str]:
+def _run(command: list[str], environment: dict[str, str], directory: Path, told: str = "") -> tuple[int | None, str]:
     try:
         done = subprocess.run(
             command, env=environment, cwd=directory, input=told.encode(), stdout=subprocess.PIPE,

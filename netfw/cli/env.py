@@ -137,7 +137,8 @@ def find_proxy(configuration: Configuration | None, named: str | None) -> ProxyA
     if configuration is not None:
         listeners = [listener for listener in configuration.listeners if listener.port]
         # Clients that can do only plain HTTP to a proxy are many: the plain listeners come first.
-        for listener in sorted(listeners, key=lambda listener: listener.type is ListenerType.HTTPS):
+        # And of these the ones whose port no store chooses.
+        for listener in sorted(listeners, key=lambda one: (bool(one.from_store), one.type is ListenerType.HTTPS)):
             scheme = "https" if listener.type is ListenerType.HTTPS else "http"
             address = "127.0.0.1" if listener.address.is_unspecified else str(listener.address)
             return ProxyAddress(scheme, configuration.proxy.hostname or address, listener.port)

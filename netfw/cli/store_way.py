@@ -37,7 +37,7 @@ class StoreWay:
         control = configuration.control
         region, account = (defaults.REGION, defaults.ACCOUNT) if control is None else (control.region, control.account)
         quotas = defaults.QUOTAS if control is None else control.quotas
-        self._site = Site(Arns(region, account), quotas, hostname=configuration.proxy.hostname)
+        self._site = Site(Arns(region, account), quotas)
         self._caller = local_caller()
 
     def send(self, target: str, body: bytes) -> Reply:

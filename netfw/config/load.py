@@ -58,7 +58,8 @@ def with_lines(problems: list[Problem], text: str, source: str) -> list[Problem]
 def _read(document: dict[str, object], file: Path, problems: list[Problem]) -> Configuration:
     top = Table(document, "", problems)
     directory = file.parent
-    listeners = _listeners(top, directory)
+    policy = read_policy_section(top.table("policy", wanted="file:, directory: or store:"), directory)
+    listeners = _listeners(top, directory, has_store=policy.store is not None)
     admin_table = top.table("admin")
     manhole_table = top.table("manhole")
     configuration = Configuration(
@@ -66,7 +67,7 @@ def _read(document: dict[str, object], file: Path, problems: list[Problem]) -> C
         proxy=sections.read_proxy(top.table("proxy")),
         listeners=listeners,
         tls_intercept=sections.read_tls_intercept(top.table("tls_intercept"), directory),
-        policy=read_policy_section(top.table("policy", wanted="file:, directory: or store:"), directory),
+        policy=policy,
         dns=sections.read_dns(top.table("dns"), directory),
         egress=read_egress(top.table("egress"), listeners),
         guard=sections.read_guard(top.table("guard")),
@@ -93,13 +94,15 @@ def _read(document: dict[str, object], file: Path, problems: list[Problem]) -> C
     return configuration
 
 
-def _listeners(top: Table, directory: Path) -> tuple[ListenerSection, ...]:
+def _listeners(top: Table, directory: Path, *, has_store: bool) -> tuple[ListenerSection, ...]:
     tables = top.tables("listeners")
     if not tables and not top.has_problem("listeners"):
         top.complain("listeners", "is empty; name at least one: `- {name: main, type: HTTP, address: 127.0.0.1}`")
     read: list[ListenerSection] = []
     for table in tables:
         listener = sections.read_listener(table, directory)
+        if listener.from_store and not has_store:
+            table.complain("from_store", "is for a policy in a store, whose API says which ports; take it out")
         for earlier in read:
             if listener.name is not None and listener.name == earlier.name:
                 table.complain("name", f"{listener.name!r} is another listener's name too; give each its own")
@@ -108,6 +111,8 @@ def _listeners(top: Table, directory: Path) -> tuple[ListenerSection, ...]:
                     "port",
                     f"{_shown(listener)} collides with {_shown(earlier)} of {earlier.name}; give one another port",
                 )
+            elif _may_collide(listener, earlier):
+                table.complain("from_store", f"has ports that {earlier.name} may have too; give each its own")
         read.append(listener)
     return tuple(read)
 
@@ -131,6 +136,20 @@ def _collide(one: ListenerSection, other: ListenerSection) -> bool:
     if one.address == other.address:
         return True
     return one.address.version == other.address.version and (one.address.is_unspecified or other.address.is_unspecified)
+
+
+def _may_collide(one: ListenerSection, other: ListenerSection) -> bool:
+    """Whether a store could open a port for both that only one of them can have."""
+    if one.address is None or other.address is None or one.type is not other.type:
+        return False
+    apart = one.address != other.address and not (one.address.is_unspecified or other.address.is_unspecified)
+    if one.address.version != other.address.version or apart:
+        return False
+    return any(
+        first <= last_of and first_of <= last
+        for first, last in one.from_store
+        for first_of, last_of in other.from_store
+    )
 
 
 def _shown(listener: ListenerSection) -> str:

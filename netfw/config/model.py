@@ -85,7 +85,7 @@ class ListenerSection:
     `client_ca`: whose certificates give clients an identity, and whether one is `client_required`. `users`: a file of
     names and hashed passwords, asked for where no certificate came; `realm` is what people are told it is for.
     `proxy_protocol_from`: senders whose connections begin with a PROXY header; `clients` is then asked for the address
-    in the header.
+    in the header. `from_store`: the ports, as first and last ones, that a store may have opened instead of `port`.
     """
 
     name: str
@@ -101,6 +101,7 @@ class ListenerSection:
     client_required: bool = True
     users: Path | None = None
     realm: str = "netfw"
+    from_store: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

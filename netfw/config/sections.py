@@ -15,6 +15,7 @@ from typing import Any
 
 from netfw.config import defaults, values
 from netfw.config.client_proof import read_client_proof
+from netfw.config.listener_ports import parse_ports, shown_ports
 from netfw.config.model import (
     AdminSection,
     DenyOpaque,
@@ -68,6 +69,7 @@ def read_listener(table: Table, directory: Path) -> ListenerSection:
         private_key=table.take("private_key", values.path(directory), None),
         clients=table.take_list("clients", values.network, defaults.CLIENTS),
         proxy_protocol_from=_proxy_protocol_from(table),
+        from_store=table.take_list("from_store", parse_ports, single=True),
         **read_client_proof(table, directory, kind),
     )
     for key in ("certificate", "private_key"):
@@ -75,6 +77,14 @@ def read_listener(table: Table, directory: Path) -> ListenerSection:
             table.complain(key, "is missing; an HTTPS listener needs certificate and private_key (PEM files)")
         elif kind is ListenerType.HTTP and key in table:
             table.complain(key, "belongs to an HTTPS listener; write type: HTTPS or leave it out")
+    if table.is_empty_list("from_store"):
+        table.complain("from_store", "names no ports; write those that a store may open, or leave it out")
+    elif section.from_store and not any(first <= section.port <= last for first, last in section.from_store):
+        table.complain(
+            "from_store",
+            f"{shown_ports(section.from_store)} leaves out port {section.port}, which is open until a store says "
+            f"otherwise; name it too, or another port",
+        )
     if table.is_empty_list("clients"):
         table.complain("clients", "lets nobody in; name networks, or leave it out for loopback and private addresses")
     table.close()

@@ -81,11 +81,22 @@ Clients that speak CBOR get an empty 404 on `/service/...`.
   none. The field `x-netfw-generation` of the answer says which.
 * **Pages** are of `MaxResults` (100 if it is not given). A `NextToken` says after which name to go on, so what comes
   and goes meanwhile moves nothing.
-* **Proxies** have the listeners and the certificates of proxy.yaml; a call that asks for others is an
-  `UnsupportedOperationException`, and leaving `ListenerProperties` out takes them as they are. Where proxy.yaml has
-  `tls_intercept.mode: ENABLED`, `TlsInterceptMode` turns interception off and on, within seconds. `NatGatewayId` is an
-  opaque handle, one proxy each. `PcaArn` names the interception CA as `DescribeProxy` shows it. `PrivateDNSName` is
-  `proxy.hostname`.
+* **Proxies** are what their nodes' proxy.yaml permits. Certificates are always that file's. A listener there with
+  `from_store: [8080-8089]` has the ports that the API gives it among these, as many as are asked for; its own `port` is
+  open until somebody asks. One without is fixed: always open, and part of every list. `UpdateProxy` opens and closes
+  ports in the running nodes, new ones first; on a closed one nobody gets in, idle connections end, and what is under
+  way may finish within `timeouts.drain`. Asking for anything else is an `UnsupportedOperationException` that says what
+  is permitted, and leaving `ListenerProperties` out takes the listeners as they are. Where proxy.yaml has
+  `tls_intercept.mode: ENABLED`, `TlsInterceptMode` turns interception off and on. `NatGatewayId` is an opaque handle,
+  one proxy each; a proxy that `netfw apply` has made takes the first that it is called by. `PcaArn` names the
+  interception CA as `DescribeProxy` shows it. `PrivateDNSName` is `proxy.hostname`.
+* **States** are what the nodes report, whichever node is asked. `ProxyState` is `ATTACHED` once a node serves,
+  `ATTACHING` before, `ATTACH_FAILED` when none does and one says why. `ProxyModifyState` is `MODIFYING` until every
+  node has the newest change in force, then `COMPLETED`; it is `FAILED`, with `FailureCode` and `FailureMessage`, while
+  a node refuses the policy (`NODE_REFUSED`) or cannot do what is asked (`NODE_CANNOT`): a port that somebody else has,
+  a listener that its own proxy.yaml does not permit. Such a node keeps the ports that it has, tries again every five
+  seconds, and starts by its other listeners. Of a proxy that no node follows yet nobody knows what is permitted: any
+  listener is taken, and the state says later what cannot be.
 * **With policy files** reads are answered and changes are refused (`UnsupportedOperationException`).
 
 Unlike the vendor, netfw refuses unknown members, members that stand there twice, and everything else that it would

@@ -95,9 +95,6 @@ class FileTransaction:
     def _proxy(self, name: str) -> StoredProxy:
         return StoredProxy(
             configuration=self._policy.name,
-            listeners=self._site.listeners,
-            tls_mode=self._site.tls_mode,
-            ca_arn=self._site.ca_arn,
             state="ATTACHED",
             **self._known(Resource.PROXY, name),
         )

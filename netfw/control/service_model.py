@@ -128,8 +128,8 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     _operation(
         "CreateProxy",
-        "Makes a proxy that follows a configuration. NatGatewayId is an opaque handle, one proxy for each. Listeners "
-        "are those of proxy.yaml, which also says whether TLS may be intercepted.",
+        "Makes a proxy that follows a configuration. NatGatewayId is an opaque handle, one proxy for each. proxy.yaml "
+        "says which listeners there may be, and whether TLS may be intercepted.",
         Resource.PROXY,
         {
             "ProxyName": shapes.RESOURCE_NAME,
@@ -330,7 +330,7 @@ OPERATIONS: tuple[Operation, ...] = (
     ),
     _operation(
         "UpdateProxy",
-        "Turns TLS interception off and on where proxy.yaml permits it; the listeners must stay those of proxy.yaml.",
+        "Opens and closes ports, and turns TLS interception off and on, within what proxy.yaml permits.",
         Resource.PROXY,
         {
             "NatGatewayId": shapes.NAT_GATEWAY_ID,

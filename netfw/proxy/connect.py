@@ -33,7 +33,7 @@ from netfw.policy.decision import Decision
 from netfw.policy.facts import Unknown
 from netfw.policy.model import Phase
 from netfw.proxy import phases
-from netfw.proxy.exchange import Exchange
+from netfw.proxy.exchange import Caller, Exchange
 from netfw.proxy.failures import error_of
 from netfw.proxy.held_origin import HeldOrigin
 from netfw.proxy.steps import Steps
@@ -73,6 +73,11 @@ class Tunnelling:
             exchange.authority, client.caller.address
         )
         self._opaque = self._plane.opaque.has(exchange.authority, client.caller.address)
+
+    @property
+    def caller(self) -> Caller:
+        """Who asks for the tunnel."""
+        return self._client.caller
 
     def start(self) -> None:
         """Run the steps."""

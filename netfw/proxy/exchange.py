@@ -51,6 +51,7 @@ class Caller:
     __slots__ = (
         "address",
         "address_text",
+        "came_by",
         "gate",
         "identity",
         "is_proven",
@@ -77,6 +78,8 @@ class Caller:
         self.address_text = str(address)
         self.port = port
         self.listener_name = listener_name
+        self.came_by: object = None
+        """The door: what one listening socket builds connections with (`proxy.listener`)."""
         self.source_account: str | None = None
         self.source_vpc: str | None = None
         self.source_vpce: str | None = None

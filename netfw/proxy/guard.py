@@ -49,6 +49,12 @@ class DestinationGuard:
         self._own_ports.add(port)
         self._all_open.clear()
 
+    def remove_own(self, address: Address, port: int) -> None:
+        """The proxy listens there no more: what this address is says whether it may be dialled."""
+        self._own.discard((address, port))
+        self._own_ports = {own_port for _, own_port in self._own}
+        self._all_open.clear()
+
     def prohibits_port(self, port: int) -> str | None:
         """Why this port must not be dialled on any address, with the setting that would open it; None when it may be.
 

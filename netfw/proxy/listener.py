@@ -74,6 +74,12 @@ class ProxyFactory(Factory):
         self.gate: Gate | None = None
         self._sources = Sources(plane.configuration.sources, listener.name)
 
+    def twin(self) -> ProxyFactory:
+        """The same listener's on another port."""
+        made = ProxyFactory(self.plane, self.listener, self.context)
+        made.gate = self.gate
+        return made
+
     def reconfigure(self, listener: ListenerSection, context: SSL.Context | None) -> None:
         """New connections meet these; `plane.configuration` has been replaced already."""
         self.listener = listener
@@ -125,6 +131,7 @@ class ProxyFactory(Factory):
     def _caller(self, peer: Address, port: int, vpce: str | None) -> Caller:
         caller = Caller(address=peer, port=port, listener_name=self.listener.name)
         caller.gate = self.gate
+        caller.came_by = self
         self._sources.describe(caller, vpce)
         return caller
 
@@ -164,7 +171,7 @@ class FirstByte(Protocol):
     def __init__(self, factory: ProxyFactory, caller: Caller) -> None:
         self._factory = factory
         self._plane = factory.plane
-        self._caller = caller
+        self.caller = caller
         self._deadline: Any = None
 
     def connectionMade(self) -> None:
@@ -184,7 +191,7 @@ class FirstByte(Protocol):
         elif listener.type is ListenerType.HTTPS:
             self._refuse(_SPEAK_TLS, ClientSpeaksNoTls("this port speaks TLS, and something else came"), len(data))
         else:
-            connection = ClientConnection(self._plane, listener, self._caller)
+            connection = ClientConnection(self._plane, listener, self.caller)
             self._plane.live.openings.discard(self)
             self.transport.switch_protocol(connection)
             connection.dataReceived(data)
@@ -226,8 +233,8 @@ class FirstByte(Protocol):
             shown = tls.connection.get_peer_certificate()
             # OpenSSL has judged it; where it is optional, who shows none says nothing.
             if shown is not None:
-                self._caller.identity, self._caller.is_proven = identity_of(shown.to_cryptography()), True
-        tls.start(ClientConnection(self._plane, self._factory.listener, self._caller))
+                self.caller.identity, self.caller.is_proven = identity_of(shown.to_cryptography()), True
+        tls.start(ClientConnection(self._plane, self._factory.listener, self.caller))
 
     def _not_secured(self, failure: Failure) -> None:
         self._plane.live.openings.discard(self)
@@ -235,17 +242,17 @@ class FirstByte(Protocol):
         problem = failure.value
         plane.recording.metrics.tls_failure("client", getattr(problem, "alert", None) or "handshake")
         error = ClientTlsFailure("the TLS handshake with the client failed", detail=str(problem))
-        plane.refusals.record(self._caller, error)
-        self._caller.leave()
+        plane.refusals.record(self.caller, error)
+        self.caller.leave()
         close(self.transport, self._plane.deadlines, self._plane.configuration.timeouts.abort)
 
     def _refuse(self, data: bytes, error: NetfwError, received: int) -> None:
         plane = self._plane
         plane.live.openings.discard(self)
         answered = isinstance(error, ClientSpeaksNoTls)
-        plane.refusals.record(self._caller, error, answered=answered, bytes_in=received, bytes_out=len(data))
+        plane.refusals.record(self.caller, error, answered=answered, bytes_in=received, bytes_out=len(data))
         self.transport.write(data)
-        self._caller.leave()
+        self.caller.leave()
         linger(self.transport, self._plane.deadlines, abort_timeout=self._plane.configuration.timeouts.abort)
 
     def cut(self, error: NetfwError) -> None:
@@ -254,11 +261,11 @@ class FirstByte(Protocol):
 
     def _timed_out(self) -> None:
         self._plane.live.openings.discard(self)
-        self._caller.leave()
+        self.caller.leave()
         close(self.transport, self._plane.deadlines, self._plane.configuration.timeouts.abort)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client left without a word."""
         self._plane.live.openings.discard(self)
         self._deadline.cancel()
-        self._caller.leave()
+        self.caller.leave()

@@ -12,11 +12,15 @@ from netfw.errors import NetfwError, ShuttingDown
 
 if TYPE_CHECKING:
     from netfw.proxy.client_connection import ClientConnection
-    from netfw.proxy.exchange import Exchange
+    from netfw.proxy.exchange import Caller, Exchange
 
 
 class Opening(Protocol):
     """A connection that speaks nothing yet: it waits for a first byte, for TLS, or for what a tunnel begins with."""
+
+    @property
+    def caller(self) -> Caller:
+        """Who it is from."""
 
     def cut(self, error: NetfwError) -> None: ...
 
@@ -25,7 +29,6 @@ class LiveConnections:
     """`relays` are the Deferreds of tunnels and upgrades, with what each is for; cancelling one aborts both sides."""
 
     def __init__(self) -> None:
-        self._idle_before: dict[ClientConnection, int] = {}
         self.connections: set[ClientConnection] = set()
         self.openings: set[Opening] = set()
         self.relays: dict[Deferred[Any], Exchange] = {}
@@ -33,10 +36,22 @@ class LiveConnections:
     def __len__(self) -> int:
         return len(self.connections) + len(self.openings) + len(self.relays)
 
+
+class Leaving:
+    """What shall end of what is open: all, or what came by one door (`Caller.came_by`)."""
+
+    def __init__(self, live: LiveConnections, came_by: object = None) -> None:
+        self._live = live
+        self._came_by = came_by
+        self._idle_before: dict[ClientConnection, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._connections()) + len(self._openings()) + len(self._relays())
+
     def close_idle(self) -> None:
         """Close every connection that no exchange has used since the last call."""
         former, self._idle_before = self._idle_before, {}
-        for connection in list(self.connections):
+        for connection in self._connections():
             if connection.exchange is not None:
                 continue
             if former.get(connection) == connection.served:
@@ -44,12 +59,24 @@ class LiveConnections:
             else:
                 self._idle_before[connection] = connection.served
 
-    def abort_all(self) -> None:
+    def abort_all(self, why: str = "the proxy is stopping") -> None:
         """The time to finish is over."""
-        error = ShuttingDown("the proxy is stopping")
-        for connection in list(self.connections):
+        error = ShuttingDown(why)
+        for connection in self._connections():
             connection.cut(error)
-        for opening in list(self.openings):
+        for opening in self._openings():
             opening.cut(error)
-        for joined in list(self.relays):
+        for joined in self._relays():
             joined.cancel()
+
+    def _connections(self) -> list[ClientConnection]:
+        return [connection for connection in self._live.connections if self._has(connection.caller)]
+
+    def _openings(self) -> list[Opening]:
+        return [opening for opening in self._live.openings if self._has(opening.caller)]
+
+    def _relays(self) -> list[Deferred[Any]]:
+        return [joined for joined, exchange in self._live.relays.items() if self._has(exchange.caller)]
+
+    def _has(self, caller: Caller) -> bool:
+        return self._came_by is None or caller.came_by is self._came_by

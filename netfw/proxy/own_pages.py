@@ -38,6 +38,7 @@ class OwnPages:
         self._ca_certificate = ca_certificate
         self._ca_crl = ca_crl
         self._pac_direct = pac_direct
+        self._places: dict[tuple[str, int], bool | None] = {}
         self._own: set[tuple[str, int]] = set()
         self._listeners: list[ProxyAddress] = []
         self._made: tuple[tuple[bytes | None, bytes | None], dict[str, Page]] | None = None
@@ -48,14 +49,25 @@ class OwnPages:
         `tls` is whether clients speak TLS to it. Where nobody says, the first one counts as plain and the others are
         not shown to clients.
         """
-        self._own.add((host_text, port))
-        if self._hostname:
-            self._own.add((self._hostname, port))
-        shown = self._hostname or (None if ip_address(host_text).is_unspecified else host_text)
-        if shown is not None and (tls is not None or not self._listeners):
-            listener = ProxyAddress("https" if tls else "http", shown, port)
-            if listener not in self._listeners:
-                self._listeners.append(listener)
+        self._places.setdefault((host_text, port), tls)
+        self._know_places()
+
+    def remove_own(self, host_text: str, port: int) -> None:
+        """A listener that is no more."""
+        self._places.pop((host_text, port), None)
+        self._know_places()
+
+    def _know_places(self) -> None:
+        self._own = set(self._places)
+        self._listeners = []
+        for (host_text, port), tls in self._places.items():
+            if self._hostname:
+                self._own.add((self._hostname, port))
+            shown = self._hostname or (None if ip_address(host_text).is_unspecified else host_text)
+            if shown is not None and (tls is not None or not self._listeners):
+                listener = ProxyAddress("https" if tls else "http", shown, port)
+                if listener not in self._listeners:
+                    self._listeners.append(listener)
         self._made = None
 
     def is_own(self, authority: Authority) -> bool:

@@ -28,7 +28,7 @@ class SenderHeader(Protocol):
 
     def __init__(self, plane: DataPlane, sender: Caller, admit: Callable[[ProxyHeader], IProtocol | None]) -> None:
         self._plane = plane
-        self._sender = sender
+        self.caller = sender
         self._admit = admit
         self._reader = ProxyHeaderReader()
         self._deadline: Any = None
@@ -88,4 +88,4 @@ class SenderHeader(Protocol):
         if refused is not None:
             self._plane.recording.metrics.refused(refused)
             error = NoProxyHeader("a PROXY header was to come first")
-            self._plane.refusals.record(self._sender, error, bytes_in=len(self._reader))
+            self._plane.refusals.record(self.caller, error, bytes_in=len(self._reader))

@@ -165,9 +165,7 @@ class TunnelInside:
         judged.addCallback(self._dial_other, proves)
         return judged.addCallbacks(lambda _: self._go_on(opening, None), self._other_refused, errbackArgs=(opening,))
 
-    def _dial_other(
-        self, addresses: tuple[Address | Unknown, ...], proves: Authority | None
-    ) -> Deferred[None] | None:
+    def _dial_other(self, addresses: tuple[Address | Unknown, ...], proves: Authority | None) -> Deferred[None] | None:
         self._addresses = addresses
         if proves is not None:
             self._exchange.authority = proves

@@ -33,4 +33,3 @@ class WayConnection(UpstreamConnection):
     def can_carry_more(self) -> bool:
         """Not when another configuration is in force: its way is one of the former."""
         return self.way.in_force and super().can_carry_more()
-

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from netfw.admin.server import AdminSite, admin_services
 from netfw.admin.status import ProcessStatus
 from netfw.config.errors import ConfigErrors, Problem
+from netfw.config.listener_ports import chosen_ports
 from netfw.config.model import Configuration
 from netfw.config.preflight import read_authority
 from netfw.interfaces import IRecordSink
@@ -27,6 +28,7 @@ from netfw.service.control_assembly import ControlSurface
 from netfw.service.data_path import listener_rows
 from netfw.service.data_path_assembly import build_data_path
 from netfw.service.expiry_watch import ExpiryService, ExpiryWatch
+from netfw.service.first_policy import FirstPolicy, first_policy
 from netfw.service.gathering_site import GatheringResource
 from netfw.service.given_sockets import GivenSockets
 from netfw.service.indexing import Indexing
@@ -83,7 +85,8 @@ def _authority(configuration: Configuration) -> CertificateAuthority | None:
 
 def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier, given: GivenSockets) -> IService:
     status = ProcessStatus(name=configuration.proxy.name, now=time.time)
-    policies = choose_policy_source(configuration, reactor, status, lambda result: service.reloaded(result))
+    first = first_policy(configuration)
+    policies = choose_policy_source(configuration, first, reactor, status, lambda result: service.reloaded(result))
     authority = _authority(configuration)
     issuer = None
     if authority is not None:
@@ -98,6 +101,7 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         policies=policies,
         issuer=issuer,
         credentials=read_credentials(configuration),
+        ports=_first_ports(configuration, first),
     )
     plane, records = path.plane, path.records
     expiry = ExpiryWatch(plane.deadlines, time.time, path.credentials.ends)
@@ -127,13 +131,7 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
     )
     ExpiryService(expiry).setServiceParent(service)
     _describe(status, policies, configuration, expiry)
-    status.part(
-        "listeners",
-        lambda: listener_rows(
-            configuration.listeners,
-            [bound.socket.port if bound.socket is not None else None for bound in path.listeners],
-        ),
-    )
+    status.part("listeners", lambda: listener_rows(path.ports))
     status.part("connections", lambda: plane.admission.open)
     status.part("tunnels", lambda: len(plane.live.relays))
     status.part("refused", lambda: dict(plane.admission.refused))
@@ -151,7 +149,8 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         reactor,
         policies=policies,
         ca_certificate=lambda: path.credentials.ca_certificate,
-        ports=lambda: [bound.socket.port if bound.socket is not None else None for bound in path.listeners],
+        ports=lambda: path.ports,
+        doors=service,
     )
     site = AdminSite(status, service.reload, plane.recording.metrics, reactor=reactor, control=control.resource)
     site.pages.add_page(b"/pins", lambda: {"pins": plane.leaf_refusals.pins.rows()})
@@ -161,9 +160,7 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
     add_checks(
         status,
         plane.recording.metrics,
-        listeners=lambda: listening(
-            [bound.socket.port if bound.socket is not None else None for bound in path.listeners]
-        ),
+        listeners=lambda: listening([port for _, port in path.ports]),
         intercepts=lambda: switch.in_force,
         ca_ends=lambda: expiry.ends.get("ca"),
         now=time.time,
@@ -228,7 +225,8 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     credentials = [read_credentials(configuration)]
     expiry = ExpiryWatch(deadlines, time.time, credentials[-1].ends)
     signer = _signer(authority, configuration)
-    inheritance = Inheritance(configuration, given.listeners)
+    first = first_policy(configuration)
+    inheritance = Inheritance(configuration, given.listeners, _first_ports(configuration, first))
     serials = iter(range(1, 1 << 62))
 
     def published(policy: CompiledPolicy) -> Published:
@@ -262,7 +260,9 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         records.renew(found.credentials.records)
         expiry.watch(found.credentials.ends)
 
-    policies = choose_policy_source(configuration, reactor, status, lambda result: service.reloaded(result), distribute)
+    policies = choose_policy_source(
+        configuration, first, reactor, status, lambda result: service.reloaded(result), distribute
+    )
     metrics = MergedMetrics(lambda: service.supervisor.families())
     records = build_outputs(configuration.log, metrics, credentials[-1].records, relays=True)
     service = SupervisorService(
@@ -293,7 +293,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         printed=service.printed,
     )
     _describe(status, policies, configuration, expiry)
-    status.part("listeners", lambda: listener_rows(configuration.listeners, inheritance.ports))
+    status.part("listeners", lambda: listener_rows(inheritance.ports))
     status.part("connections", lambda: sum(figures.connections for figures in supervisor.living()))
     status.part("tunnels", lambda: sum(figures.tunnels for figures in supervisor.living()))
     status.part("refused", lambda: supervisor.tally.refused(supervisor.living()))
@@ -312,6 +312,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         policies=policies,
         ca_certificate=lambda: credentials[-1].ca_certificate,
         ports=lambda: inheritance.ports,
+        doors=service,
     )
     site = AdminSite(status, service.reload, metrics, reactor=reactor, control=control.resource)
     site.pages.add_page(b"/pins", lambda: {"pins": supervisor.tally.pins(supervisor.living())})
@@ -319,7 +320,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     add_checks(
         status,
         metrics,
-        listeners=lambda: workers_accept(supervisor.serving, configuration.workers),
+        listeners=lambda: workers_accept(supervisor.serving, configuration.workers, len(inheritance.ports)),
         intercepts=lambda: switch.in_force,
         ca_ends=lambda: expiry.ends.get("ca"),
         now=time.time,
@@ -341,6 +342,11 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         replace=supervisor.replace,
     )
     return service
+
+
+def _first_ports(configuration: Configuration, first: FirstPolicy) -> tuple[tuple[int, ...], ...]:
+    """The ports that each listener begins with: those that a store asked for last."""
+    return chosen_ports(configuration.listeners, first.asked.ports)
 
 
 def _signer(authority: CertificateAuthority | None, configuration: Configuration) -> LeafSigner | None:

@@ -17,16 +17,19 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from netfw.config import defaults
-from netfw.config.model import Configuration, ControlSection
+from netfw.config.listener_ports import permitted
+from netfw.config.model import Configuration, ControlSection, ListenerSection
 from netfw.control.arns import Arns
 from netfw.control.file_policies import FilePolicies
 from netfw.control.identity import Identity
 from netfw.control.key_file import KeyFile
-from netfw.control.operations.call import Site
+from netfw.control.operations.call import ProxyFacts, Site
 from netfw.control.resource import ControlResource
 from netfw.control.throttle import Throttle
 from netfw.interfaces import IRecordSink, IStore
+from netfw.service.proxy_facts import facts_from_plain, plain_facts
 from netfw.service.proxy_settings import ProxySettings, Turn
+from netfw.service.store_listeners import Doors, StoreListeners
 from netfw.store.resources import StoredListener, StoredProxy
 from netfw.telemetry.file_destination import file_log
 from netfw.telemetry.record_log import RecordLog
@@ -85,7 +88,8 @@ class ControlSurface:
         *,
         policies: Any,
         ca_certificate: Callable[[], bytes | None],
-        ports: Callable[[], Sequence[int | None]],
+        ports: Callable[[], Sequence[tuple[ListenerSection, int | None]]],
+        doors: Doors,
     ) -> None:
         section = configuration.control or NO_CONTROL
         self._configuration = configuration
@@ -93,8 +97,8 @@ class ControlSurface:
         self._ports = ports
         self._arns = Arns(section.region, section.account)
         self._ca_certificate = ca_certificate
-        self._proxy_store: IStore | None = None
-        self._reactor = reactor
+        self._policies = policies
+        self._doors = doors
         self._observed: Callable[[Any, StoredProxy], StoredProxy] | None = None
         self.services: list[Service] = []
         self.audit: Any = _AuditInLog()
@@ -127,51 +131,58 @@ class ControlSurface:
         following = followed(self._configuration)
         store = ControlStore(reactor, lambda: following.open(time.time))
         self._observed = observed
-        self._proxy_store = store
         self.services.append(store)
         return store
 
     def follow(self, turn: Turn) -> None:
-        """Have what the store says of this proxy carried out; `turn` turns interception off and on."""
-        if self._proxy_store is None:
-            return
+        """Have what the store asks of this proxy carried out; `turn` turns interception off and on."""
         configuration = self._configuration
-        self.services.append(
-            ProxySettings(
-                self._reactor,
-                self._proxy_store,
-                configuration.proxy.name,
-                configured=configuration.tls_intercept.enabled,
-                turn=turn,
-            )
+        if configuration.policy.store is None:
+            return
+        settings = ProxySettings(
+            configuration.proxy.name,
+            configured=configuration.tls_intercept.enabled,
+            turn=turn,
+            listeners=StoreListeners(configuration.listeners, self._doors),
+        )
+        self._policies.carry_out_by(settings.carry_out, lambda: plain_facts(self.facts()))
+
+    def facts(self) -> ProxyFacts:
+        """What this process's proxy.yaml says, now."""
+        configuration = self._configuration
+        ports = [(section, port) for section, port in self._ports() if port is not None]
+        listeners = tuple(dict.fromkeys(StoredListener(port, section.type.value) for section, port in ports))
+        bound = {section.name: port for section, port in ports}
+        certificate = self._ca_certificate()
+        return ProxyFacts(
+            hostname=configuration.proxy.hostname,
+            listeners=listeners,
+            permitted=permitted(
+                configuration.listeners, [bound.get(section.name) for section in configuration.listeners]
+            ),
+            tls_mode="ENABLED" if configuration.tls_intercept.enabled else "DISABLED",
+            ca_arn=None if certificate is None else ca_arn(self._section, certificate),
         )
 
     def site(self) -> Site:
         """What holds here now."""
-        configuration = self._configuration
-        listeners = tuple(
-            StoredListener(port or section.port, section.type.value)
-            for section, port in zip(configuration.listeners, self._ports(), strict=True)
-        )
-        certificate = self._ca_certificate()
+        ours, facts = self._configuration.proxy.name, self.facts()
         site = Site(
             arns=self._arns,
             quotas=self._section.quotas,
-            hostname=configuration.proxy.hostname,
-            listeners=listeners,
-            tls_mode="ENABLED" if configuration.tls_intercept.enabled else "DISABLED",
-            ca_arn=None if certificate is None else ca_arn(self._section, certificate),
+            facts=lambda transaction, name: facts if name == ours else _facts_of_nodes(transaction, name),
         )
-        observed = self._observed
-        if observed is None:
-            return site
-        return replace(site, observed=lambda transaction, proxy: self._with_ca(observed(transaction, proxy), site))
+        return site if self._observed is None else replace(site, observed=self._observed)
 
-    def _with_ca(self, proxy: StoredProxy, site: Site) -> StoredProxy:
-        """The store has the CA as it was when somebody wrote this proxy down; it may have been replaced since."""
-        if proxy.name != self._configuration.proxy.name or proxy.tls_mode != "ENABLED":
-            return proxy
-        return replace(proxy, ca_arn=site.ca_arn)
+
+def _facts_of_nodes(transaction: Any, name: str) -> ProxyFacts | None:
+    """What a node of another proxy has told of its own file, the one that was heard of last."""
+    from netfw.store.fleet import nodes_of
+
+    told = [node for node in nodes_of(transaction, name) if not node.is_silent(transaction.now) and "site" in node.load]
+    if not told:
+        return None
+    return facts_from_plain(max(told, key=lambda node: node.contact).load["site"])
 
 
 def ca_arn(section: ControlSection, certificate: bytes) -> str:

@@ -7,7 +7,7 @@ worker (`worker_process`).
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
@@ -19,6 +19,7 @@ from netfw.config.model import ListenerSection, ListenerType
 from netfw.proxy.credentials import Credentials
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.listener import ProxyFactory
+from netfw.proxy.live import Leaving
 from netfw.proxy.pace import Pace
 from netfw.proxy.parent_checks import ParentChecks
 from netfw.proxy.ways import Ways
@@ -33,29 +34,44 @@ _DRAIN_LOOK = 0.1
 
 @dataclass(slots=True)
 class BoundListener:
-    """A listener of the configuration, and its socket once it is bound."""
+    """A port of a listener of the configuration, which is at `position` there, and its socket once it is bound."""
 
-    section: ListenerSection
+    position: int
+    port: int
     factory: ProxyFactory
     socket: ListeningSocket | None = None
 
+    @property
+    def section(self) -> ListenerSection:
+        """The listener's settings now."""
+        return self.factory.listener
 
-OpenSocket = Callable[[int, BoundListener], ListeningSocket]
+
+OpenSocket = Callable[[BoundListener], ListeningSocket]
 
 
 class DataPath:
-    """Bind, start, drain, end: each once, in this order."""
+    """Bind, start, drain, end: each once, in this order. Ports come and go in between, where a store says which.
+
+    `ports`: of each listener, those that it begins with.
+    """
 
     def __init__(
         self,
         *,
         plane: DataPlane,
-        listeners: Sequence[tuple[ListenerSection, ProxyFactory]],
+        factories: Sequence[ProxyFactory],
+        ports: Sequence[Sequence[int]],
         records: RecordOutputs,
         credentials: Credentials,
     ) -> None:
         self.plane = plane
-        self.listeners = [BoundListener(section, factory) for section, factory in listeners]
+        self.factories = tuple(factories)
+        self.listeners = [
+            BoundListener(position, port, factory.twin())
+            for position, (factory, chosen) in enumerate(zip(factories, ports, strict=True))
+            for port in chosen
+        ]
         self.records = records
         self.credentials = credentials
         self._pace = Pace(plane)
@@ -64,18 +80,76 @@ class DataPath:
         self._ends_at = 0.0
 
     def bind(self, open_socket: OpenSocket) -> None:
-        """Open every listener's socket, unless that has happened."""
+        """Open every listener's socket, unless that has happened. Raises OSError for a port that no store chose; one
+        that it did is left out, to be opened when it can be.
+        """
         if self._bound:
             return
         self._bound = True
-        for position, bound in enumerate(self.listeners):
-            bound.socket = open_socket(position, bound)
-            self.know_own(bound.section, bound.socket.port)
+        for bound in list(self.listeners):
+            try:
+                self._open(bound, open_socket)
+            except OSError as error:
+                if not bound.section.from_store:
+                    raise
+                self.listeners.remove(bound)
+                _log.error(
+                    "listener {name} cannot have port {port}: {problem}",
+                    name=bound.section.name, port=bound.port, problem=error.strerror or str(error),
+                )  # fmt: skip
+
+    def open_port(self, position: int, port: int, open_socket: OpenSocket) -> None:
+        """Have this listener accept on another port too, now or when the others are bound. Raises OSError."""
+        bound = BoundListener(position, port, self.factories[position].twin())
+        if self._bound:
+            self._open(bound, open_socket)
+        self.listeners.append(bound)
+
+    def close_port(self, position: int, port: int) -> None:
+        """Accept nothing more there. What came in may finish, for as long as at a stop."""
+        bound = next((one for one in self.listeners if (one.position, one.port) == (position, port)), None)
+        if bound is None:
+            return
+        self.listeners.remove(bound)
+        opened, address = bound.socket, bound.section.address
+        if opened is None:
+            return
+        opened.accept_waiting()
+        opened.stop()
+        self.plane.guard.remove_own(address, opened.port)
+        self.plane.own_pages.remove_own(str(address), opened.port)
+        leaving = Leaving(self.plane.live, bound.factory)
+        self._let_go(leaving, self.plane.monotonic() + self.plane.configuration.timeouts.drain, port)
+
+    def _let_go(self, leaving: Leaving, ends_at: float, port: int) -> None:
+        leaving.close_idle()
+        if not len(leaving):
+            return
+        if self.plane.monotonic() < ends_at:
+            self.plane.deadlines.start(_DRAIN_LOOK, self._let_go, leaving, ends_at, port)
+            return
+        _log.warn("port {port} was closed: {open} connections are cut", port=port, open=len(leaving))
+        leaving.abort_all(f"port {port} was closed")
+
+    def _open(self, bound: BoundListener, open_socket: OpenSocket) -> None:
+        bound.socket = open_socket(bound)
+        self.know_own(bound.section, bound.socket.port)
 
     def know_own(self, section: ListenerSection, port: int) -> None:
         """This address and port are the proxy itself: never a destination."""
         self.plane.guard.add_own(section.address, port)
         self.plane.own_pages.add_own(str(section.address), port, tls=section.type is ListenerType.HTTPS)
+
+    @property
+    def ports(self) -> list[tuple[ListenerSection, int | None]]:
+        """Each listener's settings and port, None while it is not bound."""
+        return [(bound.section, bound.socket.port if bound.socket is not None else None) for bound in self.listeners]
+
+    def every_factory(self) -> Iterator[tuple[int, ProxyFactory]]:
+        """What builds connections, for ports that are open and for those to come, with the listener's position."""
+        yield from enumerate(self.factories)
+        for bound in self.listeners:
+            yield bound.position, bound.factory
 
     def start(self) -> None:
         """Begin to write records, and to look for peers that are too slow. Raises OSError."""
@@ -107,13 +181,18 @@ class DataPath:
         def has_changed(part: str) -> bool:
             return former.marks.get(part) != credentials.marks.get(part)
 
-        for bound, context, users in zip(self.listeners, credentials.listeners, credentials.users, strict=True):
-            if not has_changed(f"listener {bound.section.name}"):
+        changed = {
+            factory.listener.name for factory in self.factories if has_changed(f"listener {factory.listener.name}")
+        }
+        for position, factory in self.every_factory():
+            if factory.listener.name not in changed:
                 continue
-            bound.factory.context = context
-            if bound.factory.gate is not None and users is not None:
-                bound.factory.gate.passwords.renew(users)
-            _log.info("listener {name} has other certificates or users", name=bound.section.name)
+            factory.context = credentials.listeners[position]
+            users = credentials.users[position]
+            if factory.gate is not None and users is not None:
+                factory.gate.passwords.renew(users)
+        for name in sorted(changed):
+            _log.info("listener {name} has other certificates or users", name=name)
         if has_changed("upstream"):
             plane.upstream_tls.renew(credentials.profiles)
             plane.pool.renew_verified()
@@ -155,32 +234,33 @@ class DataPath:
         for bound in self.listeners:
             if bound.socket is not None:
                 bound.socket.stop()
-        plane.live.close_idle()
-        if not len(plane.live):
+        leaving = Leaving(plane.live)
+        leaving.close_idle()
+        if not len(leaving):
             return succeed(None)
-        _log.info("draining: {open} connections are under way", open=len(plane.live))
+        _log.info("draining: {open} connections are under way", open=len(leaving))
         self._ends_at = plane.monotonic() + seconds
         finished: Deferred[None] = Deferred()
-        self._look(finished)
+        self._look(leaving, finished)
         return finished
 
     def hurry(self, seconds: float) -> None:
         """While it drains: no more than so many seconds from now on; 0 cuts what is under way."""
         self._ends_at = min(self._ends_at, self.plane.monotonic() + seconds)
         if seconds <= 0:
-            self.plane.live.abort_all()
+            Leaving(self.plane.live).abort_all()
 
-    def _look(self, finished: Deferred[None]) -> None:
+    def _look(self, leaving: Leaving, finished: Deferred[None]) -> None:
         plane = self.plane
-        plane.live.close_idle()
-        if not len(plane.live):
+        leaving.close_idle()
+        if not len(leaving):
             finished.callback(None)
         elif plane.monotonic() >= self._ends_at:
-            _log.warn("the time to drain is over: {open} connections are cut", open=len(plane.live))
-            plane.live.abort_all()
+            _log.warn("the time to drain is over: {open} connections are cut", open=len(leaving))
+            leaving.abort_all()
             plane.deadlines.start(_DRAIN_LOOK, finished.callback, None)
         else:
-            plane.deadlines.start(_DRAIN_LOOK, self._look, finished)
+            plane.deadlines.start(_DRAIN_LOOK, self._look, leaving, finished)
 
     def end(self) -> None:
         """Close what is kept, and write what waits."""
@@ -210,11 +290,11 @@ class DataPath:
         }
 
 
-def listener_rows(sections: Sequence[ListenerSection], ports: Sequence[int | None]) -> list[dict[str, Any]]:
+def listener_rows(ports: Iterable[tuple[ListenerSection, int | None]]) -> list[dict[str, Any]]:
     """The listeners as the status shows them."""
     return [
         {"name": section.name, "type": section.type.value, "address": str(section.address), "port": port}
-        for section, port in zip(sections, ports, strict=True)
+        for section, port in ports
     ]
 
 

@@ -6,6 +6,7 @@ Not here: where policies and leaves come from (`assembly`, `worker_assembly`), w
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from netfw.config.model import Configuration
@@ -47,9 +48,11 @@ def build_data_path(
     policies: Any,
     issuer: Any,
     credentials: Credentials,
+    ports: Sequence[Sequence[int]],
 ) -> DataPath:
-    """What serves, not yet bound. `policies` is an `IPolicySource`; `issuer` an `ICertificateIssuer`, None where
-    nothing is intercepted. Raises what the configuration's files are refused with.
+    """What serves, not yet bound. `ports`: of each listener, those to begin with. `policies` is an `IPolicySource`;
+    `issuer` an `ICertificateIssuer`, None where nothing is intercepted. Raises what the configuration's files are
+    refused with.
     """
     configuration = fitted(configuration)
     limits = configuration.limits
@@ -102,13 +105,13 @@ def build_data_path(
         request_rates=replaceable.rates(limits.request_rate),
         ways=replaceable.ways(configuration, credentials, metrics),
     )
-    listeners = [
-        (section, ProxyFactory(plane, section, context))
+    factories = [
+        ProxyFactory(plane, section, context)
         for section, context in zip(configuration.listeners, credentials.listeners, strict=True)
     ]
-    for (section, factory), users in zip(listeners, credentials.users, strict=True):
+    for factory, users in zip(factories, credentials.users, strict=True):
         if users is not None:
-            factory.gate = Gate(section.realm, Passwords(users, reactor, time.monotonic))
+            factory.gate = Gate(factory.listener.realm, Passwords(users, reactor, time.monotonic))
     metrics.watch_each("netfw_client_connections_opened_total", lambda: plane.admission.opened)
     metrics.watch_each("netfw_client_connections", plane.admission.open_by_listener)
     if plane.interception is not None:
@@ -125,5 +128,5 @@ def build_data_path(
     manhole = configuration.manhole
     if manhole is not None and manhole.address is not None and manhole.port is not None:
         plane.guard.add_own(manhole.address, manhole.port)
-    path = DataPath(plane=plane, listeners=listeners, records=records, credentials=credentials)
+    path = DataPath(plane=plane, factories=factories, ports=ports, records=records, credentials=credentials)
     return path

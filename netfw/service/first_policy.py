@@ -11,15 +11,17 @@ from dataclasses import dataclass, field
 from netfw.config.model import Configuration
 from netfw.config.policy_files import read_policy
 from netfw.policy.model import PolicyConfiguration, RuleGroup
+from netfw.store.resources import AskedOfProxy
 
 
 @dataclass(frozen=True, slots=True)
 class FirstPolicy:
-    """`groups`: by digest; empty for files."""
+    """`groups`: by digest; empty for files. `asked`: what a store asks of the proxy besides."""
 
     policy: PolicyConfiguration
     generation: int = 1
     groups: Mapping[str, RuleGroup] = field(default_factory=dict)
+    asked: AskedOfProxy = AskedOfProxy()
 
 
 def first_policy(configuration: Configuration) -> FirstPolicy:
@@ -29,4 +31,4 @@ def first_policy(configuration: Configuration) -> FirstPolicy:
     from netfw.store.configured import first_policy as from_store
 
     read = from_store(configuration)
-    return FirstPolicy(read.policy, read.generation, read.groups())
+    return FirstPolicy(read.policy, read.generation, read.groups(), read.asked)

@@ -154,6 +154,11 @@ def _check(assigned: GivenSockets, configuration: Configuration) -> None:
     ]
     most = max(configuration.workers, 1)
     for section, sockets in zip(configuration.listeners, assigned.listeners, strict=True):
+        if sockets and section.from_store:
+            problems.append(
+                f"listener {section.name} has from_store, so the proxy opens and closes its ports itself; take it out "
+                "of the socket unit, or from_store out of the configuration"
+            )
         if len(sockets) > most:
             problems.append(
                 f"listener {section.name} was given {len(sockets)} sockets, and there are {most} processes to accept "

@@ -13,7 +13,7 @@ from netfw import __version__
 from netfw.admin.status import ProcessStatus
 from netfw.config.model import Configuration
 from netfw.policy.compile import CompiledPolicy
-from netfw.service.first_policy import first_policy
+from netfw.service.first_policy import FirstPolicy
 from netfw.service.policy_source import FilePolicySource, PolicyInForce, ReloadResult
 
 _LOAD = ("connections", "tunnels")
@@ -21,13 +21,13 @@ _LOAD = ("connections", "tunnels")
 
 def choose_policy_source(
     configuration: Configuration,
+    first: FirstPolicy,
     reactor: Any,
     status: ProcessStatus,
     changed: Callable[[ReloadResult], Any],
     distribute: Callable[[CompiledPolicy], Deferred[tuple[str, ...]]] | None = None,
 ) -> PolicyInForce:
-    """The source, with its first policy compiled. Raises ConfigErrors."""
-    first = first_policy(configuration)
+    """The source, with its first policy compiled."""
     if configuration.policy.store is None:
         return FilePolicySource(configuration.policy, first.policy, reactor, time.time, distribute)
     # The room of the store brings a database library with it: entered only where there is one.

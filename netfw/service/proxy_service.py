@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from netfw.admin.status import ProcessStatus, State
 from netfw.config.model import Configuration
@@ -70,13 +70,29 @@ class ProxyService(MultiService):
         self.path.bind(self._listen)
         super().privilegedStartService()
 
-    def _listen(self, position: int, bound: BoundListener) -> ListeningSocket:
+    def opened(self) -> set[tuple[int, int]]:
+        """See `Doors`."""
+        return {(bound.position, bound.port) for bound in self.path.listeners}
+
+    def open_port(self, position: int, port: int) -> None:
+        """See `Doors`."""
+        self.path.open_port(position, port, self._listen)
+
+    def close_port(self, position: int, port: int) -> None:
+        """See `Doors`."""
+        self.path.close_port(position, port)
+
+    def settled(self) -> Deferred[None]:
+        """See `Doors`."""
+        return succeed(None)
+
+    def _listen(self, bound: BoundListener) -> ListeningSocket:
         section, descriptors = bound.section, self.plane.descriptors
-        given = self._given[position] if self._given else ()
+        given = self._given[bound.position] if self._given else ()
         if given:
             opened = adopt(descriptors, bound.factory, given[0])
         else:
-            opened = listen(descriptors, bound.factory, str(section.address), section.port)
+            opened = listen(descriptors, bound.factory, str(section.address), bound.port)
         log_listener(section, opened.port)
         return opened
 

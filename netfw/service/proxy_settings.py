@@ -1,8 +1,8 @@
-"""What the store says of this proxy besides its policy, carried out: whether TLS is intercepted.
+"""What the store asks of this proxy besides its policy, carried out: its ports, and whether TLS is intercepted.
 
-proxy.yaml says what may be: with `tls_intercept.mode: ENABLED` the store can turn interception off and on, without it
+proxy.yaml says what may be. With `tls_intercept.mode: ENABLED` the store can turn interception off and on, without it
 there is nothing to turn. Only a change in the store turns anything, so that who turns interception off on one machine
-is not overruled by what was there all the time. Not here: the policy (`store_policy_source`).
+is not overruled by what was there all the time. Not here: who reads the store (`store_policy_source`).
 """
 
 from __future__ import annotations
@@ -10,58 +10,32 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+from twisted.internet.defer import Deferred, succeed
 
-from netfw.interfaces import IStore
-from netfw.store.errors import StoreError
-
-_SECONDS = 5.0
-_log = Logger()
+from netfw.service.store_listeners import StoreListeners
+from netfw.store.resources import AskedOfProxy
 
 Turn = Callable[[bool, Mapping[str, Any], str], Deferred[dict[str, Any]]]
+NO_CA = "TLS is to be intercepted, and tls_intercept.mode is DISABLED in this node's proxy.yaml"
 
 
-class ProxySettings(Service):
-    """Looks every few seconds, and when `look` is called. `configured` is how interception starts."""
+class ProxySettings:
+    """`configured` is how interception starts, `turn` turns it off and on."""
 
-    def __init__(self, reactor: Any, store: IStore, proxy: str, *, configured: bool, turn: Turn) -> None:
-        self._store = store
+    def __init__(self, proxy: str, *, configured: bool, turn: Turn, listeners: StoreListeners) -> None:
         self._proxy = proxy
+        self._configured = configured
         self._turn = turn
+        self._listeners = listeners
         self._seen = configured
-        self._looking = LoopingCall(self.look)
-        self._looking.clock = reactor
 
-    def startService(self) -> None:
-        """Begin to look."""
-        super().startService()
-        self._looking.start(_SECONDS, now=True)
-
-    def stopService(self) -> None:
-        """Look no more."""
-        super().stopService()
-        if self._looking.running:
-            self._looking.stop()
-
-    def look(self, *_ignored: object) -> Deferred[None]:
-        """See whether the store wants something else than it did."""
-        return self._store.read(_wanted, self._proxy).addCallbacks(self._apply, self._away)
-
-    def _apply(self, wanted: bool | None) -> Any:
-        if wanted is None or wanted is self._seen or not self.running:
-            return None
-        self._seen = wanted
-        turned = self._turn(wanted, {"store": f"proxy {self._proxy}"}, "the store says so")
-        return turned.addCallback(lambda _result: None)
-
-    def _away(self, failure: Any) -> None:
-        if failure.check(StoreError) is None:
-            _log.failure("the proxy's settings in the store cannot be read", failure=failure)
-
-
-def _wanted(transaction: Any, proxy: str) -> bool | None:
-    found = transaction.proxies.find(proxy)
-    return None if found is None else found.tls_mode == "ENABLED"
+    def carry_out(self, asked: AskedOfProxy) -> Deferred[tuple[str, ...]]:
+        """A Deferred of why it is not as asked, () when it is. May be called again for the same."""
+        problems = (NO_CA,) if asked.intercepts and not self._configured else ()
+        turned: Deferred[Any] = succeed(None)
+        wanted = self._configured if asked.intercepts is None else asked.intercepts and self._configured
+        if wanted is not self._seen:
+            self._seen = wanted
+            turned = self._turn(wanted, {"store": f"proxy {self._proxy}"}, "the store says so")
+        turned.addCallback(lambda _: self._listeners.carry_out(asked.ports))
+        return turned.addCallback(lambda unmet: problems + unmet)

@@ -33,12 +33,14 @@ def add_checks(
 
 
 def listening(ports: list[int | None]) -> Answer:
-    """One process: whether each listener has its socket."""
+    """One process: whether each open port has its socket, and there is one at all."""
     return bool(ports) and None not in ports, f"{sum(port is not None for port in ports)} of {len(ports)} accept"
 
 
-def workers_accept(serving: int, places: int) -> Answer:
+def workers_accept(serving: int, places: int, ports: int) -> Answer:
     """Several: one that serves is enough, for what waits in the queue of another is served by its replacement."""
+    if not ports:
+        return False, "no port is open"
     return serving > 0, f"{serving} of {places} workers accept"
 
 

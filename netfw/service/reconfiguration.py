@@ -48,9 +48,8 @@ def prepare(path: DataPath, wanted: Configuration, credentials: Credentials) -> 
         plane.pool.resize(
             capacity=limits.idle_upstream_connections, idle_seconds=replaceable.upstream_idle_seconds(new)
         )
-        for bound, section in zip(path.listeners, new.listeners, strict=True):
-            bound.section = section
-            bound.factory.reconfigure(section, bound.factory.context)
+        for position, factory in path.every_factory():
+            factory.reconfigure(new.listeners[position], factory.context)
         path.renew(credentials)
 
     return commit

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -24,6 +24,7 @@ from netfw.service.following import FollowerProcess
 from netfw.service.policy_source import PolicyInForce, ReloadResult
 from netfw.store.fleet import REPORT_SECONDS, Node
 from netfw.store.follower import Following
+from netfw.store.resources import AskedOfProxy, asked_from_plain
 from netfw.store.wire import ChangeLines
 from netfw.transport.slices import run_in_slices
 
@@ -57,17 +58,31 @@ class StorePolicySource(PolicyInForce):
         self._arriving: _Lines | None = None
         self._arrived: list[_Lines] = []
         self._busy = False
-        self._same_as_next: int | None = None
+        self._same_as_next: tuple[int, AskedOfProxy] | None = None
+        self._asked = first.asked
+        self._unmet: tuple[str, ...] = ()
+        self._carry_out: Callable[[AskedOfProxy], Deferred[tuple[str, ...]]] = lambda _asked: succeed(())
+        self._site: Callable[[], dict[str, Any]] = dict
         self._away: str | None = None
         self._problems: tuple[str, ...] = ()
         self.seen = first.generation
         about = {"following": asdict(following), "node": asdict(node)}
         self._process = FollowerProcess(reactor, about, self._heard, self._begin)
-        self._reports = LoopingCall(self._report)
+        self._reports = LoopingCall(self._look_again)
         self._reports.clock = reactor
+
+    def carry_out_by(
+        self, carry_out: Callable[[AskedOfProxy], Deferred[tuple[str, ...]]], site: Callable[[], dict[str, Any]]
+    ) -> None:
+        """What the store asks of the proxy besides its policy is done by `carry_out`, which gives what could not be.
+        `site` is told to the fleet: what this node's proxy.yaml says.
+        """
+        self._carry_out = carry_out
+        self._site = site
 
     def start(self) -> None:
         """Follow, once the reactor runs."""
+        self._meet(self._asked, None)
         self._reactor.callWhenRunning(self._process.start)
         self._reports.start(REPORT_SECONDS, now=False).addErrback(
             lambda failure: _log.failure("reporting to the store ended", failure=failure)
@@ -97,6 +112,8 @@ class StorePolicySource(PolicyInForce):
             facts["store_away"] = away
         if self._problems:
             facts["refused"] = list(self._problems)
+        if self._unmet:
+            facts["unmet"] = list(self._unmet)
         return facts
 
     def _begin(self) -> None:
@@ -116,7 +133,7 @@ class StorePolicySource(PolicyInForce):
             case "policy":
                 self._arriving = (message, [])
             case "same":
-                self._same(message["generation"])
+                self._same(message["generation"], asked_from_plain(message["asked"]))
             case "refused":
                 self._refused(message["generation"], tuple(message["problems"]))
             case "away":
@@ -140,9 +157,9 @@ class StorePolicySource(PolicyInForce):
             return
         self._busy = True
         head, lines = self._arrived.pop(0)
-        generation = head["generation"]
+        generation, asked = head["generation"], asked_from_plain(head["asked"])
         taken = run_in_slices(self._reactor, self._take_over(head, lines))
-        self._put_in_force(taken).addCallback(self._took, generation)
+        self._put_in_force(taken).addCallback(self._took, generation, asked)
 
     def _take_over(self, head: dict[str, Any], lines: list[bytes]) -> Building[CompiledPolicy]:
         reader = ChangeLines(head, self._groups)
@@ -165,13 +182,12 @@ class StorePolicySource(PolicyInForce):
             return self._stays(())
         return super()._keep(failure)
 
-    def _took(self, result: ReloadResult, generation: int) -> None:
+    def _took(self, result: ReloadResult, generation: int, asked: AskedOfProxy) -> None:
         self._busy = False
         if result.ok:
             self.seen = generation
             self._problems = ()
-            self._report()
-            self._process.tell({"do": "in_force", "generation": generation})
+            self._meet(asked, generation)
         elif result.problems:
             self._problems = result.problems
             self._process.tell({"do": "refused", "problem": "; ".join(result.problems)[:2000]})
@@ -179,18 +195,38 @@ class StorePolicySource(PolicyInForce):
             self._settle(result)
         same, self._same_as_next = self._same_as_next, None
         if same is not None and result.ok and not self._arrived:
-            self._same(same)
+            self._same(*same)
         self._next()
 
-    def _same(self, generation: int) -> None:
+    def _same(self, generation: int, asked: AskedOfProxy) -> None:
         if self._busy or self._arrived:
             # It is the same as what is on its way, and in force when that is.
-            self._same_as_next = generation
+            self._same_as_next = generation, asked
             return
         self.seen = generation
-        self._report()
-        self._process.tell({"do": "in_force", "generation": generation})
+        self._meet(asked, generation)
         self._answer(ReloadResult(True, self.current.generation))
+
+    def _meet(self, asked: AskedOfProxy, generation: int | None) -> None:
+        """Have it carried out; then tell the store that this generation is in force, and what of it is not."""
+        self._asked = asked
+
+        def done(unmet: tuple[str, ...]) -> None:
+            if unmet != self._unmet:
+                self._unmet = unmet
+                for problem in unmet:
+                    _log.error("what the store asks of this proxy is not so: {problem}", problem=problem)
+                if not unmet:
+                    _log.info("everything that the store asks of this proxy is so again")
+            if generation is not None:
+                self._report()
+                self._process.tell({"do": "in_force", "generation": generation, "problem": self._problem()})
+            else:
+                self._report()
+
+        self._carry_out(asked).addCallback(done).addErrback(
+            lambda failure: _log.failure("what the store asks of this proxy could not be carried out", failure=failure)
+        )
 
     def _refused(self, generation: int, problems: tuple[str, ...]) -> None:
         self.seen = generation
@@ -220,10 +256,20 @@ class StorePolicySource(PolicyInForce):
         for one in waiting:
             one.callback(result)
 
+    def _look_again(self) -> None:
+        """What could not be done may be possible now: a port is free again."""
+        if self._unmet:
+            self._meet(self._asked, None)
+        else:
+            self._report()
+
     def _report(self) -> None:
         state, load = self._health()
-        problem = "; ".join(self._problems)[:2000] or None
-        self._process.tell({"do": "report", "state": state, "problem": problem, "load": load})
+        load = {**load, "site": self._site(), "unmet": bool(self._unmet)}
+        self._process.tell({"do": "report", "state": state, "problem": self._problem(), "load": load})
+
+    def _problem(self) -> str | None:
+        return "; ".join(self._problems + self._unmet)[:2000] or None
 
 
 class _Overtaken(Exception):

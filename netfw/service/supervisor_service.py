@@ -86,11 +86,27 @@ class SupervisorService(MultiService):
         super().privilegedStartService()
 
     def _bind(self) -> None:
-        if self.inheritance.ports:
-            return
-        self.inheritance.open()
-        for section, port in zip(self._configuration.listeners, self.inheritance.ports, strict=True):
-            log_listener(section, port)
+        if self.inheritance.open():
+            for section, port in self.inheritance.ports:
+                log_listener(section, port)
+
+    def opened(self) -> set[tuple[int, int]]:
+        """See `Doors`."""
+        return self.inheritance.opened
+
+    def open_port(self, position: int, port: int) -> None:
+        """See `Doors`."""
+        self.supervisor.listen(position, port, self.inheritance.open_port(position, port))
+        log_listener(self._configuration.listeners[position], port)
+
+    def close_port(self, position: int, port: int) -> None:
+        """See `Doors`."""
+        self.inheritance.close_port(position, port)
+        self.supervisor.stop_listening(position, port)
+
+    def settled(self) -> Deferred[None]:
+        """See `Doors`: what a worker answers now, it answers after what it was told before."""
+        return self.supervisor.gather()
 
     def startService(self) -> None:
         """Begin to serve."""

@@ -5,8 +5,9 @@ Not here: the process (`worker_process`), and the supervisor's side (`assembly`)
 
 from __future__ import annotations
 
+import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,10 @@ from netfw.workers.worker import Parts
 class AdoptedPath:
     """A data path over sockets that listen already. See `workers.worker.DataPath`."""
 
-    def __init__(self, path: DataPath, descriptors: tuple[int, ...]) -> None:
+    def __init__(self, path: DataPath, listeners: Sequence[tuple[int, int, int]]) -> None:
         self._path = path
         self._one_at_a_time = DeferredLock()
-        self._descriptors = descriptors
+        self._descriptors = {(position, port): descriptor for position, port, descriptor in listeners}
         self.drain: Callable[[float], Deferred[None]] = path.drain
         self.hurry: Callable[[float], None] = path.hurry
         self.reopen: Callable[[], None] = path.reopen
@@ -58,8 +59,20 @@ class AdoptedPath:
         read = deferToThreadPool(reactor, reactor.getThreadPool(), _read, configuration, files)
         return read.addCallback(lambda credentials: prepare(self._path, configuration, credentials)())
 
-    def _adopt(self, position: int, bound: BoundListener) -> ListeningSocket:
-        sock = socket.socket(fileno=self._descriptors[position])
+    def open_port(self, position: int, port: int, descriptor: int) -> None:
+        """See `workers.worker.DataPath`."""
+        self._descriptors[position, port] = descriptor
+        self._path.open_port(position, port, self._adopt)
+
+    def close_port(self, position: int, port: int) -> None:
+        """See `workers.worker.DataPath`."""
+        self._path.close_port(position, port)
+        descriptor = self._descriptors.pop((position, port), None)
+        if descriptor is not None:  # it has not begun, so nothing was made of it
+            os.close(descriptor)
+
+    def _adopt(self, bound: BoundListener) -> ListeningSocket:
+        sock = socket.socket(fileno=self._descriptors.pop((bound.position, bound.port)))
         sock.set_inheritable(False)
         return adopt(self._path.plane.descriptors, bound.factory, sock)
 
@@ -76,8 +89,9 @@ def _read(configuration: Configuration, files: Mapping[str, int]) -> Credentials
 def build_worker(start: Start, reactor: Any, send: Callable[[FromWorker], object]) -> Parts:
     """Everything that `Start` asks for. Raises what is wrong with it."""
     configuration = from_plain(Configuration, start.configuration)
-    if len(start.listeners) != len(configuration.listeners):
-        raise ValueError("a descriptor for each listener is needed")
+    ports: list[list[int]] = [[] for _ in configuration.listeners]
+    for position, port, _ in start.listeners:
+        ports[position].append(port)
     deadlines = Deadlines(reactor)
     policies = SnapshotPolicies(reactor)
     issuer = RemoteIssuer(deadlines=deadlines, send=send) if configuration.tls_intercept.enabled else None
@@ -88,6 +102,7 @@ def build_worker(start: Start, reactor: Any, send: Callable[[FromWorker], object
         policies=policies,
         issuer=issuer,
         credentials=_read(configuration, start.files),
+        ports=ports,
     )
     return Parts(
         path=AdoptedPath(path, start.listeners),

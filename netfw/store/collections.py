@@ -18,10 +18,10 @@ from netfw.store.resources import (
     ResourceName,
     StoredConfiguration,
     StoredGroup,
-    StoredListener,
     StoredProxy,
     configuration_from_document,
     group_from_document,
+    listeners_of,
 )
 
 if TYPE_CHECKING:
@@ -253,8 +253,8 @@ class Proxies(Collection[StoredProxy]):
             arn=row.arn,
             configuration=row.configuration,
             nat_gateway=document["NatGatewayId"],
-            listeners=tuple(StoredListener(one["Port"], one["Type"]) for one in document["ListenerProperties"]),
-            tls_mode=document["TlsInterceptMode"],
+            listeners=listeners_of(document),
+            tls_mode=document.get("TlsInterceptMode"),
             ca_arn=document.get("PcaArn"),
             modify_state=row.modify_state,
             failure_code=row.failure_code,

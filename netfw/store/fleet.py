@@ -30,7 +30,10 @@ FORGET_SECONDS = 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """As it last reported. `state`: starting, ready, draining; `problem`: why it does not follow, if so."""
+    """As it last reported. `state`: starting, ready, draining; `problem`: why it does not follow, or what cannot be.
+
+    `load` also has what the node's proxy.yaml says (`site`), and whether the problem is something `unmet`.
+    """
 
     id: str
     proxy: str
@@ -103,13 +106,15 @@ def observed(transaction: Transaction, proxy: StoredProxy) -> StoredProxy:
     """The proxy in the state that its nodes are in, not the one that somebody wrote down.
 
     ATTACHED: a node serves. ATTACHING: none does yet; ATTACH_FAILED: and those that are there say why. With a
-    serving node the change under way is MODIFYING while one lags behind the store, FAILED when one refused it.
+    serving node the change under way is MODIFYING while one lags behind the store, FAILED when one refused it or could
+    not do all of it.
     """
     nodes = [node for node in nodes_of(transaction, proxy.name) if not node.is_silent(transaction.now)]
     failed = next((node for node in nodes if node.problem is not None), None)
     failure: dict[str, Any] = {"failure_code": None, "failure_message": None}
     if failed is not None:
-        failure = {"failure_code": "NODE_REFUSED", "failure_message": f"{failed.host}: {failed.problem}"}
+        code = "NODE_CANNOT" if failed.load.get("unmet") else "NODE_REFUSED"
+        failure = {"failure_code": code, "failure_message": f"{failed.host}: {failed.problem}"}
     if proxy.deleted is not None:
         return replace(proxy, state="DETACHING" if nodes else "DETACHED", modify_state=None, **failure)
     if not any(node.state == "ready" for node in nodes):

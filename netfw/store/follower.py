@@ -133,7 +133,7 @@ class Follower:
                     self._node, state=message["state"], problem=message["problem"], load=message["load"]
                 )
             case "in_force":
-                self._node = replace(self._node, generation=message["generation"], problem=None)
+                self._node = replace(self._node, generation=message["generation"], problem=message["problem"])
                 self._next_report = 0.0
                 self._keep(message["generation"])
             case "refused":
@@ -180,13 +180,13 @@ class Follower:
             and names == self._sent_name
         ):
             self._pending = found
-            self._say(line_of({"is": "same", "generation": found.generation}))
+            self._say(line_of({"is": "same", "generation": found.generation, "asked": found.asked.plain()}))
             return
         known = frozenset(self._sent.values()) if self._sent is not None else frozenset()
         self._pending = found
         current = set(found.digests.values())
         self._printed = {digest: lines for digest, lines in self._printed.items() if digest in current}
-        for lines in print_change(found.generation, found.policy, found.digests, known, self._print):
+        for lines in print_change(found.generation, found.policy, found.digests, known, self._print, found.asked):
             self._say(lines)
         self._sent, self._sent_name = found.digests, names
 
@@ -202,7 +202,7 @@ class Follower:
         found = self._pending
         if found is None or found.generation != generation:
             return
-        lines = print_change(found.generation, found.policy, found.digests, (), self._print)
+        lines = print_change(found.generation, found.policy, found.digests, (), self._print, found.asked)
         try:
             write_last_good(Path(self._following.last_good), self._following.proxy, lines)
         except OSError as error:

@@ -62,4 +62,4 @@ def read_last_good(path: Path, proxy: str) -> ReadPolicy | None:
         reader.take(line)
     if not reader.is_complete:
         raise LastGoodUnusable(f"{path} ends in the middle: remove it")
-    return ReadPolicy(reader.generation, reader.policy(reader.groups()), reader.digests)
+    return ReadPolicy(reader.generation, reader.policy(reader.groups()), reader.digests, reader.asked)

@@ -19,6 +19,7 @@ from netfw.store import tables
 from netfw.store.database import Database
 from netfw.store.documents import get_document, get_documents
 from netfw.store.repository import Transaction
+from netfw.store.resources import AskedOfProxy, asked_from_document
 
 NO_POLICY = "none"
 """The configuration's name while the store has none for this proxy."""
@@ -26,11 +27,12 @@ NO_POLICY = "none"
 
 @dataclass(frozen=True, slots=True)
 class ReadPolicy:
-    """A policy of the store. `digests`: of its groups' documents, by name."""
+    """A policy of the store. `digests`: of its groups' documents, by name; `asked`: what else is asked of the proxy."""
 
     generation: int
     policy: PolicyConfiguration
     digests: dict[str, str]
+    asked: AskedOfProxy = AskedOfProxy()
 
     def groups(self) -> dict[str, RuleGroup]:
         """The groups by digest."""
@@ -43,6 +45,7 @@ class _Fetched:
     digests: dict[str, str] = field(default_factory=dict)
     documents: dict[str, dict[str, Any]] = field(default_factory=dict)
     configuration: dict[str, Any] | None = None
+    asked: AskedOfProxy = AskedOfProxy()
 
 
 def nothing_allowed() -> PolicyConfiguration:
@@ -72,7 +75,7 @@ class StoredPolicies:
         source = f"configuration {found.configuration.get('ProxyConfigurationName')}"
         policy = load_configuration(found.configuration, groups, source)
         self._loaded = loaded
-        return ReadPolicy(found.generation, policy, found.digests)
+        return ReadPolicy(found.generation, policy, found.digests, found.asked)
 
 
 def _fetch(transaction: Transaction, proxy: str, known: Collection[str]) -> _Fetched:
@@ -81,7 +84,7 @@ def _fetch(transaction: Transaction, proxy: str, known: Collection[str]) -> _Fet
     configurations, proxies = tables.configurations, tables.proxies
     attachments, groups = tables.attachments, tables.rule_groups
     followed = connection.execute(
-        select(configurations.c.name, configurations.c.digest)
+        select(configurations.c.name, configurations.c.digest, proxies.c.digest.label("proxy"))
         .select_from(proxies.join(configurations, proxies.c.configuration == configurations.c.name))
         .where(proxies.c.name == proxy)
     ).first()
@@ -95,7 +98,8 @@ def _fetch(transaction: Transaction, proxy: str, known: Collection[str]) -> _Fet
     )
     digests = {row.name: row.digest for row in attached}
     documents = get_documents(connection, [digest for digest in digests.values() if digest not in known])
-    return _Fetched(generation, digests, documents, get_document(connection, followed.digest))
+    asked = asked_from_document(get_document(connection, followed.proxy))
+    return _Fetched(generation, digests, documents, get_document(connection, followed.digest), asked)
 
 
 def read_policy_of(database: Database, proxy: str) -> PolicyConfiguration:

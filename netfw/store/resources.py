@@ -82,18 +82,46 @@ class StoredListener:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedOfProxy:
+    """What somebody asked of a proxy besides its policy; None: it is as its nodes' proxy.yaml says. `listeners` are
+    those besides the fixed ones of that file.
+    """
+
+    listeners: tuple[StoredListener, ...] | None = None
+    intercepts: bool | None = None
+
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        listeners = None if self.listeners is None else [[one.port, one.type] for one in self.listeners]
+        return {"listeners": listeners, "intercepts": self.intercepts}
+
+    @property
+    def ports(self) -> list[tuple[int, str]] | None:
+        """As `config.listener_ports` speaks of listeners."""
+        return None if self.listeners is None else [(one.port, one.type) for one in self.listeners]
+
+
+def asked_from_plain(plain: Mapping[str, Any]) -> AskedOfProxy:
+    """What `AskedOfProxy.plain` printed."""
+    listeners = plain["listeners"]
+    asked = None if listeners is None else tuple(StoredListener(*one) for one in listeners)
+    return AskedOfProxy(asked, plain["intercepts"])
+
+
+@dataclass(frozen=True, slots=True)
 class StoredProxy:
     """A proxy: who of the fleet has its `name` follows its `configuration`.
 
-    `tls_mode` is ENABLED or DISABLED. `deleted` is when it was asked to go, None while it is to stay.
+    `tls_mode` is ENABLED or DISABLED; it and `listeners` are None where proxy.yaml says. `deleted` is when it was asked
+    to go, None while it is to stay.
     """
 
     name: str
     arn: str
     configuration: str
     nat_gateway: str = ""
-    listeners: tuple[StoredListener, ...] = ()
-    tls_mode: str = "DISABLED"
+    listeners: tuple[StoredListener, ...] | None = None
+    tls_mode: str | None = None
     ca_arn: str | None = None
     state: str = "ATTACHING"
     modify_state: str | None = None
@@ -112,11 +140,25 @@ class StoredProxy:
                 "ProxyName": self.name,
                 "ProxyConfigurationName": self.configuration,
                 "NatGatewayId": self.nat_gateway,
-                "ListenerProperties": [{"Port": one.port, "Type": one.type} for one in self.listeners],
+                "ListenerProperties": None
+                if self.listeners is None
+                else [{"Port": one.port, "Type": one.type} for one in self.listeners],
                 "TlsInterceptMode": self.tls_mode,
                 "PcaArn": self.ca_arn,
             }
         )
+
+
+def asked_from_document(document: Mapping[str, Any]) -> AskedOfProxy:
+    """What the document that `StoredProxy.document` printed asks for."""
+    mode = document.get("TlsInterceptMode")
+    return AskedOfProxy(listeners_of(document), None if mode is None else mode == "ENABLED")
+
+
+def listeners_of(document: Mapping[str, Any]) -> tuple[StoredListener, ...] | None:
+    """The listeners that a proxy's document asks for."""
+    listed = document.get("ListenerProperties")
+    return None if listed is None else tuple(StoredListener(one["Port"], one["Type"]) for one in listed)
 
 
 def group_from_document(document: Mapping[str, Any], arn: str) -> StoredGroup:

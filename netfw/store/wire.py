@@ -13,6 +13,7 @@ from typing import Any
 
 from netfw.config.policy_lines import RuleReader, plain_rules
 from netfw.policy.model import Action, Phase, PolicyConfiguration, Rule, RuleGroup
+from netfw.store.resources import AskedOfProxy, asked_from_plain
 
 _PHASES = {phase.value: phase for phase in Phase}
 
@@ -36,10 +37,11 @@ def print_change(
     digests: Mapping[str, str],
     known: Collection[str] = (),
     printed: Callable[[str, RuleGroup], bytes] = print_group,
+    asked: AskedOfProxy = AskedOfProxy(),
 ) -> Iterator[bytes]:
     """The lines of a policy for a proxy that has the groups with the digests in `known`, several in a piece.
 
-    `printed` gives the lines of a group: whoever prints often keeps them.
+    `asked`: what else is asked of the proxy. `printed` gives the lines of a group: whoever prints often keeps them.
     """
     yield line_of(
         {
@@ -49,6 +51,7 @@ def print_change(
             "description": policy.description,
             "defaults": {phase.value: action.value for phase, action in policy.defaults.items()},
             "groups": [[group.name, group.description, digests[group.name]] for group in policy.groups],
+            "asked": asked.plain(),
             "sent": [digests[group.name] for group in policy.groups if digests[group.name] not in known],
         }
     )
@@ -65,6 +68,7 @@ class ChangeLines:
     def __init__(self, head: Mapping[str, Any], known: Mapping[str, RuleGroup]) -> None:
         self.generation: int = head["generation"]
         self.digests: dict[str, str] = {name: digest for name, _, digest in head["groups"]}
+        self.asked = asked_from_plain(head["asked"]) if "asked" in head else AskedOfProxy()
         self.is_complete = False
         self._head = head
         self._known = known

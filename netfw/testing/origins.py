@@ -108,9 +108,7 @@ class _Server(ThreadingHTTPServer):
 class HttpOrigin:
     """An origin server; `tls` is (certificate chain file, key file). A context manager."""
 
-    def __init__(
-        self, *, tls: tuple[Path, Path] | None = None, address: str = "127.0.0.1", port: int = 0
-    ) -> None:
+    def __init__(self, *, tls: tuple[Path, Path] | None = None, address: str = "127.0.0.1", port: int = 0) -> None:
         self.context: ssl.SSLContext | None = None
         if tls is not None:
             self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

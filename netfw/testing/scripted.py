@@ -91,9 +91,7 @@ class ScriptedDialer:
         self.when_accepted: Callable[[Side], object] | None = None
         self._waiting: list[tuple[Deferred[Any], str, int]] = []
 
-    def dial(
-        self, addresses: Sequence[Address], port: int, sources: Mapping[int, str] | None = None
-    ) -> Deferred[Any]:
+    def dial(self, addresses: Sequence[Address], port: int, sources: Mapping[int, str] | None = None) -> Deferred[Any]:
         """See `IDialer.dial`."""
         self.sources.append(sources)
         names = tuple(str(address) for address in addresses)

@@ -74,9 +74,7 @@ class InterceptionContexts:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def context_for(
-        self, host: Host, within: Validity | None = None
-    ) -> Union[SSL.Context, Deferred[SSL.Context]]:
+    def context_for(self, host: Host, within: Validity | None = None) -> Union[SSL.Context, Deferred[SSL.Context]]:
         """The context that shows a leaf for this host: itself when it is kept here, else a Deferred of it.
 
         The leaf is valid at no time outside `within`, the validity of the origin's certificate, where that is known.

@@ -30,13 +30,14 @@ class MessageError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """The first message to a worker. `configuration`: the plain form of `config.model.Configuration`; `listeners`: a
-    descriptor for each of its listeners, in their order; `files`: one for each file of certificates and keys, by path.
+    """The first message to a worker. `configuration`: the plain form of `config.model.Configuration`; `listeners`: for
+    each open port the place of its listener there, the port, and a descriptor; `files`: one for each file of
+    certificates and keys, by path.
     """
 
     worker: int
     configuration: Any
-    listeners: tuple[int, ...]
+    listeners: tuple[tuple[int, int, int], ...]
     files: Mapping[str, int]
 
 
@@ -119,6 +120,24 @@ class Reconfigure:
 
     configuration: Any
     files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Have the listener at this place of the configuration accept on another port too. The socket's descriptor comes
+    with the message.
+    """
+
+    position: int
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopListening:
+    """Accept nothing more on this port; who came in there may finish, for as long as at a stop."""
+
+    position: int
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +237,8 @@ ToWorker = Union[
     Drain,
     Reopen,
     Reconfigure,
+    Listen,
+    StopListening,
     Intercept,
     Ping,
 ]

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from twisted.logger import Logger
+
 from netfw.config.credential_files import credential_files
-from netfw.config.model import Configuration
+from netfw.config.model import Configuration, ListenerSection
 from netfw.transport.accepting import bind
 from netfw.workers.child import FIRST_DESCRIPTOR
 from netfw.workers.sealed_files import close_files, sealed_copies
 from netfw.workers.shares import share_of_limits
+
+_log = Logger()
 
 BACKLOG = 1024
 
@@ -74,33 +78,88 @@ def close_all(sockets: Sequence[socket.socket]) -> None:
         sock.close()
 
 
-class Inheritance:
-    """Everything that workers are given, and the configuration that tells them so."""
+@dataclass(slots=True)
+class _OpenPort:
+    """One port of the listener at `position`: a socket for each place. `port` is the one that was asked for."""
 
-    def __init__(self, configuration: Configuration, given: Sequence[Sequence[socket.socket]] = ()) -> None:
+    position: int
+    port: int
+    sockets: list[socket.socket]
+
+    @property
+    def bound(self) -> int:
+        """The port that it is."""
+        return int(self.sockets[0].getsockname()[1])
+
+
+class Inheritance:
+    """Everything that workers are given, and the configuration that tells them so. `ports`: of each listener, those to
+    begin with; its own where nobody says.
+    """
+
+    def __init__(
+        self,
+        configuration: Configuration,
+        given: Sequence[Sequence[socket.socket]] = (),
+        ports: Sequence[Sequence[int]] | None = None,
+    ) -> None:
         self._configuration = configuration
         self._given = given
-        self._sockets: list[list[socket.socket]] = []
+        self._first_ports = ports if ports is not None else [(section.port,) for section in configuration.listeners]
+        self._is_open = False
+        self._open: list[_OpenPort] = []
         self._files: dict[Path, int] = {}
         self._former: dict[Path, int] = {}
 
-    def open(self) -> None:
-        """Bind, and copy certificates and keys, unless that has happened. Raises OSError."""
-        if self._sockets:
-            return
-        configuration = self._configuration
+    def open(self) -> bool:
+        """Bind, and copy certificates and keys, unless that has happened; whether it had not. Raises OSError for a port
+        that no store chose; one that it did is left out, to be opened when it can be.
+        """
+        if self._is_open:
+            return False
+        self._is_open = True
         try:
-            for position, section in enumerate(configuration.listeners):
-                given = self._given[position] if self._given else ()
-                if given:
-                    self._sockets.append(dealt_out(given, configuration.workers))
-                else:
-                    opened = listening_sockets(str(section.address), section.port, configuration.workers)
-                    self._sockets.append(opened)
-            self._files = sealed_copies(credential_files(configuration))
+            for position, section in enumerate(self._configuration.listeners):
+                for port in self._first_ports[position]:
+                    self._open_first(position, section, port)
+            self._files = sealed_copies(credential_files(self._configuration))
         except BaseException:
             self.close()
             raise
+        return True
+
+    def _open_first(self, position: int, section: ListenerSection, port: int) -> None:
+        given = self._given[position] if self._given else ()
+        if given:
+            self._open.append(_OpenPort(position, port, dealt_out(given, self._configuration.workers)))
+            return
+        try:
+            self.open_port(position, port)
+        except OSError as error:
+            if not section.from_store:
+                raise
+            _log.error(
+                "listener {name} cannot have port {port}: {problem}",
+                name=section.name, port=port, problem=error.strerror or str(error),
+            )  # fmt: skip
+
+    def open_port(self, position: int, port: int) -> list[socket.socket]:
+        """A socket for each place on another port of this listener. Raises OSError."""
+        section = self._configuration.listeners[position]
+        sockets = listening_sockets(str(section.address), port, self._configuration.workers)
+        self._open.append(_OpenPort(position, port, sockets))
+        return sockets
+
+    def close_port(self, position: int, port: int) -> None:
+        """Close them: what comes there is refused when the workers have closed theirs too."""
+        opened = next(one for one in self._open if (one.position, one.port) == (position, port))
+        self._open.remove(opened)
+        close_all(opened.sockets)
+
+    @property
+    def opened(self) -> set[tuple[int, int]]:
+        """Which listeners have which ports, as they were asked for."""
+        return {(one.position, one.port) for one in self._open}
 
     def copies(self, configuration: Configuration) -> dict[Path, int]:
         """The files that this configuration names, as they are now, for `reconfigure` once they were found good.
@@ -123,29 +182,29 @@ class Inheritance:
         return replace(configuration, limits=share_of_limits(configuration.limits, configuration.workers))
 
     @property
-    def ports(self) -> list[int]:
-        """Each listener's port."""
-        return [sockets[0].getsockname()[1] for sockets in self._sockets]
+    def ports(self) -> list[tuple[ListenerSection, int]]:
+        """Each open port, and the settings of its listener."""
+        return [(self._configuration.listeners[one.position], one.bound) for one in self._open]
 
     @property
-    def places(self) -> tuple[int, ...]:
-        """The descriptors of a worker's listening sockets, as the worker has them."""
-        return tuple(range(FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + len(self._sockets)))
+    def places(self) -> tuple[tuple[int, int, int], ...]:
+        """The open ports with the descriptors of a worker's sockets, as the worker has them."""
+        return tuple((one.position, one.port, FIRST_DESCRIPTOR + number) for number, one in enumerate(self._open))
 
     @property
     def files(self) -> dict[str, int]:
         """The descriptors of copies, as the worker has them, by the path of the file."""
-        first = FIRST_DESCRIPTOR + len(self._sockets)
+        first = FIRST_DESCRIPTOR + len(self._open)
         return {str(path): first + position for position, path in enumerate(self._files)}
 
     def descriptors(self, number: int) -> list[int]:
         """What worker `number` (from 1 on) is given, from `FIRST_DESCRIPTOR` on."""
-        return [sockets[number - 1].fileno() for sockets in self._sockets] + list(self._files.values())
+        return [one.sockets[number - 1].fileno() for one in self._open] + list(self._files.values())
 
     def stop_listening(self) -> None:
         """New connections are refused when the workers have closed theirs too."""
-        for sockets in self._sockets:
-            close_all(sockets)
+        for one in self._open:
+            close_all(one.sockets)
 
     def close(self) -> None:
         """Close everything."""
@@ -153,4 +212,4 @@ class Inheritance:
         for copies in (self._files, self._former):
             close_files(copies)
             copies.clear()
-        self._sockets.clear()
+        self._open.clear()

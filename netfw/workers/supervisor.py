@@ -7,6 +7,7 @@ worker that died is accepted by its replacement. Not here: one process (`child`)
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -334,6 +335,17 @@ class Supervisor:
         for child in list(self.children):
             child.send(messages.Intercept(on))
         return self.gather()  # what a worker answers now, it answers after that
+
+    def listen(self, position: int, port: int, sockets: Sequence[socket.socket]) -> None:
+        """Let every worker accept on this port too, each from its own socket; those to come are told at their start."""
+        for child in list(self.children):
+            if child.stays:
+                child.send_with_files(messages.Listen(position, port), [sockets[child.number - 1].fileno()])
+
+    def stop_listening(self, position: int, port: int) -> None:
+        """Let every worker accept nothing more there."""
+        for child in list(self.children):
+            child.send(messages.StopListening(position, port))
 
     def connections(self, most: int) -> Deferred[list[dict[str, Any]]]:
         """A Deferred of who is connected to any worker, as rows."""

@@ -42,6 +42,12 @@ class DataPath(Protocol):
         The Deferred fails with what is wrong with them.
         """
 
+    def open_port(self, position: int, port: int, descriptor: int) -> None:
+        """Have this listener accept from this socket too, now or when it begins."""
+
+    def close_port(self, position: int, port: int) -> None:
+        """Accept nothing more there, and let go of who came in."""
+
     def intercept(self, on: bool) -> None:
         """From now on TLS is opened as configured, or left alone."""
 
@@ -109,6 +115,8 @@ class Worker:
             messages.Drain: lambda message: self.drain(message.seconds),
             messages.Reopen: self._reopen,
             messages.Reconfigure: self._reconfigure,
+            messages.Listen: self._listen,
+            messages.StopListening: self._stop_listening,
             messages.Intercept: self._intercept,
             messages.Ping: lambda message: self._send(messages.Pong(message.serial)),
         }
@@ -242,6 +250,21 @@ class Worker:
 
     def _keeps_settings(self, failure: Any) -> None:
         _log.failure("the worker cannot use the new settings and keeps the old ones", failure=failure)
+
+    def _listen(self, message: messages.Listen) -> None:
+        descriptors = self._take_files(1)
+        if self._parts is not None and descriptors:
+            self._parts.path.open_port(message.position, message.port, descriptors[0])
+            return
+        for descriptor in descriptors:
+            os.close(descriptor)
+        if self._parts is not None:
+            _log.error("the socket of port {port} did not come", port=message.port)
+            self._stop(1)
+
+    def _stop_listening(self, message: messages.StopListening) -> None:
+        if self._parts is not None:
+            self._parts.path.close_port(message.position, message.port)
 
     def _intercept(self, message: messages.Intercept) -> None:
         if self._parts is not None:

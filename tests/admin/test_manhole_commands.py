@@ -25,7 +25,6 @@ class Calls:
 
         return run
 
-
     def line(self, access: Access) -> CommandLine:
         """What somebody with this key types into."""
         return CommandLine(self.table, access, lambda event, **facts: self.audited.append((event, facts["line"])))

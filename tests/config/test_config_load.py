@@ -297,6 +297,31 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "listeners[0].proxy_protocol.from[1]",
         "everybody",
     ),
+    ({"listeners": [{**LISTENER, "from_store": [3128]}]}, "listeners[0].from_store", "is for a policy in a store"),
+    ({"policy": STORE, "listeners": [{**LISTENER, "from_store": []}]}, "listeners[0].from_store", "names no ports"),
+    (
+        {"policy": STORE, "listeners": [{**LISTENER, "from_store": [8080]}]},
+        "listeners[0].from_store",
+        "leaves out port 3128",
+    ),
+    (
+        {"policy": STORE, "listeners": [{**LISTENER, "from_store": ["9-8"]}]},
+        "listeners[0].from_store[0]",
+        "lower one first",
+    ),
+    ({"policy": STORE, "listeners": [{**LISTENER, "from_store": ["x"]}]}, "listeners[0].from_store[0]", "8080-8089"),
+    ({"policy": STORE, "listeners": [{**LISTENER, "from_store": [0]}]}, "listeners[0].from_store[0]", "1 to 65535"),
+    (
+        {
+            "policy": STORE,
+            "listeners": [
+                {**LISTENER, "from_store": "3128-3135"},
+                {**LISTENER, "name": "b", "address": "0.0.0.0", "port": 3130, "from_store": ["3130-3140"]},
+            ],
+        },
+        "listeners[1].from_store",
+        "main may have too",
+    ),
     ({"sources": {"cidr": "::1"}}, "sources", "begin each entry"),
     ({"sources": ["::1"]}, "sources[0]", "not a mapping"),
     ({"sources": [{}]}, "sources[0]", "write cidr, listener or vpce"),

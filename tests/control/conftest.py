@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from netfw.config.defaults import QUOTAS
+from netfw.config.listener_ports import PermittedListeners
 from netfw.control.arns import Arns
 from netfw.control.json_protocol import print_output, read_input
-from netfw.control.operations.call import Change, Site
+from netfw.control.operations.call import Change, ProxyFacts, Site
 from netfw.control.own_model import OWN_OPERATIONS
 from netfw.control.performing import perform
 from netfw.control.refusals import Refusal
@@ -23,14 +24,28 @@ from netfw.store.resources import StoredListener
 
 OPERATION_OF = {operation.name: operation for operation in (*OPERATIONS, *OWN_OPERATIONS)}
 OWNER = Caller("ann", frozenset({Role.OWNER}))
-SITE = Site(
-    Arns("us-east-2", "123456789012"),
-    QUOTAS,
+FACTS = ProxyFacts(
     hostname="proxy.test",
     listeners=(StoredListener(3128, "HTTP"), StoredListener(8443, "HTTPS")),
+    permitted=PermittedListeners(((3128, "HTTP"),), (("HTTPS", ((8443, 8449),)),)),
     tls_mode="ENABLED",
     ca_arn="arn:aws:acm-pca:us-east-2:123456789012:certificate-authority/1",
 )
+
+
+def site(facts: ProxyFacts | None = FACTS, **more: Any) -> Site:
+    """What holds where the API is: every proxy has these facts."""
+    return Site(
+        **{
+            "arns": Arns("us-east-2", "123456789012"),
+            "quotas": QUOTAS,
+            "facts": lambda _transaction, _name: facts,
+            **more,
+        }
+    )
+
+
+SITE = site()
 
 
 @dataclass

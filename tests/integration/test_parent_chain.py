@@ -68,9 +68,7 @@ def world(proxy_maker, certificates) -> Iterator[World]:
                 listener["client_ca"] = str(place / "proxies.pem")
         rewrite(inner)
         stack.enter_context(inner)
-        middle = stack.enter_context(
-            Squid(place / "middle", hosts=NAMES, port=middle_port, parent_port=inner.port())
-        )
+        middle = stack.enter_context(Squid(place / "middle", hosts=NAMES, port=middle_port, parent_port=inner.port()))
         secret = "na:me"
         hashed = subprocess.run(
             ["openssl", "passwd", "-apr1", secret], capture_output=True, text=True, check=True
@@ -212,9 +210,7 @@ def test_a_real_loop_is_found(world, origin):
         RoutedClient(world.inner.port("loop"), "tunnel", "origin.test", origin.port)
     assert refused.value.response.status == 502
     assert origin.seen("/echo/loop") == []
-    world.inner.wait_for_records(
-        lambda record: record.get("error", {}).get("token") == "proxy_loop_detected", count=2
-    )
+    world.inner.wait_for_records(lambda record: record.get("error", {}).get("token") == "proxy_loop_detected", count=2)
 
 
 class Load:

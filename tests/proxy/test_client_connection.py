@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from netfw.proxy.live import Leaving
 from netfw.testing.conversation import Conversation
 from netfw.testing.proxy_process import condition, policy, rule
 
@@ -223,8 +224,9 @@ def test_close_idle():
             if client is idle:
                 origin.says(OK)
                 client.hears(GOT)
+        leaving = Leaving(play.plane.live)
         for _ in range(2):
-            play.plane.live.close_idle()
+            leaving.close_idle()
         idle.hears_end()
         busy.hears_nothing()
         origin.says(OK)

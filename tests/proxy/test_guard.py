@@ -100,6 +100,8 @@ def test_listeners_are_added_as_they_are_bound():
     assert judge.prohibits(ip_address("127.0.0.1"), 3128) is None
     judge.add_own(ip_address("127.0.0.1"), 3128)
     assert judge.prohibits(ip_address("127.0.0.1"), 3128) is not None
+    judge.remove_own(ip_address("127.0.0.1"), 3128)
+    assert judge.prohibits(ip_address("127.0.0.1"), 3128) is None
 
 
 def test_memory_is_bounded():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from netfw.proxy.live import Leaving
 from netfw.testing.conversation import Conversation
 
 GET = b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n"
@@ -41,7 +42,7 @@ def test_aborting_all():
         plain_tunnel.hears_head()
         plain_tunnel.says(b"GET / HTTP/1.1\r\nHost: origin.test\r\n\r\n")
         play.origin().hears_head()
-        play.plane.live.abort_all()
+        Leaving(play.plane.live).abort_all()
         for client in (waiting, upgraded, plain_tunnel):
             play.until(lambda client=client: client.ended, "an end")
         play.record(of=3)
@@ -55,7 +56,7 @@ def test_aborting_a_tunnel_that_waits_for_its_first_bytes():
         client.says(CONNECT % (443, 443))
         client.hears_head()
         assert len(play.plane.live) == 1
-        play.plane.live.abort_all()
+        Leaving(play.plane.live).abort_all()
         play.until(lambda: client.ended, "an end")
         assert play.record(of=1)["kind"] in ("connect", "tunnel")
 
@@ -69,6 +70,6 @@ def test_aborting_a_tunnel_in_its_handshakes():
         client.starts_tls()
         play.origin().hears_exactly(1)
         assert len(play.plane.live) == 1
-        play.plane.live.abort_all()
+        Leaving(play.plane.live).abort_all()
         play.until(lambda: client.ended, "an end")
         play.record(of=1)

@@ -92,6 +92,19 @@ def test_listeners_with_tls() -> None:
     assert not own.is_own(parse_authority(b"egress.test:80"))
 
 
+def test_a_listener_that_is_closed_is_shown_no_more() -> None:
+    """Nor is it the proxy itself; another one on that port is."""
+    own = made()
+    own.add_own("10.0.0.1", 8080, tls=False)
+    own.add_own("10.0.0.2", 8080, tls=False)
+    own.remove_own("10.0.0.1", 8080)
+    assert own.is_own(parse_authority(b"egress.test:8080"))
+    assert not own.is_own(parse_authority(b"10.0.0.1:8080"))
+    own.remove_own("10.0.0.2", 8080)
+    assert not own.is_own(parse_authority(b"egress.test:8080"))
+    assert b"8080" not in own.answer(b"GET", b"/proxy.pac").body
+
+
 def test_pages_are_made_once_and_anew_for_another_ca() -> None:
     """A trust store costs thousands of hashes."""
     current = [CA.certificate_pem]

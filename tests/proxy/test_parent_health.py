@@ -63,9 +63,7 @@ def test_one_that_is_not_checked_is_tried_by_one_at_a_time():
     assert health.is_up and health.may_try()
 
 
-@given(
-    st.lists(st.booleans(), max_size=40), st.integers(1, 5), st.integers(1, 5), st.sampled_from([0.0, 1.0])
-)
+@given(st.lists(st.booleans(), max_size=40), st.integers(1, 5), st.integers(1, 5), st.sampled_from([0.0, 1.0]))
 def test_it_is_down_only_after_enough_failures_and_up_only_after_a_success(outcomes, fall, rise, interval):
     """Whatever happens: the last `fall` outcomes before each fall are failures, the last before each rise is none."""
     health, _, told = made(fall=fall, rise=rise, interval=interval)

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 import pytest
 
 from netfw.config.model import ListenerType, SourceEntry
+from netfw.proxy.live import Leaving
 from netfw.testing.conversation import Conversation
 from netfw.testing.proxy_headers import binary, endpoint, line, local
 from netfw.testing.proxy_process import condition, policy, rule
@@ -211,7 +212,7 @@ def test_draining_while_a_header_is_awaited():
         named.says(line("192.0.2.7") + GET)
         play.until(lambda: named.ended, "an end")
         assert play.plane.admission.refused == {"draining": 1}
-        play.plane.live.abort_all()
+        Leaving(play.plane.live).abort_all()
         play.until(lambda: waiting.ended, "an end")
         assert play.plane.admission.open == 0
 

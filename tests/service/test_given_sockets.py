@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -92,6 +93,16 @@ def test_a_socket_for_both_families_is_refused(open_socket, configured) -> None:
     sock = open_socket(socket.AF_INET6, at=("::", 0), v6_only=False)
     configuration = configured(listeners=[listener(port_of(sock), address="::")])
     with pytest.raises(GivenSocketsError, match="BindIPv6Only"):
+        assign_given_sockets([GivenSocket("main", sock)], configuration)
+
+
+def test_a_listener_whose_ports_a_store_chooses_is_given_none(open_socket, configured) -> None:
+    """Closing it here would leave it open there, and clients would wait in it."""
+    sock = open_socket()
+    made = configured(listeners=[listener(port_of(sock))])
+    chosen = replace(made.listeners[0], from_store=((port_of(sock), port_of(sock)),))
+    configuration = replace(made, listeners=(chosen,))
+    with pytest.raises(GivenSocketsError, match="has from_store"):
         assign_given_sockets([GivenSocket("main", sock)], configuration)
 
 

@@ -1,58 +1,77 @@
-"""What the store says of a proxy's interception is carried out, once for each change of it."""
+"""What the store asks of a proxy is carried out, once for each change of it."""
+
+from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.task import Clock
+from twisted.internet.defer import Deferred, succeed
 
-from netfw.service.proxy_settings import ProxySettings
-from netfw.store.errors import StoreUnavailable
-from netfw.store.resources import StoredProxy
+from netfw.service.proxy_settings import NO_CA, ProxySettings
+from netfw.store.resources import AskedOfProxy, StoredListener
+
+PORT = StoredListener(8080, "HTTP")
 
 
-class Proxies:
-    """A store with one proxy, or none."""
+class Listeners:
+    """Remembers what was asked for; `unmet` is what it answers."""
 
     def __init__(self) -> None:
-        self.mode: str | None = None
-        self.is_away = False
+        self.asked: list[Any] = []
+        self.unmet: tuple[str, ...] = ()
 
-    @property
-    def proxies(self) -> "Proxies":
-        """The collection."""
-        return self
-
-    def find(self, name: str) -> StoredProxy | None:
-        """The proxy."""
-        return None if self.mode is None else StoredProxy(name, "arn", "main", tls_mode=self.mode)
-
-    def read(self, function: Any, *arguments: Any) -> Deferred[Any]:
-        """As `IStore`."""
-        return fail(StoreUnavailable("away")) if self.is_away else succeed(function(self, *arguments))
+    def carry_out(self, asked: Any) -> Deferred[tuple[str, ...]]:
+        """As `StoreListeners`."""
+        self.asked.append(asked)
+        return succeed(self.unmet)
 
 
-@pytest.mark.parametrize("configured", [True, False])
-def test_only_a_change_in_the_store_turns_anything(configured: bool) -> None:
-    """What was there all the time overrules nobody; a store that is away changes nothing."""
-    store, clock, turned = Proxies(), Clock(), []
+def settings(configured: bool) -> tuple[ProxySettings, Listeners, list[bool]]:
+    """With what it has turned."""
+    turned: list[bool] = []
 
     def turn(on: bool, who: Any, reason: str) -> Deferred[dict[str, Any]]:
+        assert who == {"store": "proxy edge"}
         turned.append(on)
         return succeed({"ok": True})
 
-    settings = ProxySettings(clock, store, "edge", configured=configured, turn=turn)
-    settings.startService()
-    same, other = ("ENABLED", "DISABLED") if configured else ("DISABLED", "ENABLED")
-    for mode, expected in ((same, []), (other, [not configured]), (other, [not configured])):
-        store.mode = mode
-        clock.advance(5.0)
+    listeners = Listeners()
+    return ProxySettings("edge", configured=configured, turn=turn, listeners=listeners), listeners, turned  # type: ignore[arg-type]
+
+
+def carried_out(made: ProxySettings, asked: AskedOfProxy) -> tuple[str, ...]:
+    """What could not be."""
+    found: list[tuple[str, ...]] = []
+    made.carry_out(asked).addCallback(found.append)
+    return found[0]
+
+
+def test_only_a_change_in_the_store_turns_interception() -> None:
+    """What was there all the time overrules nobody; who asks for nothing has what is configured."""
+    made, _, turned = settings(configured=True)
+    for intercepts, expected in (
+        (True, []),
+        (False, [False]),
+        (False, [False]),
+        (None, [False, True]),
+        (True, [False, True]),
+    ):
+        assert carried_out(made, AskedOfProxy(None, intercepts)) == ()
         assert turned == expected
-    store.is_away = True
-    clock.advance(5.0)
-    store.is_away = False
-    store.mode = same
-    clock.advance(5.0)
-    assert turned == [not configured, configured]
-    settings.stopService()
-    assert clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("intercepts", [True, False, None])
+def test_without_a_ca_there_is_nothing_to_turn(intercepts: bool | None) -> None:
+    """And who asks for it is told, each time."""
+    made, _, turned = settings(configured=False)
+    for _ in range(2):
+        assert carried_out(made, AskedOfProxy(None, intercepts)) == ((NO_CA,) if intercepts else ())
+    assert turned == []
+
+
+def test_listeners_are_asked_for_and_what_cannot_be_is_told() -> None:
+    """Beside what else cannot be."""
+    made, listeners, _ = settings(configured=False)
+    listeners.unmet = ("8080 HTTP cannot be opened",)
+    assert carried_out(made, AskedOfProxy((PORT,), True)) == (NO_CA, "8080 HTTP cannot be opened")
+    assert listeners.asked == [[(8080, "HTTP")]]

@@ -89,5 +89,6 @@ def test_who_accepts() -> None:
     assert listening([3128, 3129]) == (True, "2 of 2 accept")
     assert listening([3128, None]) == (False, "1 of 2 accept")
     assert listening([]) == (False, "0 of 0 accept")
-    assert workers_accept(1, 2) == (True, "1 of 2 workers accept")
-    assert workers_accept(0, 2) == (False, "0 of 2 workers accept")
+    assert workers_accept(1, 2, 1) == (True, "1 of 2 workers accept")
+    assert workers_accept(0, 2, 1) == (False, "0 of 2 workers accept")
+    assert workers_accept(2, 2, 0) == (False, "no port is open")

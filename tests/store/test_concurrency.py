@@ -201,7 +201,7 @@ def test_a_follower_that_is_killed_leaves_a_whole_policy(store_url: str, tmp_pat
             for line in process.stdout:
                 message = json.loads(line)
                 if isinstance(message, dict) and message["is"] in ("policy", "same"):
-                    told = {"do": "in_force", "generation": message["generation"]}
+                    told = {"do": "in_force", "generation": message["generation"], "problem": None}
                     process.stdin.write(json.dumps(told).encode() + b"\n")
                     process.stdin.flush()
                     until -= 1

@@ -157,9 +157,7 @@ def test_who_waits_gets_a_leaf_within_its_own_bounds(bed: Any, issuer: SlowIssue
     assert result_of(first) is result_of(again) is not result_of(second)
 
 
-def test_an_older_leaf_serves_only_within_the_origins_certificate(
-    bed: Any, issuer: SlowIssuer, leaf_for: Any
-) -> None:
+def test_an_older_leaf_serves_only_within_the_origins_certificate(bed: Any, issuer: SlowIssuer, leaf_for: Any) -> None:
     """While the issuer fails, too."""
     leaf = leaf_for(bed, NAME)
     contexts = InterceptionContexts(issuer, 10, seconds=lambda: leaf.renew_at.timestamp() + 1)

@@ -89,11 +89,11 @@ def test_the_configuration_of_a_worker_points_to_what_it_is_given(tmp_path: Path
     inheritance = Inheritance(load_config(file, with_files=False))
     inheritance.open()
     try:
-        assert inheritance.places == (FIRST_DESCRIPTOR, FIRST_DESCRIPTOR + 1)
+        assert inheritance.places == ((0, 0, FIRST_DESCRIPTOR), (1, 0, FIRST_DESCRIPTOR + 1))
         first, second = inheritance.descriptors(1), inheritance.descriptors(2)
         assert len(first) == 4
         assert set(first) & set(second) == set(first[2:])
-        assert len(set(inheritance.ports)) == 2
+        assert len({port for _, port in inheritance.ports}) == 2
         section = inheritance.configuration.listeners[1]
         assert inheritance.files == {
             str(section.certificate): FIRST_DESCRIPTOR + 2,

@@ -33,6 +33,14 @@ class Path:
         """Rotate."""
         self.did.append("reopen")
 
+    def open_port(self, position: int, port: int, descriptor: int) -> None:
+        """Accept there too."""
+        self.did.append(("open", position, port, descriptor))
+
+    def close_port(self, position: int, port: int) -> None:
+        """No more."""
+        self.did.append(("close", position, port))
+
     def reconfigure(self, configuration: Any, files: Mapping[str, int]) -> Deferred[None]:
         """Go over to them."""
         self.did.append(("reconfigure", configuration, dict(files)))
@@ -293,5 +301,28 @@ def test_files_that_do_not_come_end_it() -> None:
     process.came.append(came)
     process.hear(messages.Reconfigure({}, ("/a.pem", "/a.key")))
     assert process.stopped == [1]
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(came)
+
+
+def test_ports_come_with_their_sockets_and_go() -> None:
+    """Before it serves and after; a socket that does not come ends it."""
+    process = Process()
+    process.came += [7, 8]
+    process.hear(START, messages.Listen(1, 8080), SNAPSHOT, messages.Swap(5))
+    process.hear(messages.Listen(0, 81), messages.StopListening(1, 8080))
+    assert process.path.did == [("open", 1, 8080, 7), "begin", ("open", 0, 81, 8), ("close", 1, 8080)]
+    assert process.stopped == []
+    process.hear(messages.Listen(0, 82))
+    assert process.stopped == [1]
+
+
+def test_a_socket_for_one_that_cannot_start_is_closed() -> None:
+    """It would listen for ever."""
+    process = Process(build_fails=True)
+    process.hear(START)
+    came = os.open(os.devnull, os.O_RDONLY)
+    process.came.append(came)
+    process.hear(messages.Listen(0, 81), messages.StopListening(0, 81))
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(came)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from netfw.config.listener_ports import PermittedListeners
 from netfw.config.model import Quotas
 from netfw.control.arns import Arns
 from netfw.control.roles import Caller
@@ -29,18 +30,34 @@ def _as_stored(_transaction: Any, proxy: StoredProxy) -> StoredProxy:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
-    """What holds where the API is served: this process's proxy.yaml, as far as the API shows it or is bound by it.
+class ProxyFacts:
+    """What the proxy.yaml of a proxy's nodes says, as far as the API shows it or is bound by it.
 
-    `observed(transaction, proxy)` is the proxy in the state that its processes report.
+    `listeners`: those that are open. `tls_mode`: whether there is a CA to intercept with, which is `ca_arn`.
+    """
+
+    hostname: str | None = None
+    listeners: tuple[StoredListener, ...] = ()
+    permitted: PermittedListeners = PermittedListeners(())
+    tls_mode: str = "DISABLED"
+    ca_arn: str | None = None
+
+
+def _unknown(_transaction: Any, _name: str) -> ProxyFacts | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What holds where the API is served.
+
+    `facts(transaction, name)`: those of a proxy, None where no node of it is known yet. `observed(transaction, proxy)`
+    is the proxy in the state that its processes report.
     """
 
     arns: Arns
     quotas: Quotas
-    hostname: str | None = None
-    listeners: tuple[StoredListener, ...] = ()
-    tls_mode: str = "DISABLED"
-    ca_arn: str | None = None
+    facts: Callable[[Any, str], ProxyFacts | None] = _unknown
     observed: Callable[[Any, StoredProxy], StoredProxy] = _as_stored
 
     def arn_of(self, kind: str, name: str) -> str:

@@ -1,8 +1,8 @@
 """Proxies: create, describe, list, update, delete.
 
-A proxy is a name in the store: the processes whose proxy.yaml has it as `proxy.name` follow its configuration. Their
-listeners and certificates are those of proxy.yaml, which also says whether TLS may be intercepted; asking for more is
-an unsupported operation.
+A proxy is a name in the store: the processes whose proxy.yaml has it as `proxy.name` follow its configuration, and do
+what is asked of it within what that file permits; asking for more is an unsupported operation. Certificates are always
+the file's. Of a proxy that no process follows yet nobody knows what is permitted: its state will say what cannot be.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from netfw.control.operations.call import Call, Input, Output, Site
+from netfw.control.operations.call import Call, Input, Output, ProxyFacts
 from netfw.control.operations.finding import find, find_by, name_meant
 from netfw.control.operations.lists import listed
 from netfw.control.quotas import check_quota
@@ -37,9 +37,10 @@ def create(transaction: Any, given: Input, call: Call) -> Output:
         taken = _of_gateway(transaction, given["NatGatewayId"])
         if taken is not None:
             raise InvalidRequest(f"{shown(given['NatGatewayId'])} has the proxy {taken.name} already")
-    listeners = read_listeners(given["ListenerProperties"]) if "ListenerProperties" in given else site.listeners
-    _check_listeners(listeners, site)
-    mode, ca_arn = _tls(given["TlsInterceptProperties"], site, site.tls_mode)
+    facts = site.facts(transaction, name)
+    # An empty list is as good as none: SDKs and Terraform send it for what was not written.
+    listeners = _kept(read_listeners(given["ListenerProperties"]), facts) if given.get("ListenerProperties") else None
+    mode, ca_arn = _tls(given["TlsInterceptProperties"], facts, None)
     proxy = StoredProxy(
         name=name,
         arn=site.arns.of(Resource.PROXY, name),
@@ -50,14 +51,15 @@ def create(transaction: Any, given: Input, call: Call) -> Output:
         ca_arn=ca_arn,
         tags=read_tags(given.get("Tags", []), quotas),
     )
-    return _output(transaction, call.add(transaction.proxies, proxy))
+    return _output(transaction, call.add(transaction.proxies, proxy), facts)
 
 
 def describe(transaction: Any, given: Input, call: Call) -> Output:
     """DescribeProxy."""
     proxy: StoredProxy = call.site.observed(transaction, find(transaction, given, Resource.PROXY))
-    output = _output(transaction, proxy)
-    output["Proxy"]["PrivateDNSName"] = call.site.hostname
+    facts = call.site.facts(transaction, proxy.name)
+    output = _output(transaction, proxy, facts)
+    output["Proxy"]["PrivateDNSName"] = None if facts is None else facts.hostname
     return output
 
 
@@ -69,7 +71,9 @@ def list_all(transaction: Any, given: Input, _call: Call) -> Output:
 def update(transaction: Any, given: Input, call: Call) -> Output:
     """UpdateProxy."""
     before = _proxy(transaction, given)
-    listeners = list(before.listeners)
+    facts = call.site.facts(transaction, before.name)
+    present = shown_listeners(before, facts)
+    listeners = list(present)
     for one in read_listeners(given.get("ListenerPropertiesToRemove", [])):
         if one not in listeners:
             raise InvalidRequest(f"ListenerPropertiesToRemove: {before.name} has no listener {one.port} {one.type}")
@@ -78,10 +82,20 @@ def update(transaction: Any, given: Input, call: Call) -> Output:
         if any(one.port == other.port for other in listeners):
             raise InvalidRequest(f"ListenerPropertiesToAdd: {before.name} has a listener on port {one.port} already")
         listeners.append(one)
-    _check_listeners(listeners, call.site)
-    mode, ca_arn = _tls(given.get("TlsInterceptProperties", {}), call.site, before.tls_mode)
-    after = replace(before, listeners=tuple(listeners), tls_mode=mode, ca_arn=ca_arn, modify_state="MODIFYING")
-    return _output(transaction, call.replace(transaction.proxies, before, after, given["UpdateToken"]))
+    if not listeners and present:
+        raise InvalidRequest(f"{before.name} would have no listener: add another one in the same call")
+    # Who asks for what is there asks for nothing: the proxy goes on with the listeners of its proxy.yaml.
+    kept = before.listeners if set(listeners) == set(present) else _kept(listeners, facts)
+    mode, ca_arn = _tls(given.get("TlsInterceptProperties", {}), facts, before.tls_mode)
+    after = replace(
+        before,
+        listeners=kept,
+        tls_mode=mode,
+        ca_arn=ca_arn,
+        nat_gateway=given["NatGatewayId"],
+        modify_state="MODIFYING",
+    )
+    return _output(transaction, call.replace(transaction.proxies, before, after, given["UpdateToken"]), facts)
 
 
 def delete(transaction: Any, given: Input, call: Call) -> Output:
@@ -103,7 +117,8 @@ def proxy_name(transaction: Any, given: Input) -> str:
 
 def _proxy(transaction: Any, given: Input) -> StoredProxy:
     proxy: StoredProxy = find_by(transaction, Resource.PROXY, proxy_name(transaction, given), given.get("ProxyArn"))
-    if proxy.nat_gateway != given["NatGatewayId"]:
+    # One that `netfw apply` has made has none, and takes what it is called by.
+    if proxy.nat_gateway not in ("", given["NatGatewayId"]):
         raise InvalidRequest(
             f"NatGatewayId: {proxy.name} has the NAT gateway {shown(proxy.nat_gateway)}, "
             f"not {shown(given['NatGatewayId'])}"
@@ -119,26 +134,41 @@ def _of_gateway(transaction: Any, gateway: str) -> StoredProxy | None:
     return None
 
 
-def _check_listeners(listeners: Sequence[StoredListener], site: Site) -> None:
-    if sorted(listeners, key=repr) != sorted(site.listeners, key=repr):
-        known = ", ".join(f"{one.port} {one.type}" for one in site.listeners)
-        raise UnsupportedOperation(
-            f"listeners are set in proxy.yaml, and are {known}; leave ListenerProperties out, or name these"
-        )
+def _kept(listeners: Sequence[StoredListener], facts: ProxyFacts | None) -> tuple[StoredListener, ...]:
+    """What the store is to keep of these: what proxy.yaml has fixed stays its business."""
+    if facts is None:
+        return tuple(listeners)
+    problem = facts.permitted.problem([(one.port, one.type) for one in listeners])
+    if problem is not None:
+        raise UnsupportedOperation(problem)
+    return tuple(one for one in listeners if (one.port, one.type) not in facts.permitted.fixed)
 
 
-def _tls(given: Input, site: Site, present: str) -> tuple[str, str | None]:
+def _tls(given: Input, facts: ProxyFacts | None, present: str | None) -> tuple[str | None, str | None]:
     mode = given.get("TlsInterceptMode", present)
-    if mode == "ENABLED" and site.tls_mode != mode:
+    if mode == "ENABLED" and facts is not None and facts.tls_mode != mode:
         raise UnsupportedOperation(
             "TLS interception is not permitted by proxy.yaml: tls_intercept.mode is DISABLED there"
         )
-    if given.get("PcaArn") not in (None, site.ca_arn):
-        known = f"; the CA here is {site.ca_arn}" if site.ca_arn is not None else ": there is none here"
+    ca_arn = None if facts is None else facts.ca_arn
+    if given.get("PcaArn") not in (None, ca_arn):
+        known = f"; the CA here is {ca_arn}" if ca_arn is not None else ": none is known here"
         raise InvalidRequest(f"PcaArn: {shown(given['PcaArn'])} is not the interception CA{known}")
-    return mode, site.ca_arn if mode == "ENABLED" else None
+    return mode, ca_arn if mode == "ENABLED" else None
 
 
-def _output(transaction: Any, proxy: StoredProxy) -> Output:
+def _output(transaction: Any, proxy: StoredProxy, facts: ProxyFacts | None) -> Output:
+    """As it is: what nobody asked for is what the nodes' proxy.yaml says, and the CA is the one in force."""
     arn = transaction.configurations.arns([proxy.configuration])[proxy.configuration]
-    return {"Proxy": shown_proxy(proxy, arn), "UpdateToken": proxy.update_token}
+    mode = proxy.tls_mode or (facts.tls_mode if facts is not None else None)
+    ca_arn = (facts.ca_arn if facts is not None and facts.ca_arn else proxy.ca_arn) if mode == "ENABLED" else None
+    as_it_is = replace(proxy, listeners=shown_listeners(proxy, facts), tls_mode=mode, ca_arn=ca_arn)
+    return {"Proxy": shown_proxy(as_it_is, arn), "UpdateToken": proxy.update_token}
+
+
+def shown_listeners(proxy: StoredProxy, facts: ProxyFacts | None) -> tuple[StoredListener, ...]:
+    """Those that are fixed, and those that were asked for; where nobody asked, those that there are."""
+    if proxy.listeners is None:
+        return () if facts is None else facts.listeners
+    fixed = () if facts is None else facts.permitted.fixed
+    return tuple(dict.fromkeys([*(StoredListener(port, kind) for port, kind in fixed), *proxy.listeners]))

@@ -5,9 +5,12 @@ from dataclasses import replace
 import pytest
 
 from netfw.config.defaults import QUOTAS, VENDOR_QUOTAS
+from netfw.config.listener_ports import PermittedListeners
 from netfw.control.arns import Arns
 from netfw.control.roles import Caller, Role
-from tests.control.conftest import DEFAULTS, SITE, Api, rule
+from netfw.store.repository import Transaction
+from netfw.store.resources import StoredListener, StoredProxy
+from tests.control.conftest import DEFAULTS, FACTS, SITE, Api, rule, site
 
 STALE = "6a0b7c1e-5d0e-4b55-9a5a-0c3f5e5b7a11"
 PREFIX = "arn:aws:network-firewall:us-east-2:123456789012:"
@@ -226,7 +229,7 @@ def test_a_proxy_shows_what_proxy_yaml_says(made: Api) -> None:
     proxy = made("DescribeProxy", ProxyName="p")["Proxy"]
     assert proxy["ProxyArn"] == PREFIX + "proxy/p"
     assert proxy["ListenerProperties"] == [{"Port": 3128, "Type": "HTTP"}, {"Port": 8443, "Type": "HTTPS"}]
-    assert proxy["TlsInterceptProperties"] == {"PcaArn": SITE.ca_arn, "TlsInterceptMode": "ENABLED"}
+    assert proxy["TlsInterceptProperties"] == {"PcaArn": FACTS.ca_arn, "TlsInterceptMode": "ENABLED"}
     assert proxy["PrivateDNSName"] == "proxy.test"
     assert proxy["ProxyState"] == "ATTACHING"
     assert proxy["ProxyConfigurationArn"] == PREFIX + "proxy-configuration/main"
@@ -256,17 +259,82 @@ def test_a_proxy_that_cannot_be(made: Api, more: dict[str, object], code: str) -
 
 
 def test_a_proxy_is_updated_within_what_proxy_yaml_permits(made: Api) -> None:
-    """Taking a listener away is not possible here, taking and giving it is no change."""
+    """A fixed listener stays; others come and go among the ports that are permitted; the last one stays."""
     token = create_proxy(made)["UpdateToken"]
-    listener = [{"Port": 3128, "Type": "HTTP"}]
+    http, https = {"Port": 3128, "Type": "HTTP"}, {"Port": 8443, "Type": "HTTPS"}
     update = {"ProxyName": "p", "NatGatewayId": "nat-1", "UpdateToken": token}
-    refusal = made.refusal("UpdateProxy", **update, ListenerPropertiesToRemove=listener)
-    assert refusal.startswith("UnsupportedOperationException")
-    assert made.refusal("UpdateProxy", **update, ListenerPropertiesToAdd=listener).startswith("InvalidRequestException")
-    answer = made("UpdateProxy", **update, ListenerPropertiesToRemove=listener, ListenerPropertiesToAdd=listener)
+    for change, words in (
+        ({"ListenerPropertiesToRemove": [http]}, "UnsupportedOperationException: 3128 HTTP is always open"),
+        ({"ListenerPropertiesToAdd": [http]}, "InvalidRequestException: ListenerPropertiesToAdd"),
+        ({"ListenerPropertiesToRemove": [{"Port": 8444, "Type": "HTTPS"}]}, "InvalidRequestException: Listener"),
+        ({"ListenerPropertiesToRemove": [http, https]}, "InvalidRequestException: p would have no listener"),
+        (
+            {"ListenerPropertiesToAdd": [{"Port": 8450, "Type": "HTTPS"}]},
+            "UnsupportedOperationException: 8450 HTTPS is not",
+        ),
+        (
+            {"ListenerPropertiesToAdd": [{"Port": 8444, "Type": "HTTP"}]},
+            "UnsupportedOperationException: 8444 HTTP is not",
+        ),
+    ):
+        refusal = made.refusal("UpdateProxy", **update, **change)
+        assert refusal.startswith(words)
+        if words.startswith("Unsupported"):
+            assert refusal.endswith("listeners are 3128 HTTP, HTTPS on 8443-8449 (from_store)")
+    answer = made("UpdateProxy", **update, ListenerPropertiesToRemove=[http], ListenerPropertiesToAdd=[http])
     assert answer["Proxy"]["ProxyModifyState"] == "MODIFYING"
     assert made.refusal("UpdateProxy", **update).startswith("InvalidTokenException")
     assert made.refusal("UpdateProxy", **{**update, "NatGatewayId": "nat-2"}).startswith("InvalidRequestException")
+    other = {"Port": 8449, "Type": "HTTPS"}
+    given = {**update, "UpdateToken": answer["UpdateToken"]}
+    answer = made("UpdateProxy", **given, ListenerPropertiesToRemove=[https], ListenerPropertiesToAdd=[other])
+    assert made("DescribeProxy", ProxyName="p")["Proxy"]["ListenerProperties"] == [http, other]
+    given = {**update, "UpdateToken": answer["UpdateToken"]}
+    made("UpdateProxy", **given, ListenerPropertiesToRemove=[other])
+    assert made("DescribeProxy", ProxyName="p")["Proxy"]["ListenerProperties"] == [http]
+    # What is fixed is not the store's: another proxy.yaml may have it elsewhere.
+    made.site = site(replace(FACTS, permitted=PermittedListeners(((3129, "HTTP"),))))
+    assert made("DescribeProxy", ProxyName="p")["Proxy"]["ListenerProperties"] == [{"Port": 3129, "Type": "HTTP"}]
+
+
+def test_who_asks_for_no_listeners_gets_those_of_proxy_yaml(made: Api) -> None:
+    """An empty list is as good as none; the store keeps nothing, so that a new proxy.yaml is shown as it is."""
+    create_proxy(made, ListenerProperties=[])
+    assert made.database.read(lambda transaction: transaction.proxies.get("p").listeners) is None
+    made.site = site(replace(FACTS, listeners=(StoredListener(80, "HTTP"),)))
+    assert made("DescribeProxy", ProxyName="p")["Proxy"]["ListenerProperties"] == [{"Port": 80, "Type": "HTTP"}]
+
+
+def test_of_a_proxy_without_a_node_nobody_knows_what_is_permitted(made: Api) -> None:
+    """It is made as asked, and is shown so; a CA cannot be named for it."""
+    made.site = site(None)
+    asked = [{"Port": 9, "Type": "HTTP"}]
+    create_proxy(made, ListenerProperties=asked, TlsInterceptProperties={"TlsInterceptMode": "ENABLED"})
+    proxy = made("DescribeProxy", ProxyName="p")["Proxy"]
+    assert (proxy["ListenerProperties"], proxy["TlsInterceptProperties"]) == (asked, {"TlsInterceptMode": "ENABLED"})
+    assert "PrivateDNSName" not in proxy
+    refusal = made.refusal(
+        "CreateProxy",
+        ProxyName="q",
+        NatGatewayId="nat-2",
+        ProxyConfigurationName="main",
+        TlsInterceptProperties={"PcaArn": "arn:aws:acm-pca:x"},
+    )
+    assert "none is known here" in refusal
+
+
+def test_a_proxy_of_the_command_takes_the_gateway_that_it_is_called_by(made: Api) -> None:
+    """`netfw apply` makes it without one."""
+
+    def add(transaction: Transaction) -> None:
+        transaction.proxies.add(StoredProxy("p", PREFIX + "proxy/p", "main"))
+        transaction.bump_generation("test", "apply")
+
+    made.database.transact(add)
+    shown = made("DescribeProxy", ProxyName="p")
+    assert shown["Proxy"]["TlsInterceptProperties"]["TlsInterceptMode"] == "ENABLED"
+    made("UpdateProxy", ProxyName="p", NatGatewayId="nat-7", UpdateToken=shown["UpdateToken"])
+    assert made("DeleteProxy", NatGatewayId="nat-7")["ProxyName"] == "p"
 
 
 def test_interception_is_turned_off_and_on_where_proxy_yaml_permits_it(made: Api) -> None:
@@ -276,12 +344,12 @@ def test_interception_is_turned_off_and_on_where_proxy_yaml_permits_it(made: Api
     off, on = ({"TlsInterceptMode": mode} for mode in ("DISABLED", "ENABLED"))
     answer = made("UpdateProxy", **update, TlsInterceptProperties=off, UpdateToken=token)
     assert answer["Proxy"]["TlsInterceptProperties"] == off
-    made.site = replace(SITE, tls_mode="DISABLED", ca_arn=None)
+    made.site = site(replace(FACTS, tls_mode="DISABLED", ca_arn=None))
     refusal = made.refusal("UpdateProxy", **update, TlsInterceptProperties=on, UpdateToken=answer["UpdateToken"])
     assert refusal.startswith("UnsupportedOperationException")
     made.site = SITE
     answer = made("UpdateProxy", **update, TlsInterceptProperties=on, UpdateToken=answer["UpdateToken"])
-    assert answer["Proxy"]["TlsInterceptProperties"] == {**on, "PcaArn": SITE.ca_arn}
+    assert answer["Proxy"]["TlsInterceptProperties"] == {**on, "PcaArn": FACTS.ca_arn}
 
 
 def test_the_vendors_profile_has_one_proxy(made: Api) -> None:
