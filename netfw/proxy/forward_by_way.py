@@ -4,7 +4,8 @@ In this room: what differs from `forward`, which knows nothing of ways and costs
 every request anew, also inside a tunnel: after a reload the tunnel's may be one of the former configuration.
 
 A plain http request that a parent looks the name up for is sent to it in absolute-form; every other goes through a
-tunnel of the parent's: TLS to the origin from end to end, what switches protocols, and what leads to a judged address.
+tunnel of the parent's: TLS to the origin from end to end, what switches protocols, what came in a tunnel, and what
+leads to a judged address.
 """
 
 from __future__ import annotations
@@ -18,12 +19,13 @@ from twisted.internet.defer import Deferred
 from netfw.errors import ParentError
 from netfw.http1.asking_parent import print_parent_request
 from netfw.http1.events import ResponseHeadReceived
+from netfw.names.authority import Authority
 from netfw.policy.facts import NOT_YET, Unknown
 from netfw.proxy import phases
 from netfw.proxy.forward import Forwarding
 from netfw.proxy.steps import Steps
 from netfw.proxy.upstream_connection import UpstreamConnection
-from netfw.proxy.way_connection import WayConnection
+from netfw.proxy.way_connection import WayConnection, leg
 from netfw.proxy.way_opening import BY_NAME, Candidates, note_route, open_by_way
 from netfw.proxy.ways import Way
 from netfw.transport.resolution import Resolution
@@ -36,6 +38,7 @@ class ForwardingByWay(Forwarding):
 
     _way: Way | None = None
     _by_name = False
+    _judged: Authority
 
     def start(self) -> None:
         """Run the phases and everything between them."""
@@ -44,10 +47,13 @@ class ForwardingByWay(Forwarding):
         self._steps.run()
 
     def _choose_way(self, _: object) -> None:
-        ways, authority = self._plane.ways, self._exchange.authority
-        assert ways is not None and authority is not None
-        self._way = way = ways.choose(self._exchange)
-        self._by_name = way is not None and way.hides_address_of(authority.host)
+        ways, exchange = self._plane.ways, self._exchange
+        # Where other names were let through, what was judged is what may be asked for.
+        judged = self._tunnel.judged if self._tunnel is not None else exchange.authority
+        assert ways is not None and judged is not None
+        self._judged = judged
+        self._way = way = ways.choose(judged, exchange.caller)
+        self._by_name = way is not None and way.hides_address_of(judged.host)
 
     def _resolve(self, _: object) -> Any:
         if self._by_name:
@@ -80,8 +86,8 @@ class ForwardingByWay(Forwarding):
             # What switches protocols needs a tunnel of its own: a connection that waits may be one to a parent.
             if candidates and self._upgrade is None:
                 assert exchange.authority is not None
-                leg = (self._way, candidates[0])
-                waiting = self._plane.pool.take(exchange.authority, self._tls, self._wanted, leg)
+                by = leg(self._way, candidates[0], self._judged)
+                waiting = self._plane.pool.take(exchange.authority, self._tls, self._wanted, by)
             if waiting is None:
                 return self._open_by(self._way, candidates)
         self._reused = waiting.exchanges > 0
@@ -100,10 +106,12 @@ class ForwardingByWay(Forwarding):
             self._plane,
             self._exchange,
             way,
+            self._judged,
             self._wanted,
             tls=self._tls,
             candidates=candidates,
-            asks_parent=self._by_name and not self._tls and self._upgrade is None,
+            # Inside a tunnel the Host field may be another name than the one that is asked for.
+            asks_parent=self._by_name and tunnel is None and self._upgrade is None,
             asked_in=tunnel.exchange.head if tunnel is not None else self._request,
         )
 
@@ -114,7 +122,7 @@ class ForwardingByWay(Forwarding):
             head = print_parent_request(
                 self._request,
                 self._target,
-                authority=exchange.named or exchange.authority,
+                authority=exchange.authority,
                 via=self._plane.via,
                 framing=self._framing,
                 authorization=upstream.parent.authorization,

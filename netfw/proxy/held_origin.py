@@ -19,6 +19,7 @@ from netfw.proxy.exchange import Exchange
 from netfw.proxy.opaque_origin import OriginListener
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.upstream_opening import dial_origin, dialled_address, secure_origin, start_plain
+from netfw.proxy.way_connection import leg
 from netfw.proxy.way_opening import Candidates, Reached, dial_by_way
 from netfw.proxy.ways import Way
 from netfw.transport.relay import hand_over
@@ -48,13 +49,13 @@ class HeldOrigin:
         """Whether the pool had a verified TLS connection for this exchange."""
         exchange = self._exchange
         assert exchange.authority is not None
-        leg = None
+        by = None
         if self.way is not None:
             self._candidates = candidates = self.way.candidates()
             if not candidates:
                 return False
-            leg = (self.way, candidates[0])
-        pooled = self._plane.pool.take(exchange.authority, True, addresses, leg)
+            by = leg(self.way, candidates[0], exchange.authority)
+        pooled = self._plane.pool.take(exchange.authority, True, addresses, by)
         if pooled is None:
             return False
         validity = pooled.certificate_validity
@@ -73,11 +74,13 @@ class HeldOrigin:
     def dial(self, addresses: Sequence[Address | Unknown]) -> Deferred[None]:
         """Connect, by the way; cancelling aborts."""
         if self.way is not None:
+            assert self._exchange.authority is not None
             candidates, self._candidates = self._candidates, None
             dialled = dial_by_way(
                 self._plane,
                 self._exchange,
                 self.way,
+                self._exchange.authority,
                 addresses,
                 candidates=self.way.candidates() if candidates is None else candidates,
                 asked_in=self._exchange.head,

@@ -42,8 +42,10 @@ class UpstreamPool:
         addresses: Collection[IPv4Address | IPv6Address | Unknown],
         way: Any = None,
     ) -> UpstreamConnection | None:
-        """The connection that was used last among those allowed, or None. `way`: how it must leave, as (way, parent),
-        None for those that leave by none in particular; then NOT_YET stands for an address that only a parent knows.
+        """The connection that was used last among those allowed, or None.
+
+        `way`: how it must leave (`way_connection.leg`), None for those that leave by none in particular. With a way
+        NOT_YET stands for an address that only a parent knows.
         """
         waiting = self._waiting.get((authority.host.text, authority.port, tls, way))
         if not waiting:

@@ -47,14 +47,15 @@ _MOST_ADDRESSES = 3
 class Reached:
     """A transport that leads to the exchange's origin, or with `asks_parent` to a parent that is asked for it.
 
-    Nobody reads it. `address` is the judged one that it leads to, NOT_YET where only the parent knows; `said` is what
-    came through the tunnel already.
+    Nobody reads it. `target` is the destination that it was made for, `address` the judged one that it leads to,
+    NOT_YET where only the parent knows; `said` is what came through the tunnel already.
     """
 
     transport: Any
     way: Way
     address: Address | Unknown
     parent: Parent | None
+    target: Authority
     route: dict[str, Any]
     asks_parent: bool = False
     said: bytes = b""
@@ -63,13 +64,14 @@ class Reached:
         """The object that speaks HTTP to the origin over it."""
         made = new_connection(plane, authority, self.address, tls=tls, kind=WayConnection)
         made.asks_parent = self.asks_parent
-        return made.travels(self.way, self.parent, self.route)
+        return made.travels(self.way, self.parent, self.target, self.route)
 
 
 def open_by_way(
     plane: DataPlane,
     exchange: Exchange,
     way: Way,
+    target: Authority,
     addresses: Sequence[Address | Unknown],
     *,
     tls: bool,
@@ -87,7 +89,7 @@ def open_by_way(
         return secure_origin(plane, exchange, found.transport, connection)
 
     dialled = dial_by_way(
-        plane, exchange, way, addresses, candidates=candidates, asks_parent=asks_parent, asked_in=asked_in
+        plane, exchange, way, target, addresses, candidates=candidates, asks_parent=asks_parent, asked_in=asked_in
     )
     return dialled.addCallback(reached)
 
@@ -96,13 +98,14 @@ def dial_by_way(
     plane: DataPlane,
     exchange: Exchange,
     way: Way,
+    target: Authority,
     addresses: Sequence[Address | Unknown],
     *,
     candidates: Candidates,
     asks_parent: bool = False,
     asked_in: RequestHead | None,
 ) -> Deferred[Reached]:
-    """A Deferred of a way to the exchange's authority. `addresses`: those that were judged, or `BY_NAME`.
+    """A Deferred of a way to `target`, the destination that was judged. `addresses`: those that were, or `BY_NAME`.
 
     `candidates`: what the way gave for this exchange. `asks_parent`: a parent itself will be asked for the resource, so
     no tunnel is. `asked_in`: the request that the client sent to this proxy; the Via of its CONNECT goes on to the
@@ -137,9 +140,9 @@ def dial_by_way(
 
     if way.group is None:
         judged = [address for address in addresses if not isinstance(address, Unknown)]
-        dialled = _straight(plane, authority, way, judged)
+        dialled = _straight(plane, target, way, judged)
     else:
-        dialled = _Attempts(plane, exchange, way, addresses, candidates, asks_parent, asked_in).begin()
+        dialled = _Attempts(plane, exchange, way, target, addresses, candidates, asks_parent, asked_in).begin()
     return dialled.addCallbacks(reached, failed)
 
 
@@ -153,11 +156,11 @@ def note_route(exchange: Exchange, address: Address | Unknown, route: dict[str, 
     exchange.dest_port = exchange.authority.port
 
 
-def _straight(plane: DataPlane, authority: Authority, way: Way, addresses: list[Address]) -> Deferred[Reached]:
+def _straight(plane: DataPlane, target: Authority, way: Way, addresses: list[Address]) -> Deferred[Reached]:
     def connected(stream: Any) -> Reached:
-        return Reached(stream, way, dialled_address(stream), None, _route(stream, way, None))
+        return Reached(stream, way, dialled_address(stream), None, target, _route(stream, way, None))
 
-    dialled = dial_from(plane, addresses, authority.port, way.sources(), whose=str(authority.host))
+    dialled = dial_from(plane, addresses, target.port, way.sources(), whose=str(target.host))
     return dialled.addCallback(connected)
 
 
@@ -178,16 +181,17 @@ class _Attempts:
         plane: DataPlane,
         exchange: Exchange,
         way: Way,
+        target: Authority,
         addresses: Sequence[Address | Unknown],
         candidates: Candidates,
         asks_parent: bool,
         asked_in: RequestHead | None,
     ) -> None:
-        assert way.group is not None and exchange.authority is not None
+        assert way.group is not None
         self.plane = plane
         self.exchange = exchange
         self.way = way
-        self.authority: Authority = exchange.authority
+        self.target = target
         self.asks_parent = asks_parent
         self.received = asked_in.fields.get_all(b"via") if asked_in is not None else []
         wanted = addresses[:1] if asks_parent else addresses[:_MOST_ADDRESSES]
@@ -209,11 +213,12 @@ class _Attempts:
         return dialled.addErrback(self._failed, parent)
 
     def _ask(self, transport: Any, parent: Parent, address: Address | Unknown) -> Any:
-        found = Reached(transport, self.way, address, parent, _route(transport, self.way, parent), self.asks_parent)
+        route = _route(transport, self.way, parent)
+        found = Reached(transport, self.way, address, parent, self.target, route, self.asks_parent)
         if self.asks_parent:
             parent.worked()
             return found
-        named = self.authority
+        named = self.target
         if not isinstance(address, Unknown):
             named = Authority(host_of_address(address), named.port)
         target = named.to_bytes()

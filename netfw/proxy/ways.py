@@ -19,8 +19,9 @@ from typing import Any
 
 from netfw.config.model import EgressSection, UpstreamSection
 from netfw.config.way_model import AskedBy, Balance, Choice, EgressPool, RouteEntry
+from netfw.names.authority import Authority
 from netfw.names.host import Host
-from netfw.proxy.exchange import Caller, Exchange
+from netfw.proxy.exchange import Caller
 from netfw.proxy.parents import Counts, Parent, ParentSecrets
 from netfw.proxy.selection import Selection
 
@@ -153,11 +154,8 @@ class Ways:
             if known is not None and known.entry == parent.entry:
                 parent.health = known.health
 
-    def choose(self, exchange: Exchange) -> Way | None:
-        """The way of this exchange, whose destination is known; None: straight, from the default addresses."""
-        authority = exchange.authority
-        assert authority is not None
-        caller = exchange.caller
+    def choose(self, authority: Authority, caller: Caller) -> Way | None:
+        """The way of this client's exchange with this destination; None: straight, from the default addresses."""
         route = next((at for at, (fits, _, _) in enumerate(self._routes) if fits.fits(authority, caller)), -1)
         pool = next((at for at, pool in enumerate(self._pools) if pool.fits(authority, caller)), -1)
         group, by = (None, AskedBy.ADDRESS) if route < 0 else self._routes[route][1:]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from netfw.config.model import DestinationEntry
+from netfw.config.model import DestinationEntry, NameVerdict
 from netfw.config.way_model import AskedBy, Balance, HealthSection, ParentEntry, RouteEntry, Selector
 from netfw.errors import OriginRefused
 from netfw.testing.conversation import Conversation
@@ -605,6 +605,93 @@ def test_the_guard_knows_names_and_ports_without_an_address(target):
         assert client.hears_answer()[0].startswith(b"HTTP/1.1 403 ")
         assert play.dialled == []
         assert play.record(of=1)["error"]["token"] == "destination_ip_prohibited"
+
+
+# -- names that disagree
+
+
+@pytest.mark.parametrize("verdict", ["allow", "evaluate"])
+def test_a_name_that_was_let_through_is_not_asked_for(verdict):
+    """What was judged is what the parent is asked for, also by later connections: the CONNECT's host where the server
+    name was let through, the server name where that was judged."""
+    names = {"origin.test": ("203.0.113.1",), "other.test": ("203.0.113.2",)}
+    consistency = {"connect_sni": NameVerdict(verdict)}
+    with Conversation(
+        hosts=names, intercept=True, consistency=consistency, upstream=over(ONE, by=AskedBy.NAME)
+    ) as play:
+        client = play.client()
+        client.says(CONNECT)
+        parent = play.origin()
+        parent.hears(connect_to("origin.test:443"))
+        parent.says(ESTABLISHED)
+        client.hears(ESTABLISHED)
+        client.starts_tls("other.test")
+        asked = "origin.test:443"
+        if verdict == "evaluate":
+            asked = "other.test:443"
+            parent.hears_reset()
+            parent = play.origin()
+            parent.hears(connect_to(asked))
+            parent.says(ESTABLISHED)
+        parent.serves_tls("other.test")
+        client.is_shaken()
+        for number in range(2):
+            client.says(b"GET /%d HTTP/1.1\r\nHost: other.test\r\n\r\n" % number)
+            if number:
+                parent = play.origin()
+                parent.hears(connect_to(asked))
+                parent.says(ESTABLISHED)
+                parent.serves_tls("other.test")
+            assert parent.hears_head().startswith(b"GET /%d HTTP/1.1\r\nHost: other.test\r\n" % number)
+            parent.says(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            client.hears_head()
+            client.hears(b"hi")
+            parent.leaves()
+        client.leaves()
+
+
+def test_a_connection_that_was_made_for_another_name_is_not_used_for_this_one():
+    """It proved the name, and still leads where another one was judged."""
+    with Conversation(
+        intercept=True, consistency={"connect_sni": NameVerdict.ALLOW}, upstream=over(ONE, by=AskedBy.NAME)
+    ) as play:
+        for connect in (b"origin.test", b"other.test"):
+            client = play.client()
+            client.says(CONNECT.replace(b"origin.test", connect))
+            parent = play.origin()
+            parent.hears(connect_to(f"{connect.decode()}:443"))
+            parent.says(ESTABLISHED)
+            client.hears(ESTABLISHED)
+            client.starts_tls("other.test")
+            parent.serves_tls("other.test")
+            client.is_shaken()
+            client.says(INNER.replace(b"origin.test", b"other.test"))
+            parent.hears_head()
+            parent.says(OK)
+            client.hears(GOT)
+            client.leaves()
+
+
+def test_a_host_field_that_was_let_through_inside_plain_http():
+    """The tunnel's host is asked for, and the origin hears the other name."""
+    with Conversation(consistency={"sni_host": NameVerdict.ALLOW}, upstream=over(ONE, by=AskedBy.NAME)) as play:
+        client = play.client()
+        client.says(b"CONNECT origin.test:80 HTTP/1.1\r\nHost: origin.test:80\r\n\r\n")
+        for number in range(2):
+            parent = play.origin()
+            parent.hears(connect_to("origin.test:80"))
+            parent.says(ESTABLISHED)
+            if not number:
+                client.hears(ESTABLISHED)
+                client.says(INNER.replace(b"origin.test", b"other.test"))
+            assert parent.hears_head().startswith(b"GET / HTTP/1.1\r\nHost: other.test\r\n")
+            parent.says(OK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+            client.hears_head()
+            client.hears(b"hi")
+            parent.leaves()
+            if not number:
+                client.says(INNER.replace(b"origin.test", b"other.test"))
+        client.leaves()
 
 
 # -- loops

@@ -81,12 +81,10 @@ def ways(upstream_routes=(), pools=(), parents=("one",)) -> Ways:
     )  # fmt: skip
 
 
-class Asked:
-    """As much of an exchange as a way is chosen by."""
-
-    def __init__(self, destination: bytes, who: Caller) -> None:
-        self.authority = parse_authority(destination)
-        self.caller = who
+def choose(made: Ways, asked):
+    """The way of (destination, who)."""
+    destination, who = asked
+    return made.choose(parse_authority(destination), who)
 
 
 def test_a_way_is_one_object_for_what_may_be_shared_and_others_for_what_may_not():
@@ -98,16 +96,16 @@ def test_a_way_is_one_object_for_what_may_be_shared_and_others_for_what_may_not(
     )
     made = ways(routes, pools)
     clients = [caller(f"10.1.0.{number}") for number in range(60)]
-    by_client = [made.choose(Asked(b"b.test:80", client)) for client in clients]
+    by_client = [choose(made, (b"b.test:80", client)) for client in clients]
     assert len({id(way) for way in by_client}) == 3, "one for each address"
     assert {way.sources()[4] for way in by_client} == {str(A), str(B), str(C)}
-    assert made.choose(Asked(b"b.test:80", clients[7])) is by_client[7]
-    assert made.choose(Asked(b"a.test:80", clients[7])) is not by_client[7]
-    rest = made.choose(Asked(b"b.test:80", caller("10.2.0.1")))
-    assert rest is made.choose(Asked(b"c.test:80", caller("10.2.0.2"))) and rest.pool.name == "rest"
-    assert made.choose(Asked(b"c.test:80", caller("10.2.0.2", listener="x"))) is None
+    assert choose(made, (b"b.test:80", clients[7])) is by_client[7]
+    assert choose(made, (b"a.test:80", clients[7])) is not by_client[7]
+    rest = choose(made, (b"b.test:80", caller("10.2.0.1")))
+    assert rest is choose(made, (b"c.test:80", caller("10.2.0.2"))) and rest.pool.name == "rest"
+    assert choose(made, (b"c.test:80", caller("10.2.0.2", listener="x"))) is None
     made.retire()
-    assert not rest.in_force and made.choose(Asked(b"b.test:80", caller("10.2.0.1"))) is not rest
+    assert not rest.in_force and choose(made, (b"b.test:80", caller("10.2.0.1"))) is not rest
 
 
 def test_a_reload_keeps_what_is_known_of_parents_that_stay():
