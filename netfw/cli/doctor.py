@@ -29,6 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 from netfw.cli.config_option import json_option
+from netfw.cli.doctor_bypass import Check, check_bypass, check_way
 from netfw.cli.doctor_witness import Witness
 from netfw.cli.env import fetch_page, find_setting, kit_options
 from netfw.cli.screen import print_json, screen
@@ -43,15 +44,6 @@ TOOL_SECONDS = 40.0
 SOON_DAYS = 30
 _VERSION = re.compile(r"\d+(?:\.\d+)+\S*")
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """`state` is ok, warn, fail or skip; only fail makes the exit status 1."""
-
-    name: str
-    state: str
-    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +62,26 @@ class Tool:
 @click.option(
     "--direct", multiple=True, metavar="ADDRESS:PORT", help="Try to get there without the proxy: it should fail."
 )
+@click.option("--bypass", is_flag=True, help="Try to get to URL's host without the proxy: it should fail.")
 @click.option(
     "--tool", "only", multiple=True, type=click.Choice([probe.name for probe in PROBES]), help="Only this tool."
 )
 @json_option
 @click.argument("url", required=False)
-def doctor_command(url: str | None, direct: tuple[str, ...], only: tuple[str, ...], as_json: bool, **kit: Any) -> None:
+def doctor_command(
+    url: str | None, direct: tuple[str, ...], bypass: bool, only: tuple[str, ...], as_json: bool, **kit: Any
+) -> None:
     """Find out whether this client can use the proxy: name, listener, CA, and each installed tool.
 
     \b
     netfw doctor --proxy http://egress:3128 --ca ca.pem https://example.com/
+    netfw doctor --proxy http://egress:3128 --bypass https://example.com/
     netfw doctor --proxy http://egress:3128 --direct 203.0.113.9:443
 
     Tools open a tunnel to URL, which the proxy has to allow. Without one they ask for the proxy's own page, which says
-    nothing of trust. Whether there is a way round the proxy is tried only where --direct says: it sends packets there.
+    nothing of trust. Whether there is a way round the proxy is tried only where --direct or --bypass say: they send
+    packets there. --bypass takes every address of the host, by TCP and by QUIC; `netfw nftables` prints rules that
+    close such ways.
 
     Exit status 0: all in order. 1: something is not. 2: wrong usage.
     """
@@ -91,6 +89,8 @@ def doctor_command(url: str | None, direct: tuple[str, ...], only: tuple[str, ..
     if target is not None and (target.scheme not in ("http", "https") or not target.hostname or "@" in target.netloc):
         raise click.BadParameter("must be http://HOST/... or https://HOST/...", param_hint="URL")
     ways = [_way(text) for text in direct]
+    if bypass and target is None:
+        raise click.UsageError("--bypass needs a URL whose host answers: netfw doctor --bypass https://example.com/")
     with tempfile.TemporaryDirectory(prefix="netfw-doctor-") as directory:
         setting = find_setting(**{**kit, "bundle_dir": kit["bundle_dir"] or directory})
         checks = list(_check_proxy(setting.proxy, setting))
@@ -98,9 +98,10 @@ def doctor_command(url: str | None, direct: tuple[str, ...], only: tuple[str, ..
         if all(check.state != "fail" for check in checks[:2]):
             wanted = [probe for probe in PROBES if not only or probe.name in only]
             tools = list(_try_tools(wanted, setting, url or f"http://{setting.proxy.authority}/", Path(directory)))
-        checks += [_check_direct(way) for way in ways] or [
-            Check("direct way out", "skip", "not tried: name an address outside with --direct ADDRESS:PORT")
-        ]
+        found = [check_way(way) for way in ways]
+        if bypass and target is not None:
+            found += check_bypass(target.hostname or "", target.port or {"http": 80}.get(target.scheme, 443))
+        checks += found or [Check("direct way out", "skip", "not tried: --direct ADDRESS:PORT, or --bypass with a URL")]
     failed = any(check.state == "fail" for check in checks)
     failed = failed or any(Mark.NO.value in (tool.proxy, tool.trust) for tool in tools)
     if as_json:
@@ -274,17 +275,6 @@ def _way(text: str) -> tuple[str, int]:
     except SettingError:
         raise click.BadParameter(f"{text} is not ADDRESS:PORT", param_hint="--direct") from None
     return way.host, way.port
-
-
-def _check_direct(way: tuple[str, int]) -> Check:
-    name = f"direct way to {way[0]} port {way[1]}"
-    try:
-        socket.create_connection(way, CONNECT_SECONDS).close()
-    except ConnectionRefusedError:
-        return Check(name, "warn", "refused: by a firewall, or by the other end itself, which would be a way out")
-    except OSError as error:
-        return Check(name, "ok", f"closed: {_reason(error)}")
-    return Check(name, "fail", "LEAK: a program that ignores the proxy gets out")
 
 
 def _reason(error: BaseException) -> str:

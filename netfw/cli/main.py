@@ -29,6 +29,7 @@ VERBS = {
     "env": ("netfw.cli.env", "env_command", "Print what a client's shell, pipeline or image needs to use the proxy."),
     "run": ("netfw.cli.run", "run_command", "Run one command through the proxy."),
     "doctor": ("netfw.cli.doctor", "doctor_command", "Find out whether this client can use the proxy, tool by tool."),
+    "nftables": ("netfw.cli.nftables", "nftables_command", "Print rules that close every way out but the proxy."),
     "intercept": ("netfw.cli.intercept", "intercept_command", "Turn interception off, or on again, while it runs."),
     "pins": ("netfw.cli.pins", "pins_command", "List clients that refuse our certificates, by host, with what to do."),
     "apply": ("netfw.cli.apply", "apply_command", "Put a policy from files into the store; shows the plan first."),
