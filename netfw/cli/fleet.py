@@ -26,7 +26,7 @@ def show_fleet(config: Path | None, as_json: bool) -> bool:
     if as_json:
         print_json({"generation": generation, "nodes": rows})
     else:
-        _print(rows, generation)
+        _print(rows, generation, now)
     return all(row["verdict"] == "in step" for row in rows)
 
 
@@ -48,14 +48,15 @@ def _verdict(node: Node, generation: int, now: float) -> str:
     return "in step"
 
 
-def _print(rows: list[dict[str, Any]], generation: int) -> None:
+def _print(rows: list[dict[str, Any]], generation: int, now: float) -> None:
     click.echo(f"the store is at generation {generation}")
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("proxy", "host", "version", "generation", "state", "connections", ""):
+    for column in ("proxy", "host", "version", "generation", "state", "connections", "last contact", ""):
         table.add_column(column)
     for row in rows:
         cells = (row["proxy"], row["host"], row["version"], row["generation"], row["state"])
         load = row["load"].get("connections", "")
         style = "green" if row["verdict"] == "in step" else "red"
-        table.add_row(*(Text(str(cell)) for cell in cells), str(load), Text(row["verdict"], style=style))
+        heard = f"{max(0, int(now - row['contact']))} s ago"
+        table.add_row(*(Text(str(cell)) for cell in cells), str(load), heard, Text(row["verdict"], style=style))
     screen().print(table)

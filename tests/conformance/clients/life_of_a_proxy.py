@@ -183,6 +183,14 @@ with refusal("InvalidRequestException", "in use"):
     client.delete_proxy_rule_group(ProxyRuleGroupName="web")
 
 # The proxy itself.
+with refusal("UnsupportedOperationException", "always open by proxy.yaml"):
+    client.create_proxy(
+        ProxyName="edge",
+        NatGatewayId=NAT,
+        ProxyConfigurationName="main",
+        ListenerProperties=[{"Port": 9, "Type": "HTTP"}],
+        TlsInterceptProperties={},
+    )
 proxy = call(
     "create_proxy",
     ProxyName="edge",
@@ -201,13 +209,12 @@ with refusal("UnsupportedOperationException", "proxy.yaml"):
         TlsInterceptProperties={"TlsInterceptMode": "ENABLED"},
         UpdateToken=described["UpdateToken"],
     )
-with refusal("UnsupportedOperationException"):
-    client.create_proxy(
-        ProxyName="other",
-        NatGatewayId="nat-1",
-        ProxyConfigurationName="main",
-        ListenerProperties=[{"Port": 9, "Type": "HTTP"}],
-        TlsInterceptProperties={},
+with refusal("UnsupportedOperationException", "9 HTTP is not permitted"):
+    client.update_proxy(
+        ProxyName="edge",
+        NatGatewayId=NAT,
+        ListenerPropertiesToAdd=[{"Port": 9, "Type": "HTTP"}],
+        UpdateToken=described["UpdateToken"],
     )
 call(
     "update_proxy",
