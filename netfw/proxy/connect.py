@@ -97,7 +97,7 @@ class Tunnelling:
     def _pre_dns(self, _: object) -> None:
         phases.pre_dns(self._exchange)
         if self._plane.ways is not None:
-            self._origin.way = self._plane.ways.choose(self._authority, self._exchange.caller)
+            self._origin.go_by(self._plane.ways.choose(self._authority, self._exchange.caller))
 
     def _resolve(self, _: object) -> Any:
         way = self._origin.way

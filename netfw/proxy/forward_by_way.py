@@ -16,13 +16,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from netfw.errors import ParentError
 from netfw.http1.asking_parent import print_parent_request
 from netfw.http1.events import ResponseHeadReceived
 from netfw.names.authority import Authority
 from netfw.policy.facts import NOT_YET, Unknown
 from netfw.proxy import phases
 from netfw.proxy.forward import Forwarding
+from netfw.proxy.parent_tunnel import refusal
 from netfw.proxy.steps import Steps
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.way_connection import WayConnection, leg
@@ -130,21 +130,17 @@ class ForwardingByWay(Forwarding):
         super()._send_request(upstream, head)
 
     def response_head(self, event: ResponseHeadReceived) -> None:
-        """A parent that asks for other credentials asks this proxy, and not the client."""
+        """A parent that asks for other credentials asks this proxy, and not the client; any other answer is one."""
         upstream = self._upstream
-        if event.head.status == 407 and isinstance(upstream, WayConnection) and upstream.asks_parent:
+        if isinstance(upstream, WayConnection) and upstream.asks_parent:
             assert upstream.parent is not None
             parent = upstream.parent
-            problem = f"{parent.name} answered 407"
-            parent.failed("proxy_configuration_error", problem)
-            self._failed(
-                ParentError(
-                    "the parent proxy does not take our credentials (407)",
-                    token="proxy_configuration_error",
-                    detail=problem,
-                )
-            )
-            return
+            if event.head.status == 407:
+                error = refusal(parent, b"", 407)
+                parent.failed(error.token, error.detail)
+                self._failed(error)
+                return
+            parent.health.worked()
         super().response_head(event)
 
 

@@ -29,9 +29,7 @@ Address = IPv4Address | IPv6Address
 
 
 class HeldOrigin:
-    """At most one of a dialled stream and a pooled connection. `way`: how it leaves, None for the usual one; whoever
-    dials for another authority chooses it anew.
-    """
+    """At most one of a dialled stream and a pooled connection. `way`: how it leaves, None for the usual one."""
 
     def __init__(self, plane: DataPlane, exchange: Exchange) -> None:
         self.way: Way | None = None
@@ -44,6 +42,10 @@ class HeldOrigin:
         self._listener: OriginListener | None = None
         self.certificate_validity: Validity | None = None
         """Of the certificate that the origin has proved itself by; None where it has not, or not for this exchange."""
+
+    def go_by(self, way: Way | None) -> None:
+        """Leave by this way from now on; whoever dials for another authority chooses anew."""
+        self.way, self._candidates = way, None
 
     def take_pooled(self, addresses: Sequence[Address | Unknown]) -> bool:
         """Whether the pool had a verified TLS connection for this exchange."""

@@ -52,7 +52,8 @@ def judge_other_name(
 
     def begin() -> Resolution | Deferred[Resolution] | None:
         phases.pre_dns(exchange)
-        origin.way = way = plane.ways.choose(other, exchange.caller) if plane.ways is not None else None
+        way = plane.ways.choose(other, exchange.caller) if plane.ways is not None else None
+        origin.go_by(way)
         if way is not None and way.hides_address_of(other.host):
             phases.leave_name_to_parent(exchange, plane)
             return None

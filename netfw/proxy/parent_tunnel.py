@@ -25,7 +25,7 @@ from netfw.transport.relay import hand_over
 
 
 def refusal(parent: Parent, target: bytes, answered: int) -> ParentError:
-    """The parent is there, and does not open the tunnel: what its status means."""
+    """The parent is there, and does not do what it is asked: what its status means. `target`: of CONNECT, or empty."""
     refuses = answered == 407
     message = "the parent proxy does not take our credentials" if refuses else "the parent proxy opens no tunnel"
     error = ParentError(
@@ -33,7 +33,7 @@ def refusal(parent: Parent, target: bytes, answered: int) -> ParentError:
         # A denial stays one: clients try 502 again.
         status=answered if answered in (403, 504) else 502,
         token="proxy_configuration_error" if refuses else "http_request_denied" if answered == 403 else None,
-        detail=f"{parent.name} answered {answered} to CONNECT {target.decode('ascii')}",
+        detail=f"{parent.name} answered {answered}" + (f" to CONNECT {target.decode('ascii')}" if target else ""),
     )
     error.answered = answered
     return error

@@ -88,6 +88,10 @@ class Parent:
         self._count(token)
         self.health.failed(problem)
 
+    def reached(self) -> None:
+        """A connection to it was made; what it says to a request is yet to come."""
+        self._count("ok")
+
     def worked(self) -> None:
         """It is there, and takes what it is asked with."""
         self._count("ok")

@@ -216,7 +216,7 @@ class _Attempts:
         route = _route(transport, self.way, parent)
         found = Reached(transport, self.way, address, parent, self.target, route, self.asks_parent)
         if self.asks_parent:
-            parent.worked()
+            parent.reached()
             return found
         named = self.target
         if not isinstance(address, Unknown):

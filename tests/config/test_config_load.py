@@ -31,6 +31,7 @@ from netfw.config.model import (
     SourceEntry,
     TunnelsSection,
 )
+from netfw.config.way_model import AskedBy, Balance, HealthSection, ParentEntry, RouteEntry, Selector
 from netfw.workers.plain import from_plain, to_plain
 
 Write = Callable[..., Path]
@@ -111,6 +112,15 @@ def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
             "minimum_tls": 1.3,
             "hosts": [{"domain": "*.Example.com", "pins": "sha256//" + "A" * 43 + "="}],
             "client_certificates": [{"domain": "a.example", "certificate": "ca.pem", "private_key": "ca.key"}],
+            "proxies": [
+                {"name": "up", "url": "https://Proxy.Example.:3129/", "credentials": "ca.key", "trust": "ca.pem"},
+                {"name": "v6", "url": "http://[2001:db8::1]:8080"},
+            ],
+            "routes": [
+                {"domains": "*.Example.com", "sources": ["10.0.0.0/8"], "listeners": "a", "direct": True},
+                {"proxies": ["v6", "up"], "balance": "round_robin", "by": "name"},
+            ],
+            "health": {"interval": "5s", "fall": 1, "probe": "[2001:db8::2]:443"},
         },
         limits={"head_size": "32KiB", "connections": 5},
         timeouts={"idle": "1h", "lifetime": "12h"},
@@ -147,6 +157,16 @@ def test_every_setting_arrives(write_config: Write, tmp_path: Path) -> None:
     assert configuration.guard.allow_private
     assert configuration.guard.allow_ports == {22, 25}
     upstream = configuration.upstream
+    assert upstream.proxies == (
+        ParentEntry("up", "proxy.example", 3129, True, tmp_path / "ca.key", (tmp_path / "ca.pem",)),
+        ParentEntry("v6", "2001:db8::1", 8080),
+    )
+    selector = Selector(domains=("*.example.com",), sources=(ip_network("10.0.0.0/8"),), listeners=("a",))
+    assert upstream.routes == (
+        RouteEntry(selector, ()),
+        RouteEntry(Selector(), ("v6", "up"), Balance.ROUND_ROBIN, AskedBy.NAME),
+    )
+    assert upstream.health == HealthSection(interval=5.0, fall=1, probe=("2001:db8::2", 443))
     assert upstream.trust == (tmp_path / "ca.pem",) and upstream.minimum_tls == "1.3" and not upstream.strict
     assert upstream.hosts == (OriginEntry("*.example.com", (), ("00" * 32,)),)
     assert upstream.client_certificates == (

@@ -166,6 +166,20 @@ def test_a_parent_that_asks_for_credentials_asks_us():
         assert play.plane.ways.parents["one"].health.problem
 
 
+def test_a_parent_that_goes_on_asking_for_credentials_goes_down():
+    """Each time a connection is made to it, and each time it was of no use."""
+    with Conversation(upstream=over(ONE, by=AskedBy.NAME)) as play:
+        for _ in range(3):
+            client = play.client()
+            client.says(GET)
+            origin = play.origin()
+            origin.hears_head()
+            origin.says(b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n")
+            assert client.hears_answer()[0].startswith(b"HTTP/1.1 502 ")
+            client.leaves()
+        assert not play.plane.ways.parents["one"].health.is_up
+
+
 # -- tunnels
 
 
@@ -296,6 +310,41 @@ def test_an_origin_that_speaks_first_where_it_must_not():
         head, body = client.hears_answer()
         assert head.startswith(b"HTTP/1.1 502 ") and b"spoke before it was asked" in body
         client.leaves()
+
+
+def test_an_answer_in_pieces_and_cut_short():
+    """Wherever it is split the tunnel opens; wherever it is cut the client hears 502, once."""
+    answer = b"HTTP/1.1 200 Connection established\r\nVia: 1.1 above\r\n\r\n"
+    for cut in range(0, len(answer), 3):
+        with Conversation(upstream=over(ONE)) as play:
+            client = play.client()
+            client.says(CONNECT)
+            parent = play.origin()
+            parent.hears_head()
+            parent.says(answer[:cut])
+            if cut % 2:
+                parent.leaves()
+                assert client.hears_answer()[0].startswith(b"HTTP/1.1 502 ")
+            else:
+                client.hears_nothing()
+                parent.says(answer[cut:])
+                client.hears(ESTABLISHED)
+                client.leaves()
+                parent.leaves()
+            play.record(of=1)
+
+
+def test_an_interim_answer_is_waited_over():
+    """As any other final one is what counts."""
+    with Conversation(upstream=over(ONE)) as play:
+        client = play.client()
+        client.says(CONNECT)
+        parent = play.origin()
+        parent.hears_head()
+        parent.says(b"HTTP/1.1 102 Processing\r\n\r\n" + ESTABLISHED)
+        client.hears(ESTABLISHED)
+        client.leaves()
+        parent.leaves()
 
 
 # -- TLS to the parent
