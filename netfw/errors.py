@@ -251,13 +251,14 @@ class OriginTimeout(OriginError):
 
 class ParentError(NetfwError):
     """A parent proxy's side: it cannot be reached, or does not do what it is asked. `detail` names it, and why;
-    `answered` is the status that it answered with, where it did.
+    `answered` is the status that it answered with, where it did; `blames_parent` False: it never had a chance.
     """
 
     status = 502
     token = "destination_unavailable"
     fault = "parent"
     answered: int | None = None
+    blames_parent = True
 
     def __init__(self, message: str, *, status: int = 502, token: str | None = None, detail: str = "") -> None:
         super().__init__(message, detail=detail)

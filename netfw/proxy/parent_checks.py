@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from netfw.config.way_model import HealthSection
-from netfw.errors import NetfwError
+from netfw.errors import NetfwError, Overloaded
 from netfw.names.authority import Authority
 from netfw.names.host import host_from_text
 from netfw.proxy.data_plane import DataPlane
@@ -94,6 +94,9 @@ class _Check:
             return
         if isinstance(problem, CancelledError):
             why = f"no answer within {self._section.timeout:g} s"
+        elif isinstance(problem, Overloaded):
+            self._wait()  # we could not look
+            return
         elif isinstance(problem, NetfwError):
             why = problem.detail.removeprefix(f"{self._parent.name}: ") or problem.message
         else:

@@ -12,12 +12,18 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.python.failure import Failure
 
-from netfw.errors import NetfwError, OriginUnroutable, ParentError
+from netfw.errors import NetfwError, OriginUnroutable, Overloaded, ParentError
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.parents import Parent
 from netfw.proxy.ways import Sources
 
 Address = IPv4Address | IPv6Address
+
+
+class NoSource(OriginUnroutable):
+    """The pool has no address of any family that the destination has."""
+
+
 _UNREACHABLE = "the parent proxy cannot be reached"
 
 
@@ -52,10 +58,13 @@ def dial_parent(plane: DataPlane, parent: Parent, sources: Sources | None) -> De
 
     def explain(failure: Failure) -> Failure:
         problem = failure.value
-        if not isinstance(problem, NetfwError) or isinstance(problem, ParentError):
+        # To be out of descriptors is our own misfortune.
+        if not isinstance(problem, NetfwError) or isinstance(problem, (ParentError, Overloaded)):
             return failure
         status = problem.status if problem.status in (503, 504) else 502
-        return Failure(ParentError(_UNREACHABLE, status=status, token=problem.token, detail=_told(parent, problem)))
+        error = ParentError(_UNREACHABLE, status=status, token=problem.token, detail=_told(parent, problem))
+        error.blames_parent = not isinstance(problem, NoSource)
+        return Failure(error)
 
     found = maybeDeferred(_addresses, plane, parent)
     return found.addCallback(dial).addCallback(secure).addErrback(explain)
@@ -85,6 +94,6 @@ def dial_from(
     fitting = [address for address in addresses if address.version in sources]
     if not fitting:
         versions = " and ".join(f"IPv{version}" for version in sorted({address.version for address in addresses}))
-        problem = OriginUnroutable(f"{whose} has {versions} addresses only, and the egress pool has none of that kind")
+        problem = NoSource(f"{whose} has {versions} addresses only, and the egress pool has none of that kind")
         return fail(Failure(problem))
     return plane.dialer.dial(fitting, port, sources)  # type: ignore[no-any-return]

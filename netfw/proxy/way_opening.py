@@ -251,7 +251,8 @@ class _Attempts:
             if problem.answered not in _UNREACHED:
                 return failure
         else:
-            parent.failed(problem.token, problem.detail)
+            if problem.blames_parent:
+                parent.failed(problem.token, problem.detail)
             self.left = [(other, address) for other, address in self.left if other is not parent]
         if self.left:
             return self._next()

@@ -177,8 +177,9 @@ def test_tls_goes_down_the_chain(world, certificates, tls_origin, chain, host):
         assert "origin.test" in record["tls"]["origin_certificate"]["names"]
 
 
-def test_a_large_body_arrives_whole_through_the_chain(world, certificates, tls_origin):
-    """Up and down, sealed twice over the TLS listener of the next."""
+@pytest.mark.parametrize("chain", ["plain", "secure"])
+def test_a_large_body_arrives_whole_through_the_chain(world, certificates, tls_origin, chain):
+    """Passed through by the kernel where the parent is spoken to in plain, sealed twice where over TLS; opened too."""
     size = 3_000_000
     got = 0
 
@@ -188,7 +189,7 @@ def test_a_large_body_arrives_whole_through_the_chain(world, certificates, tls_o
 
     for host, trust in (("origin.test", certificates.intercept[0]), ("other.test", certificates.origin_ca)):
         got = 0
-        with RoutedClient(world.outer.port("secure"), "tls", host, tls_origin.port, trust=trust) as client:
+        with RoutedClient(world.outer.port(chain), "tls", host, tls_origin.port, trust=trust) as client:
             assert client.fetch(f"/bytes/{size}", sink=count).status == 200
         assert got == size
 
@@ -306,8 +307,12 @@ def test_a_new_password_is_taken_over_by_a_reload(world, origin):
             secret.write_text(text)
             code, _ = world.outer.admin("/reload", "POST", timeout=30)
             assert code == 200
-            with RoutedClient(world.outer.port("second"), "absolute", "origin.test", origin.port) as client:
-                assert client.fetch("/echo/reload").status == status
+
+            def answers(status: int = status) -> bool:
+                with RoutedClient(world.outer.port("second"), "absolute", "origin.test", origin.port) as client:
+                    return client.fetch("/echo/reload").status == status
+
+            world.outer.wait_until(answers, timeout=30)  # workers take it over one after the other
     finally:
         secret.write_text(former)
     refused = world.outer.wait_for_records(

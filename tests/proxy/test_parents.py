@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import ssl
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
 
 from netfw.config.model import DestinationEntry, NameVerdict
-from netfw.config.way_model import AskedBy, Balance, HealthSection, ParentEntry, RouteEntry, Selector
-from netfw.errors import OriginRefused
+from netfw.config.way_model import AskedBy, Balance, EgressPool, HealthSection, ParentEntry, RouteEntry, Selector
+from netfw.errors import OriginRefused, Overloaded
 from netfw.testing.conversation import Conversation
 from netfw.testing.proxy_process import condition, policy, rule
 from netfw.testing.side import world
@@ -532,6 +532,21 @@ def test_nothing_goes_straight_when_every_parent_is_down():
         assert b"Retry-After: 5" in head and b"every parent proxy" in body
         assert play.dialled == []
         assert play.record(of=1)["route"]["tried"] == ["one: down, refused", "two: down, refused"]
+
+
+def test_what_is_no_parents_fault_takes_none_down():
+    """Descriptors that ran out end the exchange; a pool without an address of the family lets the next be tried."""
+    six = ParentEntry("six", "2001:db8::11", 3128)
+    pools = {"pools": (EgressPool("p", (ip_address("198.51.100.1"),), Selector()),)}
+    with Conversation(upstream=over(six, TWO, by=AskedBy.NAME), egress=pools) as play:
+        play.dialer.failures["192.0.2.12"] = Overloaded("the proxy has no room for another connection")
+        for _ in range(4):
+            client = play.client()
+            client.says(GET)
+            assert client.hears_answer()[0].startswith(b"HTTP/1.1 503 Service Unavailable (connection_limit_reached)")
+            client.leaves()
+        assert [row["state"] for row in play.plane.ways.rows()] == ["up", "up"]
+        assert "has IPv6 addresses only" in play.record(3, of=4)["route"]["tried"][0]
 
 
 def test_parents_in_turn():
