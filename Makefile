@@ -79,6 +79,11 @@ lint: $(VENV)/.stamp-dev ## Style (ruff), types (mypy), layers (import-linter)
 check: $(VENV)/.stamp-run ## Check CONFIG and its rules without starting anything
 	@$(BIN)/netfw check $(CONFIG)
 
+.PHONY: lab
+lab: $(VENV)/.stamp-dev ## Build the topologies of docs/deployment.md in network namespaces, and show what passes and what cannot (as root)
+	@scripts/install-test-programs || true
+	$(BIN)/python -m lab.run $(ARGS)
+
 .PHONY: docs
 docs: $(VENV)/.stamp-docs ## Build the documentation into build/docs, and fail where a link leads nowhere
 	$(BIN)/python scripts/build_docs.py

@@ -1,11 +1,15 @@
 """A small internet: every name resolves, every web site answers, and nothing leaves the machine. For tests of examples.
 
     python -m netfw.testing.small_internet [--seen FILE] -- COMMAND...
+    ip netns exec world python -m netfw.testing.small_internet --inside --resolver ADDRESS --ca FILE -- COMMAND...
 
 In this room: namespaces of its own (network, mounts, processes; Linux, as root), in which the resolver of
 /etc/resolv.conf is a DNS server that gives every name one public address, where a web server listens on 80 and 443 and
 has a certificate for whatever name it is asked by. The CA of these is among the system's roots there. COMMAND runs as
 in any shell of the machine; when it ends, everything that it started ends with it, and the exit status is its own.
+
+With `--inside` the namespaces are somebody else's, and what is served can be reached from others with a route to it:
+`--resolver` is the address of the DNS server, `--ca` a file that the CA's certificate is written to.
 
 Examples from the documentation run here as they are printed: with real names and ports, through a real proxy. Not
 here: sites that misbehave (`origins`), answers that lie (`dns_zone`).
@@ -34,7 +38,7 @@ ADDRESS = "93.184.216.34"
 RESOLVER = "127.0.0.53"
 ROOTS = Path("/etc/ssl/certs/ca-certificates.crt")
 _INSIDE = "--inside"
-_NAMESPACES = (
+NAMESPACES = (
     "unshare", "--net", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
 )  # fmt: skip
 
@@ -42,7 +46,7 @@ _NAMESPACES = (
 def command(*inner: str, seen: Path | None = None) -> list[str]:
     """The command line that runs `inner` in a small internet; requests that reached a site are listed in `seen`."""
     listed = ["--seen", str(seen)] if seen is not None else []
-    return [*_NAMESPACES, sys.executable, "-m", "netfw.testing.small_internet", _INSIDE, *listed, "--", *inner]
+    return [*NAMESPACES, sys.executable, "-m", "netfw.testing.small_internet", _INSIDE, *listed, "--", *inner]
 
 
 class Certificates:
@@ -82,18 +86,24 @@ def site(handler: OriginHandler, _: bytes) -> None:
 
 
 @contextmanager
-def small_internet(directory: Path, seen: Path | None = None) -> Iterator[None]:
+def small_internet(
+    directory: Path, seen: Path | None = None, *, resolver: str = RESOLVER, ca: Path | None = None
+) -> Iterator[None]:
     """Inside the namespaces: set them up, and serve until the block ends."""
-    for line in ("link set lo up", f"address add {ADDRESS}/32 dev lo"):
-        subprocess.run(["ip", *line.split()], check=True)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for address in (ADDRESS, resolver):
+        if not address.startswith("127."):
+            subprocess.run(["ip", "address", "add", f"{address}/32", "dev", "lo"], check=True)
     authority = TestAuthority("Small internet root")
+    if ca is not None:
+        ca.write_bytes(authority.certificate_pem)
     roots = ROOTS.read_bytes() if ROOTS.exists() else b""
     _replace(ROOTS, roots + authority.certificate_pem, directory)
-    _replace(Path("/etc/resolv.conf"), f"nameserver {RESOLVER}\n".encode(), directory)
+    _replace(Path("/etc/resolv.conf"), f"nameserver {resolver}\n".encode(), directory)
     _replace(Path("/etc/hosts"), b"127.0.0.1 localhost\n", directory)
     certificates = Certificates(authority, directory)
     with ExitStack() as stack:
-        stack.enter_context(DnsServer({"*": {"A": [ADDRESS]}}, address=RESOLVER, port=53))
+        stack.enter_context(DnsServer({"*": {"A": [ADDRESS]}}, address=resolver, port=53))
         plain = HttpOrigin(address=ADDRESS, port=80)
         secure = HttpOrigin(address=ADDRESS, port=443, tls=certificates.files("site.example"))
         assert secure.context is not None
@@ -128,15 +138,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Run a command where every name and every web site answers.")
     parser.add_argument(_INSIDE, action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--seen", type=Path, metavar="FILE", help="list the requests that reached a site")
+    parser.add_argument("--resolver", default=RESOLVER, metavar="ADDRESS", help="where the DNS server is")
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="write the sites' CA there")
     parser.add_argument("command", nargs="+", metavar="COMMAND")
     wanted = parser.parse_args()
     if not wanted.inside:
-        outer = command(*wanted.command, seen=wanted.seen)
-        os.execvp(outer[0], outer)
+        os.execvp(NAMESPACES[0], [*NAMESPACES, sys.executable, "-m", __spec__.name, _INSIDE, *sys.argv[1:]])
     with tempfile.TemporaryDirectory(prefix="small-internet-") as name:
         directory = Path(name)
         directory.chmod(0o755)
-        with small_internet(directory, wanted.seen):
+        with small_internet(directory, wanted.seen, resolver=wanted.resolver, ca=wanted.ca):
             return subprocess.run(wanted.command, check=False).returncode
 
 
