@@ -151,7 +151,12 @@ class ManholeOperations:
         number = _number(arguments[0], "worker", self._configuration.workers)
 
         def told(replaced: bool) -> str:
-            return f"worker {number} drains, another one serves" if replaced else f"worker {number} was not replaced"
+            if not replaced:
+                raise CommandError(
+                    f"worker {number} was not replaced: its successor does not serve, or others are being replaced; "
+                    "the log says which"
+                )
+            return f"worker {number} drains, another one serves"
 
         return self._replace(number).addCallback(told)
 

@@ -86,7 +86,11 @@ class Channel(Protocol):
             messages = self._reader.feed(data)
         except MessageError as error:
             self._broken = True
-            _log.error("the channel between supervisor and worker is broken: {error}", error=str(error))
+            _log.error(
+                "the channel between supervisor and worker is broken: {error}; if netfw was upgraded under a running "
+                "proxy, restart it",
+                error=str(error),
+            )
             self.transport.abortConnection()
             return
         for message in messages:
