@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -112,3 +114,10 @@ def test_results_are_aligned_and_hold_no_control_character() -> None:
     assert printed([{"x": "one", "y": 2}, {"x": "\x1b[2J", "y": 33}]) == "x        y\none      2\n\\x1b[2J  33"
     assert printed([]) == "(none)"
     assert printed({"rows": [{"x": 1}]}) == "rows:\n  x\n  1"
+
+
+def test_the_documented_screen_has_the_help_that_there_is() -> None:
+    """docs/operations.md shows a terminal of an operator's."""
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    documented = "\n".join(line.removeprefix("    ") for line in page.splitlines())
+    assert Calls().line(Access.OPERATE).help() in documented
