@@ -89,6 +89,8 @@ def value_covers(operator: Operator, key: Key, wide: Any, narrow: Any) -> bool:
         return wide.version == narrow.version and wide.first <= narrow.first and narrow.last <= wide.last
     if wide == narrow:
         return True
+    if isinstance(wide, bool):
+        return False  # of Null, whatever the key is
     if key.kind is Kind.DOMAIN:
         return _domain_covers(wide, narrow)
     return operator.comparison is Comparison.LIKE and _pattern_covers(wide, narrow)

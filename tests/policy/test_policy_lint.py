@@ -204,6 +204,14 @@ def test_groups_without_effect():
     ]
 
 
+def test_null_of_a_name_covers_its_like_alone():
+    """It compares truths, which are no names."""
+    values = {"a": "true", "b": "false", "c": "true"}
+    rules = [rule(name, "DENY", condition("request:Sni", "Null", value)) for name, value in values.items()]
+    found = warnings_of(pre_request=rules)
+    assert [line.partition(" ")[0] for line in found if line.endswith(("[shadowed]", "[redundant]"))] == ["g/c"]
+
+
 @given(policies(), facts())
 def test_what_lint_calls_unmatchable_never_matches(policy, known):
     """No exchange, not even an impossible one, is decided or reported by a rule that is said never to match."""

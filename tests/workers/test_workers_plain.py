@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netfw.config.load import load_config
+from netfw.config.log_model import OutputSection
 from netfw.config.model import Configuration
 from netfw.workers.plain import PlainError, from_plain, to_plain
 
@@ -131,6 +132,6 @@ def test_the_shipped_configuration_comes_back_equal() -> None:
         egress=replace(configuration.egress, source_addresses=(ip_address("192.0.2.1"), ip_address("2001:db8::1"))),
         dns=replace(configuration.dns, resolvers=((ip_address("192.0.2.53"), 53),)),
         upstream=replace(configuration.upstream, trust=(Path("/a"),)),
-        log=replace(configuration.log, path=None),
+        log=replace(configuration.log, outputs=(OutputSection("stdout"),), hash_key=Path("/a")),
     )
     assert through_json(other, Configuration) == other
