@@ -146,7 +146,7 @@ class Session:
     def _commands(self) -> CommandLine:
         operator, audit = self._avatar.operator, self._factory.audit
         return CommandLine(
-            self._factory.operations, operator.access, lambda event, **facts: audit(event, operator, **facts)
+            self._factory.operations(operator), operator.access, lambda event, **facts: audit(event, operator, **facts)
         )
 
     def getPty(self, term: bytes, windowSize: Any, modes: Any) -> None:
@@ -235,7 +235,7 @@ class _Screen:
 
 @implementer(IRealm)
 class ManholeFactory(SSHFactory):
-    """`operations`: what the commands run; `audit` is told of everything; `keys` checks logins."""
+    """`operations`: what the commands run, for an operator; `audit` is told of everything; `keys` checks logins."""
 
     noisy = False
     protocol = ManholeTransport

@@ -1,7 +1,8 @@
-"""Whose keys are let in, and for what: two files in the form of OpenSSH's authorized_keys.
+"""Whose keys are let in, and for what: files in the form of OpenSSH's authorized_keys.
 
 They are read at every login: a key that is taken out is out at once. A line that cannot be read, or that has options
-(`from=`, `command=` ...), lets nobody in: what it restricts would not be kept. A key in both files is for reading.
+(`from=`, `command=` ...), lets nobody in: what it restricts would not be kept. A key in both files is for reading. A
+third file lets nobody in: it has those of these keys whose holders may see what only decryption shows.
 Not here: the proxy's own keys (`host_keys`).
 """
 
@@ -27,11 +28,15 @@ _log = Logger()
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who has logged in. The name is what the client called itself, the fingerprint is what was proved."""
+    """Who has logged in. The name is what the client called itself, the fingerprint is what was proved.
+
+    `decrypted`: may see what only decryption shows.
+    """
 
     name: str
     fingerprint: str
     access: Access
+    decrypted: bool = False
 
 
 def fingerprint(blob: bytes) -> str:
@@ -67,8 +72,11 @@ def read_keys(path: Path | None) -> list[Any]:
 class OperatorKeys(SSHPublicKeyChecker):
     """Checks a key and its signature; an `Operator` for one that is let in. `refused` hears of every other."""
 
-    def __init__(self, authorized: Path | None, read_only: Path | None, refused: Any) -> None:
+    def __init__(
+        self, authorized: Path | None, read_only: Path | None, refused: Any, decrypted: Path | None = None
+    ) -> None:
         super().__init__(self)
+        self._decrypted = decrypted
         self._files = {Access.READ: read_only, Access.OPERATE: authorized}
         self._refused = refused
 
@@ -85,7 +93,8 @@ class OperatorKeys(SSHPublicKeyChecker):
             key = Key.fromString(credentials.blob)
             for access, path in self._files.items():
                 if any(known == key for known in read_keys(path)):
-                    return Operator(name, shown, access)
+                    sees = any(known == key for known in read_keys(self._decrypted))
+                    return Operator(name, shown, access, sees)
             raise UnauthorizedLogin("the key was taken out meanwhile")
 
         def told(failure: Failure) -> Failure:

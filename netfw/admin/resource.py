@@ -1,9 +1,9 @@
 """The admin surface's answers: `/healthz`, `/readyz`, `/metrics`, `/status`, `POST /reload`, and what is added to them.
 
-Who may ask: whoever can open the Unix socket (its mode is the credential), and on loopback TCP anybody of this machine,
-for reading only. A browser may not: a Host that is not loopback is DNS rebinding (RFC 9110, 7.2), an Origin or a
-cross-site Sec-Fetch-Site is another page's script. Not here: sockets (`server`), what the status says (`status`), and
-the control API, which is handed in and asks everybody for a signature.
+Who may ask: whoever can open the Unix socket (its mode is the credential; what changes something takes an operator
+besides), and on loopback TCP anybody of this machine, for reading only. A browser may not: a Host that is not loopback
+is DNS rebinding (RFC 9110, 7.2), an Origin or a cross-site Sec-Fetch-Site is another page's script. Not here: sockets
+(`server`), what the status says (`status`), and the control API, which is handed in and asks everybody for a signature.
 """
 
 from __future__ import annotations
@@ -252,6 +252,9 @@ class AdminResource(Resource):
         refusal = _for_operators(request, name)
         if refusal is not None:
             return refusal
+        no_right = None if self._control is None else self._control.operator_refusal(request)
+        if no_right is not None:
+            return _json(403, {"ok": False, "problems": [no_right]})
         if name in self._running:
             return _json(409, {"ok": False, "problems": [f"a {name} is running already"]})
         self._running.add(name)

@@ -96,6 +96,15 @@ def audit_reading(configuration: Configuration, operation: str, about: dict[str,
         record.outcome = "done"
 
 
+def may_record(configuration: Configuration) -> bool:
+    """Whether this user could leave a record, where there is a file for it."""
+    control = configuration.control
+    if control is None or control.audit is None:
+        return True
+    place = control.audit
+    return os.access(place if place.exists() else place.parent, os.W_OK)
+
+
 def _configuration(config: Path | None) -> Configuration | None:
     try:
         return load_config(find_config(config), with_files=False)

@@ -37,6 +37,14 @@ class At:
     endpoint: str | None
     profile: str | None
 
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another place is named than the proxy of a configuration."""
+        if self.endpoint is not None or self.profile is not None:
+            return True
+        # What stands on the command line comes before what is left in the shell.
+        return self.config is None and bool(os.environ.get("NETFW_ENDPOINT") or os.environ.get("NETFW_PROFILE"))
+
 
 def control_options(function: Function) -> Function:
     """Add `--config`, `--endpoint` and `--profile`; the function gets `at`, which `control` takes."""
@@ -87,14 +95,10 @@ class ControlAccess:
 @contextmanager
 def control(at: At) -> Iterator[ControlAccess]:
     """The control API that the options and the environment lead to."""
-    named = at.endpoint or at.profile or os.environ.get("NETFW_ENDPOINT") or os.environ.get("NETFW_PROFILE")
-    if at.config is not None and at.endpoint is None and at.profile is None:
-        # What stands on the command line comes before what is left in the shell.
-        named = None
-    if named is None and at.config is None and not _is_there():
-        profile = find_profile(None)
-        named = profile.endpoint
-    if named is not None:
+    elsewhere = at.is_elsewhere
+    if not elsewhere and at.config is None and not _is_there():
+        elsewhere = find_profile(None).endpoint is not None
+    if elsewhere:
         profile = find_profile(at.profile)
         endpoint = at.endpoint or profile.endpoint
         if endpoint is None:
@@ -110,6 +114,14 @@ def control(at: At) -> Iterator[ControlAccess]:
         yield ControlAccess(ControlClient(way), configuration.proxy.name)
     finally:
         way.close()
+
+
+def asking_proxy(configuration: Configuration, seconds: float = 10.0) -> ControlClient | None:
+    """What asks the proxy of this configuration over its admin socket, and waits so long; None where it has none."""
+    place = configuration.admin.socket
+    if place is None:
+        return None
+    return ControlClient(SocketWay(str(place), lambda: UnixConnection(place, seconds)), patience=seconds)
 
 
 def _is_there() -> bool:

@@ -55,11 +55,19 @@ class Way(Protocol):
         """Make a call. Raises NobodyThere, and LostOnTheWay when it may have been carried out."""
 
 
-class NobodyThere(click.ClickException):
+class CannotAsk(click.ClickException):
+    """The root of what keeps an answer from coming."""
+
+
+class NobodyThere(CannotAsk):
     """Nobody listens at the place: nothing was asked."""
 
 
-class LostOnTheWay(click.ClickException):
+class NotForThisUser(CannotAsk):
+    """The place is not open to this user."""
+
+
+class LostOnTheWay(CannotAsk):
     """The answer did not come."""
 
 
@@ -153,7 +161,7 @@ def _opened(connection: http.client.HTTPConnection, place: str) -> http.client.H
     except (FileNotFoundError, ConnectionRefusedError):
         raise NobodyThere(f"nobody answers on {place}; is the proxy running?") from None
     except PermissionError:
-        raise click.ClickException(
+        raise NotForThisUser(
             f"{place} is not for this user: ask for membership of the socket's group, or for an access key"
         ) from None
     except ssl.SSLCertVerificationError as error:

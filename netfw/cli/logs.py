@@ -11,22 +11,25 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import click
 
-from netfw.cli.audit import audit_reading
-from netfw.cli.config_option import config_option, find_config, json_option
+from netfw.cli.config_option import json_option
+from netfw.cli.control_access import At, control_options
+from netfw.cli.record_source import records_of
 from netfw.cli.screen import print_facts, print_json, print_rows
-from netfw.config.load import load_config
 from netfw.config.units import parse_duration
+from netfw.telemetry.decrypted_fields import NOTE, is_decrypted
 from netfw.telemetry.record_choice import Choice
 from netfw.telemetry.record_fields import FIELD_NAMES, FORMATS, HASHED, MANDATORY
 from netfw.telemetry.record_privacy import checked_key, token_maker
-from netfw.telemetry.record_reading import Following, Record, latest, since
+from netfw.telemetry.record_reading import Record
 from netfw.telemetry.record_shape import Shape
 from netfw.telemetry.record_summary import Summary
 
@@ -114,7 +117,7 @@ def _chosen(function: Callable[..., Any]) -> Callable[..., Any]:
     "--sample", type=click.FloatRange(0, 1), default=1.0, metavar="SHARE",
     help="Of what was let pass, 0 to 1; denials and alerts stay.",
 )  # fmt: skip
-@config_option
+@control_options
 @click.pass_context
 def logs_command(
     context: click.Context,
@@ -130,7 +133,7 @@ def logs_command(
     token: tuple[str, ...],
     token_key: Path | None,
     sample: float,
-    config: Path | None,
+    at: At,
 ) -> None:
     """Show records: the latest 20, or all since a time; those that are asked for, in the form that is asked for.
 
@@ -157,26 +160,25 @@ def logs_command(
     shape = Shape(
         form="json" if as_json else form, fields=fields, sample=sample, treatments=treatments, token=maker,
     )  # fmt: skip
-    path = _readable(config, "netfw logs", choice)
-    with _reading(path):
-        following = Following(path) if follow else None
-        for record in _records(path, choice, lines):
+    with _reading(), records_of(at, "netfw logs", choice) as records:
+        coming = records.follow(choice) if follow else None
+        told = False
+        for record in chain(records.read(choice, lines), coming or ()):
+            if not (told or records.decrypted) and is_decrypted(record):
+                told = True
+                click.echo(NOTE, err=True)
             _print(shape, record)
-        if following is not None:
-            for record in following.records():
-                if choice.takes(record):
-                    _print(shape, record)
 
 
 @logs_command.command("summary")
 @_chosen
-@config_option
+@control_options
 @json_option
-def summary_command(*, choice: Choice, config: Path | None, as_json: bool) -> None:
+def summary_command(*, choice: Choice, at: At, as_json: bool) -> None:
     """Count records: what came of them, by which rules, who asked, where to, how much went through."""
-    path = _readable(config, "netfw logs summary", choice)
-    with _reading(path):
-        found = Summary().add(since(path, choice.since or 0.0, choice.takes)).as_data()
+    choice = replace(choice, since=choice.since or 0.0)
+    with _reading(), records_of(at, "netfw logs summary", choice) as records:
+        found = Summary().add(records.read(choice, 0)).as_data()
     if as_json:
         print_json(found)
         return
@@ -195,12 +197,6 @@ def summary_command(*, choice: Choice, config: Path | None, as_json: bool) -> No
             print_rows(title, found[name])
 
 
-def _records(path: Path, choice: Choice, lines: int) -> Iterable[Record]:
-    if choice.since is not None:
-        return since(path, choice.since, choice.takes)
-    return latest(path, lines, choice.takes)
-
-
 def _print(shape: Shape, record: Record) -> None:
     text = shape.text(record)
     if text is not None:
@@ -208,31 +204,11 @@ def _print(shape: Shape, record: Record) -> None:
         sys.stdout.flush()
 
 
-def _readable(config: Path | None, verb: str, choice: Choice) -> Path:
-    """The record file; whoever reads it leaves an audit record, for it has what was encrypted on the wire."""
-    configuration = load_config(find_config(config).absolute(), with_files=False)
-    path = configuration.log.readable
-    if path is None:
-        raise click.ClickException(
-            f"{configuration.log.why_unreadable} in {configuration.path}; write log: {{path: FILE}}, or log: {{index: "
-            "{path: FILE}} beside it, to look at them here"
-        )
-    if configuration.log.why_partial is not None:
-        click.echo(f"note: {configuration.log.why_partial}", err=True)
-    asked = {name: str(getattr(choice, name)) for name in ("host", "rule") if getattr(choice, name) is not None}
-    audit_reading(configuration, verb, asked)
-    return path
-
-
 class _reading:
     """Errors of files as sentences; Ctrl-C and a closed pipe end it quietly."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
     def __enter__(self) -> None:
-        if not self._path.parent.is_dir():
-            raise click.ClickException(f"{self._path.parent} is not there: has the proxy run yet?")
+        """Nothing is to be done."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool:
         if isinstance(error, BrokenPipeError):
@@ -242,9 +218,9 @@ class _reading:
         if isinstance(error, KeyboardInterrupt):
             return True
         if isinstance(error, OSError):
-            where = error.filename or self._path
             raise click.ClickException(
-                f"{where} cannot be read ({error.strerror}); use the proxy's own user, or root"
+                f"{error.filename or 'the record file'} cannot be read ({error.strerror}), and no proxy answers; use"
+                " the proxy's own user, or root"
             ) from None
         return False
 

@@ -76,7 +76,11 @@ def check_files(configuration: Configuration) -> list[Problem]:
             check(f"{where}.private_key", exposed(parent.private_key))
     manhole = configuration.manhole
     if manhole is not None:
-        for name, path in (("authorized_keys", manhole.authorized_keys), ("read_only_keys", manhole.read_only_keys)):
+        for name, path in (
+            ("authorized_keys", manhole.authorized_keys),
+            ("read_only_keys", manhole.read_only_keys),
+            ("decrypted_keys", manhole.decrypted_keys),
+        ):
             if path is not None:
                 check(f"manhole.{name}", unreadable(path))
         if manhole.socket is not None:

@@ -21,6 +21,7 @@ def read_manhole(table: Table, directory: Path) -> ManholeSection | None:
         port=table.take("port", values.port, None),
         authorized_keys=table.take("authorized_keys", values.path(directory), None),
         read_only_keys=table.take("read_only_keys", values.path(directory), None),
+        decrypted_keys=table.take("decrypted_keys", values.path(directory), None),
         host_keys=table.take("host_keys", values.path(directory), directory),
         audit=table.take("audit", values.path(directory), None),
     )

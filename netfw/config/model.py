@@ -356,11 +356,26 @@ class Quotas:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalUser:
+    """What users of this machine may: one by `user`, or those of a `group`; by name, or number as text.
+
+    `roles` are words of `control.roles`, `rule_groups` names and patterns of the rule groups that an editor changes.
+    `decrypted`: may see what only decryption shows.
+    """
+
+    user: str | None = None
+    group: str | None = None
+    roles: tuple[str, ...] = ()
+    rule_groups: tuple[str, ...] = ()
+    decrypted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ControlSection:
     """The control API. `keys`: the file of access keys, None: nobody signs, only the Unix socket is open.
 
     `rate`: requests a second of one caller, 0: any; `burst` at once. `audit`: the file of audit records, None: the
-    program's own log.
+    program's own log. `local`: who may what without a key.
     """
 
     keys: Path | None
@@ -370,14 +385,16 @@ class ControlSection:
     rate: float
     burst: int
     audit: Path | None
+    local: tuple[LocalUser, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ManholeSection:
     """Where operators look inside by SSH: a Unix socket, or a loopback address and port.
 
-    `authorized_keys`: who may do everything there, `read_only_keys`: who may only look. `host_keys`: the directory of
-    the proxy's own keys. `audit`: the file of logins and commands, None: the program's own log alone.
+    `authorized_keys`: who may do everything there, `read_only_keys`: who may only look; `decrypted_keys`: those of them
+    who may also see what only decryption shows. `host_keys`: the directory of the proxy's own keys. `audit`: the file
+    of logins and commands, None: the program's own log alone.
     """
 
     socket: Path | None
@@ -385,6 +402,7 @@ class ManholeSection:
     port: int | None
     authorized_keys: Path | None
     read_only_keys: Path | None
+    decrypted_keys: Path | None
     host_keys: Path
     audit: Path | None
 

@@ -17,7 +17,7 @@ This page is printed from the tables that check the requests: `python -m netfw.c
 At `/` of the admin surface (`admin:` in proxy.yaml), by `POST`.
 
 * **Over the Unix socket** no signature is needed: the kernel says who asks. Root and the user that the proxy runs as
-  are owners, everybody else who can open the socket is a viewer.
+  are owners; everybody else who can open the socket is a viewer, or what `control.local` says of them.
 * **Over the port** every request is signed (Signature Version 4) with an access key. Clocks may differ by five
   minutes. On an address that is not loopback the port must speak TLS (`admin.certificate`, `admin.private_key`); from
   other machines nothing but the API is served there.
@@ -34,7 +34,8 @@ in), and each machine of a fleet that serves the API has its own.
 | `operator` | also change configurations and proxies: which groups count, in which order, for whom; not their rules |
 | `owner` | everything |
 
-`--decrypted` is a right of its own, in no role: to see decrypted URLs and fields.
+`--decrypted` is a right of its own, in no role: to see decrypted URLs and fields. docs/control-plane.md has both rights
+and roles in full.
 
 A key may make `control.rate` requests a second, and `control.burst` at once; more are refused with
 `ThrottlingException`, after which SDKs wait and try again by themselves.
@@ -104,8 +105,9 @@ have to ignore.
 
 ## Audit
 
-Every change that was asked for is a JSON object on a line of `control.audit` (the program's own log, where that is
-not set): `at`, `id` (also in the answer, `x-amzn-requestid`), `who`, `key`, `roles`, `from`, `operation`, `about`
+Every change that was asked for, and every reading of what only decryption shows, is a JSON object on a line of
+`control.audit` (the program's own log, where that is not set): `at`, `id` (also in the answer, `x-amzn-requestid`),
+`who`, `key`, `roles`, `from`, `operation`, `about`
 (the names in the request), `outcome` (`done`, or the code of the refusal), `generation`, and `changes`: for each
 resource its `arn`, and of `before` and `after` what differs.
 

@@ -1,13 +1,10 @@
 """Who sends a request: over TCP whoever signed it, over the Unix socket whoever the kernel says.
 
-The socket's mode says who can open it; root and the user that the proxy runs as are owners, everybody else who can open
-it is a viewer. Not here: what they may do (`roles`).
+The socket's mode says who can open it, `local_users` who they are then. Not here: what they may do (`roles`).
 """
 
 from __future__ import annotations
 
-import os
-import pwd
 import socket
 import struct
 from collections.abc import Callable
@@ -18,8 +15,9 @@ from twisted.web.server import Request
 
 from netfw.control.access_keys import KeyProblem
 from netfw.control.key_file import KeyFile
+from netfw.control.local_users import LocalUsers
 from netfw.control.refusals import IncompleteSignature, InternalFailure, UnrecognizedClient
-from netfw.control.roles import Caller, Role
+from netfw.control.roles import Caller
 from netfw.control.service_model import SIGNING_NAME
 from netfw.control.signature import SignedRequest, check_signature, read_claim
 from netfw.control.throttle import Throttle
@@ -30,15 +28,18 @@ _CREDENTIALS = struct.Struct("3i")
 class Identity:
     """Finds out who a request is from. `keys` is None where no file of keys is configured."""
 
-    def __init__(self, keys: KeyFile | None, throttle: Throttle, now: Callable[[], float]) -> None:
+    def __init__(
+        self, keys: KeyFile | None, local: LocalUsers, throttle: Throttle, now: Callable[[], float]
+    ) -> None:
         self._keys = keys
+        self._local = local
         self._throttle = throttle
         self._now = now
 
     def caller(self, request: Request, body: bytes) -> Caller:
         """Who it is. Raises a `Refusal` unless that is certain, and `Throttled` when they ask too often."""
         if isinstance(request.getHost(), UNIXAddress):
-            caller = _local_caller(request.channel.transport)
+            caller = self.local_caller(request)
             self._throttle.take(caller.origin, self._now())
             return caller
         address = request.getClientAddress()
@@ -54,6 +55,13 @@ class Identity:
         # After the signature: nobody must be able to use up another's requests.
         self._throttle.take(key.id, self._now())
         return key.caller(origin)
+
+    def local_caller(self, request: Request) -> Caller:
+        """Who is at the other end of the Unix socket that a request came over."""
+        handle: socket.socket = request.channel.transport.getHandle()
+        credentials = handle.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        pid, uid, gid = _CREDENTIALS.unpack(credentials)
+        return self._local.caller(uid, gid, f"socket, uid {uid}, pid {pid}")
 
     def is_known(self, authorization: bytes) -> bool:
         """Does this Authorization field name a key that is known? Says nothing of its signature."""
@@ -82,14 +90,3 @@ def _fields(request: Request) -> tuple[tuple[str, str], ...]:
         )
     except UnicodeDecodeError:
         raise IncompleteSignature("a field of the request is not UTF-8") from None
-
-
-def _local_caller(transport: Any) -> Caller:
-    credentials = transport.getHandle().getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-    pid, uid, _ = _CREDENTIALS.unpack(credentials)
-    try:
-        name = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        name = f"uid {uid}"
-    role = Role.OWNER if uid in (0, os.geteuid()) else Role.VIEWER
-    return Caller(name, frozenset({role}), decrypted=role is Role.OWNER, origin=f"socket, uid {uid}, pid {pid}")

@@ -11,6 +11,8 @@ from netfw.control import resource_shapes as shapes
 from netfw.control.service_model import Operation, Resource
 from netfw.control.shapes import Document, Flag, ListOf, Member, Moment, Number, Shape, Structure, Text
 
+MOST_RECORDS = 1000
+"""More are read from the file: it is not for the process that serves to print them."""
 _MOST_GENERATIONS = 10_000
 _Members = dict[str, Shape]
 
@@ -24,7 +26,9 @@ def _structure(name: str, members: _Members, required: str = "") -> Structure:
 _ANNOTATIONS: _Members = {member.name: member.shape for member in shapes.RULE.members if member.extension}
 GENERATION = Number("Generation", own_least=0)
 POLICY_DOCUMENT = Document("PolicyDocument")
+RECORD = Document("Record")
 _LINE = Text("Line")
+_ID = Text("ExchangeId", 1, 64)
 _NAMES = shapes.RESOURCE_NAME_LIST
 DIFFERENCE = _structure(
     "Difference",
@@ -85,6 +89,7 @@ def _operation(
     gives: _Members,
     *,
     required: str = "",
+    resource: Resource = Resource.POLICY,
     writes: bool = False,
     errors: tuple[str, ...] = (),
 ) -> Operation:
@@ -92,7 +97,7 @@ def _operation(
     return Operation(
         name,
         about,
-        Resource.POLICY,
+        resource,
         writes,
         _structure(f"{name}Request", takes, required),
         _structure(f"{name}Response", gives),
@@ -159,6 +164,27 @@ OWN_OPERATIONS: tuple[Operation, ...] = (
         errors=_NOT_FOUND,
     ),
     _operation(
+        "ExplainExchange",
+        "Tells why an exchange was decided as it was, by the id that the client saw: the record, the rules as they are "
+        "in force now, and what to do, as data and as lines of text. Without the right `decrypted` what only "
+        "decryption shows is masked.",
+        {"Id": _ID},
+        {"Report": Document("ExchangeReport"), "Lines": ListOf("Lines", _LINE)},
+        required="Id",
+        resource=Resource.RECORDS,
+        errors=_NOT_FOUND,
+    ),
+    _operation(
+        "FindRecord",
+        "Finds the record of an exchange by the id that the client saw. Decrypted: nothing in it is masked. Notes are "
+        "of the search.",
+        {"Id": _ID},
+        {"Record": RECORD, "Decrypted": Flag("Decrypted"), "Notes": ListOf("Lines", _LINE)},
+        required="Id",
+        resource=Resource.RECORDS,
+        errors=_NOT_FOUND,
+    ),
+    _operation(
         "ListExceptions",
         "Lists the timed exceptions of a group, those that are over too, until they are ended.",
         _GROUP,
@@ -184,6 +210,24 @@ OWN_OPERATIONS: tuple[Operation, ...] = (
         {"OldestGeneration": GENERATION, "Generations": Number("Taken"), "Documents": Number("Taken")},
         required="Keep",
         writes=True,
+    ),
+    _operation(
+        "ReadRecords",
+        "Shows the latest records, the oldest first, of those that are asked for; what only decryption shows is masked "
+        "without the right `decrypted`. Rule is GROUP/RULE, one of them alone, or the word of an error; Clients are "
+        "addresses, networks and users.",
+        {
+            "MaxResults": Number("MaxRecords", own_least=1, own_most=MOST_RECORDS),
+            "Since": Moment("Since"),
+            "Until": Moment("Until"),
+            "Denied": Flag("Denied"),
+            "Alerts": Flag("Alerts"),
+            "Clients": ListOf("Clients", Text("Client", 1, 512), most=100),
+            "Host": Text("Host", 1, 512),
+            "Rule": Text("Rule", 1, 512),
+        },
+        {"Records": ListOf("Records", RECORD), "Decrypted": Flag("Decrypted")},
+        resource=Resource.RECORDS,
     ),
     _operation(
         "RollBack",

@@ -24,14 +24,16 @@ from netfw.control.json_protocol import (
     CONTENT_TYPE,
     GENERATION_FIELD,
     operation_of,
+    print_output,
     print_refusal,
     read_input,
 )
 from netfw.control.operations.call import Input, Site
 from netfw.control.performing import Performed, perform_and_print, refusal_of
-from netfw.control.refusals import InternalFailure, InvalidRequest, Malformed, Refusal
-from netfw.control.roles import Caller
+from netfw.control.refusals import InternalFailure, InvalidRequest, Malformed, Refusal, UnsupportedOperation
+from netfw.control.roles import Caller, Role, check_right
 from netfw.control.service_model import Operation
+from netfw.control.service_model import Resource as Kind
 from netfw.interfaces import IRecordSink, IStore
 from netfw.store.errors import StoreError
 from netfw.telemetry.event_names import CONTROL_DONE, CONTROL_FAILED, CONTROL_REFUSED
@@ -44,7 +46,8 @@ _READ_AT_ONCE = 64 * 1024
 class ControlResource(Resource):
     """`POST /` is a call; anything else here is not.
 
-    `store` runs the calls; `audit` gets a line for every change that was asked for; `changed` is called with each new
+    `store` runs the calls; `audit` gets a line for every change that was asked for, and for every reading of what only
+    decryption shows; `records` answers what is asked of records (`answer`); `changed` is called with each new
     generation.
     """
 
@@ -59,6 +62,7 @@ class ControlResource(Resource):
         site: Callable[[], Site],
         identity: Identity,
         audit: IRecordSink,
+        records: Any = None,
         changed: Callable[[int], object] = lambda _generation: None,
     ) -> None:
         super().__init__()
@@ -68,6 +72,7 @@ class ControlResource(Resource):
         self._site = site
         self._identity = identity
         self._audit = audit
+        self._records = records
         self._changed = changed
         self._log = Logger()
 
@@ -75,6 +80,13 @@ class ControlResource(Resource):
         """How long a body with these fields may be; whoever is not known need not say much."""
         authorization = (fields.getRawHeaders(b"authorization") or [b""])[0]
         return BODY_LIMIT if local or self._identity.is_known(authorization) else UNKNOWN_BODY_LIMIT
+
+    def operator_refusal(self, request: Request) -> str | None:
+        """Why whoever asks over the Unix socket may not operate this process, reload it, say; None: they may."""
+        caller = self._identity.local_caller(request)
+        if caller.roles & {Role.OPERATOR, Role.OWNER}:
+            return None
+        return f"{caller.name} may not do this: it takes an operator, by control.local in proxy.yaml"
 
     def render(self, request: Request) -> int | bytes:
         """Answer, at once or later."""
@@ -115,6 +127,8 @@ class ControlResource(Resource):
     def _run(
         self, request: Request, operation: Operation, given: Input, caller: Caller, request_id: str
     ) -> Deferred[bytes]:
+        if operation.resource is Kind.RECORDS:
+            return self._read_records(operation, given, caller, request_id)
         run = self._store.transact if operation.writes else self._store.read
         done: Deferred[Any] = run(perform_and_print, operation, given, caller, self._site())
 
@@ -133,6 +147,23 @@ class ControlResource(Resource):
 
         return done.addCallbacks(tell_done, tell_refused)
 
+    def _read_records(
+        self, operation: Operation, given: Input, caller: Caller, request_id: str
+    ) -> Deferred[bytes]:
+        check_right(caller, operation.name, False, operation.resource, None)
+        if self._records is None:
+            raise UnsupportedOperation("records cannot be read here")
+
+        def tell_done(found: tuple[dict[str, Any], bool]) -> bytes:
+            output, shows_decrypted = found
+            if shows_decrypted:
+                # Before it is shown, as with everything that is on record.
+                self._record(operation, given, caller, request_id, "done", None, reading=True)
+            return print_output(operation, output)
+
+        answered: Deferred[Any] = self._records.answer(operation.name, given, caller.decrypted)
+        return answered.addCallback(tell_done)
+
     def _record(
         self,
         operation: Operation,
@@ -141,8 +172,10 @@ class ControlResource(Resource):
         request_id: str,
         outcome: str,
         performed: Performed | None,
+        *,
+        reading: bool = False,
     ) -> None:
-        if not operation.writes:
+        if not operation.writes and not reading:
             return
         line = audit_line(
             now=self._now(),

@@ -26,6 +26,8 @@ class Resource(Enum):
     TAGS = "tags"
     POLICY = "policy"
     """Several at once, in operations of ours."""
+    RECORDS = "records"
+    """What was done, in operations of ours."""
 
 
 @dataclass(frozen=True, slots=True)

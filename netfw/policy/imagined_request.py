@@ -30,7 +30,9 @@ class RequestProblem(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ImaginedRequest:
-    """What is asked for and by whom. `tunnel`: a CONNECT of which nothing inside is told."""
+    """What is asked for and by whom. `tunnel`: a CONNECT of which nothing inside is told. `veiled`: whoever looks may
+    not know of path, query and fields, so no rule's answer may depend on them.
+    """
 
     method: str
     scheme: str
@@ -49,6 +51,7 @@ class ImaginedRequest:
     source_vpce: str | Unknown = ABSENT
     listener_name: str | Unknown = ABSENT
     client_identity: str | Unknown = ABSENT
+    veiled: bool = False
 
     def seen(self, intercepted: bool) -> str:
         """In words, how much of it the proxy sees."""
@@ -85,6 +88,8 @@ class ImaginedRequest:
             method = self.method.encode("ascii")
             head = RequestHead(method, self.target, (1, 1), Fields(list(self.headers)))
             facts.show_request(head, parse_target(method, self.target), authority)
+            if self.veiled:
+                facts.path = facts.query = facts.request_fields = facts.request_content_length = NOT_YET
         yield Phase.PRE_REQUEST, facts
         if self.status is not None and not self.tunnel and (intercepted or not inside_tls):
             facts.show_response(ResponseHead((1, 1), self.status, b"", Fields(list(self.response_headers))))

@@ -179,6 +179,8 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         connections=path.connections,
         reload=service.reload,
         replace=None,
+        answers=control.answers,
+        audit_reading=control.audit_reading,
     )
     return service
 
@@ -340,6 +342,8 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         connections=supervisor.connections,
         reload=service.reload,
         replace=supervisor.replace,
+        answers=control.answers,
+        audit_reading=control.audit_reading,
     )
     return service
 

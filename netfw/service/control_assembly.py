@@ -6,6 +6,7 @@ Not here: the rest of the proxy (`assembly`).
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -20,15 +21,19 @@ from netfw.config import defaults
 from netfw.config.listener_ports import permitted
 from netfw.config.model import Configuration, ControlSection, ListenerSection
 from netfw.control.arns import Arns
+from netfw.control.audit import audit_line
 from netfw.control.file_policies import FilePolicies
 from netfw.control.identity import Identity
 from netfw.control.key_file import KeyFile
+from netfw.control.local_users import LocalUsers
 from netfw.control.operations.call import ProxyFacts, Site
 from netfw.control.resource import ControlResource
+from netfw.control.roles import Caller
 from netfw.control.throttle import Throttle
 from netfw.interfaces import IRecordSink, IStore
 from netfw.service.proxy_facts import facts_from_plain, plain_facts
 from netfw.service.proxy_settings import ProxySettings, Turn
+from netfw.service.record_answers import RecordAnswers
 from netfw.service.store_listeners import Doors, StoreListeners
 from netfw.store.resources import StoredListener, StoredProxy
 from netfw.telemetry.file_destination import file_log
@@ -105,6 +110,7 @@ class ControlSurface:
         if section.audit is not None:
             self.audit = file_log(section.audit)
             self.services.append(AuditFile(self.audit))
+        self.answers = RecordAnswers(reactor, configuration, policies)
         self.resource = ControlResource(
             reactor=reactor,
             now=time.time,
@@ -112,10 +118,25 @@ class ControlSurface:
             site=self.site,
             identity=Identity(
                 KeyFile(section.keys) if section.keys is not None else None,
+                LocalUsers(section.local, os.geteuid),
                 Throttle(section.rate, float(section.burst)),
                 time.time,
             ),
             audit=self.audit,
+            records=self.answers,
+        )
+
+    def audit_reading(self, operator: Any, operation: str, about: dict[str, str]) -> None:
+        """Leave a record of an operator (`admin.operator_keys`) who is shown what only decryption shows."""
+        self.audit.write(
+            audit_line(
+                now=time.time(),
+                request_id=str(uuid.uuid4()),
+                caller=Caller(operator.name, frozenset(), key=operator.fingerprint, origin="manhole"),
+                operation=operation,
+                about=about,
+                outcome="done",
+            )
         )
 
     def _store(self, reactor: Any, policies: Any) -> IStore:

@@ -81,7 +81,7 @@ class InterceptionSwitch:
 
 
 def _audited(now: float, on: bool, changed: bool, who: Mapping[str, Any], reason: Any) -> bytes:
-    """The line of `control.audit`. Who opens the socket needs no role; the store speaks for whoever changed it."""
+    """The line of `control.audit`. That they may was settled at the socket; the store speaks for whoever changed it."""
     if "store" in who:
         caller = Caller(str(who["store"]), frozenset(), origin="store")
     else:

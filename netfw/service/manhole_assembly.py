@@ -76,8 +76,8 @@ def manhole_service(
         reactor,
         name=configuration.proxy.name,
         host_keys=host_keys(section.host_keys),
-        keys=OperatorKeys(section.authorized_keys, section.read_only_keys, refused),
-        operations=operations.table(),
+        keys=OperatorKeys(section.authorized_keys, section.read_only_keys, refused, section.decrypted_keys),
+        operations=operations.table,
         audit=audit.note,
     )
     service = MultiService()

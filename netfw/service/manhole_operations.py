@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
@@ -14,6 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 
 from netfw.admin.manhole_commands import CommandError, Run, printed
+from netfw.admin.operator_keys import Operator
 from netfw.config.model import Configuration
 from netfw.policy.decision import Open
 from netfw.policy.explain import RuleState, explain_request
@@ -21,10 +23,11 @@ from netfw.policy.imagined_request import ImaginedRequest, RequestProblem, parse
 from netfw.policy.model import Action, Phase, PolicyConfiguration
 from netfw.proxy.interception_scope import InterceptionScope
 from netfw.proxy.sources import as_known
-from netfw.service.record_file import NoRecordFile, RecordFile
-from netfw.telemetry.denial_report import Asked, report
+from netfw.service.record_answers import RecordAnswers
+from netfw.service.record_file import NoRecordFile
+from netfw.telemetry.decrypted_fields import NOTE, is_decrypted, veiled
+from netfw.telemetry.denial_report import Report
 from netfw.telemetry.record_index import canonical_id
-from netfw.telemetry.record_search import Found
 
 _MOST = 200
 Show = Callable[[str], None]
@@ -32,7 +35,8 @@ Show = Callable[[str], None]
 
 class ManholeOperations:
     """`settings` and `scope`: those in force, which reloads replace. `gather` asks workers before the status is shown,
-    `connections` gives rows, `replace` replaces one worker: it is None where there are none.
+    `connections` gives rows, `replace` replaces one worker: it is None where there are none. `answers` are about
+    records; `audit_reading` hears of everybody who is shown what only decryption shows: who, by what, of what.
     """
 
     def __init__(
@@ -48,6 +52,8 @@ class ManholeOperations:
         connections: Callable[[int], Any],
         reload: Callable[[], Deferred[dict[str, Any]]],
         replace: Callable[[int], Deferred[bool]] | None,
+        answers: RecordAnswers,
+        audit_reading: Callable[[Operator, str, dict[str, str]], object],
     ) -> None:
         self._reactor = reactor
         self._configuration = configuration
@@ -59,17 +65,19 @@ class ManholeOperations:
         self._rows = connections
         self._reload_policy = reload
         self._replace = replace
-        self._records = RecordFile(configuration.log, reactor)
+        self._answers = answers
+        self._records = answers.file
+        self._audit_reading = audit_reading
 
-    def table(self) -> dict[str, Run]:
-        """Command to what runs it."""
+    def table(self, operator: Operator) -> dict[str, Run]:
+        """Command to what runs it, for this operator."""
         return {
             "status": self._status,
             "connections": self._connections,
             "top": self._top,
             "explain": self._explain,
-            "why": self._why,
-            "trace": self._trace,
+            "why": partial(self._why, operator),
+            "trace": partial(self._trace, operator),
             "policy": self._policy,
             "reload": self._reload,
             "drain": self._drain,
@@ -84,41 +92,35 @@ class ManholeOperations:
     def _top(self, _: Sequence[str], _show: Show) -> Any:
         return _records(self._records.busiest)
 
-    def _why(self, arguments: Sequence[str], _show: Show) -> Any:
+    def _why(self, operator: Operator, arguments: Sequence[str], _show: Show) -> Any:
         exchange_id = canonical_id(arguments[0])
         if exchange_id is None:
             raise CommandError(f"{arguments[0]!r} is no id: it looks like 7F3KQ-92XAB, as the client saw it")
-        return _records(self._records.find, exchange_id).addCallback(self._told, exchange_id)
 
-    def _told(self, found: Found, exchange_id: str) -> Any:
-        record = found.record
-        if record is None:
-            return "\n".join([f"no record has the id {exchange_id}", *found.notes])
-        current = self._policies.current
-        is_of_then = (
-            record.get("generation") == current.generation and record.get("started", 0.0) >= self._policies.loaded_at
-        )
-        asked = Asked(
-            current.configuration,
-            f"generation {current.generation}, in force then" if is_of_then else "as they are now",
-            is_of_then,
-        )
-        in_store = self._configuration.policy.store is not None
-        pool = self._reactor.getThreadPool()
-        return deferToThreadPool(
-            self._reactor, pool, lambda: "\n".join(report(record, asked, in_store=in_store, notes=found.notes).lines())
-        )
+        def told(found: tuple[Report | None, tuple[str, ...]]) -> str:
+            explained, notes = found
+            if explained is None:
+                return "\n".join([f"no record has the id {exchange_id}", *notes])
+            if operator.decrypted and is_decrypted(explained.record):
+                self._audit_reading(operator, "manhole why", {"id": exchange_id})
+            return "\n".join(explained.lines())
 
-    def _trace(self, arguments: Sequence[str], show: Show) -> Any:
+        return _records(self._answers.explained, exchange_id, operator.decrypted).addCallback(told)
+
+    def _trace(self, operator: Operator, arguments: Sequence[str], show: Show) -> Any:
         try:
             client = str(ip_address(arguments[0]))
         except ValueError:
             raise CommandError(f"{arguments[0]!r} is not an IP address") from None
+        if operator.decrypted:
+            self._audit_reading(operator, "manhole trace", {"client": client})
         show(f"exchanges of {client} as they end; Ctrl-C stops")
+        if not operator.decrypted:
+            show(NOTE)
         return _records(
             self._records.follow,
             lambda record: record.get("client_src_ip") == client,
-            lambda record: show(_traced(record)),
+            lambda record: show(_traced(record if operator.decrypted else veiled(record))),
         )
 
     def _policy(self, _: Sequence[str], _show: Show) -> Any:

@@ -14,14 +14,17 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.threads import deferToThreadPool
 
 from netfw.config.log_model import LogSection
+from netfw.telemetry.record_choice import Choice
+from netfw.telemetry.record_follower import rotated
 from netfw.telemetry.record_reading import Following
-from netfw.telemetry.record_search import Found, find_record, lines_backwards, read_record
+from netfw.telemetry.record_search import FARTHEST, Found, find_record, lines_backwards, read_record
 from netfw.telemetry.record_summary import Summary
 from netfw.transport.deadlines import later
 
 LATEST = 4 << 20
 """What `busiest` looks at."""
 _LOOK = 0.25
+_SLACK = 60.0
 
 
 class NoRecordFile(Exception):
@@ -39,11 +42,15 @@ class RecordFile:
 
     def find(self, exchange_id: str) -> Deferred[Found]:
         """A Deferred of the record with this canonical id, and of what is to be said about the search."""
-        return self._in_thread(find_record, self._here(), self._index, exchange_id)
+        return self.in_thread(find_record, self._here(), self._index, exchange_id)
+
+    def latest(self, most: int, choice: Choice) -> Deferred[list[dict[str, Any]]]:
+        """A Deferred of the last records that are asked for, at most so many, the oldest first."""
+        return self.in_thread(_latest, self._here(), most, choice)
 
     def busiest(self) -> Deferred[dict[str, Any]]:
         """A Deferred of the latest records, counted."""
-        return self._in_thread(_busiest, self._here())
+        return self.in_thread(_busiest, self._here())
 
     def busiest_or_why(self) -> Deferred[dict[str, Any]]:
         """The same; where there is no record file, `why` says so."""
@@ -66,7 +73,8 @@ class RecordFile:
             )
         return self._path
 
-    def _in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+    def in_thread(self, function: Callable[..., Any], *arguments: Any) -> Deferred[Any]:
+        """Off the reactor's."""
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function, *arguments)
 
 
@@ -96,6 +104,25 @@ class _Following:
         self._following.close()
         if self._call is not None and self._call.active():
             self._call.cancel()
+
+
+def _latest(path: Path, most: int, choice: Choice) -> list[dict[str, Any]]:
+    """Of the newest files alone, and of no more of them than a search for an id looks through."""
+    begin = choice.since
+    found: list[dict[str, Any]] = []
+    left = FARTHEST
+    for one in reversed(rotated(path)):
+        size = one.stat().st_size
+        if left <= 0 or len(found) >= most or (begin is not None and one.stat().st_mtime < begin - _SLACK):
+            break
+        for line in lines_backwards(one, min(size, left)):
+            record = read_record(line)
+            if record is not None and choice.takes(record):
+                found.append(record)
+                if len(found) >= most:
+                    break
+        left -= size
+    return found[::-1]
 
 
 def _busiest(path: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from netfw.names.printable import printable
 from netfw.policy.decision import Open
 from netfw.policy.explain import Explanation, RuleState, RuleStep, result_as_data
 from netfw.policy.model import PolicyConfiguration
+from netfw.telemetry.decrypted_fields import NOTE, is_decrypted, veiled
 from netfw.telemetry.denial_advice import Verdict, judge
 from netfw.telemetry.denial_walk import Walk, destination, walk
 
@@ -68,11 +69,6 @@ class Report:
         """The rule that would have given another outcome and came closest, where the walk ended."""
         return self.told.phases[-1].nearest if self.told.phases else None
 
-    @property
-    def shows_decrypted(self) -> bool:
-        """Whether it tells what was inside an intercepted connection."""
-        return bool((self.record.get("tls") or {}).get("intercepted")) and "url" in self.record
-
     def lines(self) -> Iterator[str]:
         """For people; printable."""
         yield from map(printable, self._lines())
@@ -99,10 +95,15 @@ class Report:
             yield f"note: {note}"
 
 
-def report(record: Mapping[str, Any], asked: Asked, *, in_store: bool, notes: tuple[str, ...] = ()) -> Report:
-    """Work it out; a hundred thousand rules take a second."""
-    told = Walk((), None) if asked.policy is None else walk(asked.policy, record)
-    return Report(record, judge(record, in_store=in_store), asked, told, notes)
+def report(
+    record: Mapping[str, Any], asked: Asked, *, in_store: bool, decrypted: bool, notes: tuple[str, ...] = ()
+) -> Report:
+    """Work it out; a hundred thousand rules take a second. `decrypted`: may show what only decryption shows."""
+    told = Walk((), None) if asked.policy is None else walk(asked.policy, record, decrypted=decrypted)
+    verdict = judge(record, in_store=in_store)
+    if is_decrypted(record) and not decrypted:
+        record, notes = veiled(record), (*notes, NOTE)
+    return Report(record, verdict, asked, told, notes)
 
 
 def _step(step: RuleStep) -> dict[str, str]:

@@ -18,6 +18,7 @@ from netfw.policy.explain import Explanation, explain
 from netfw.policy.facts import ABSENT, NOT_YET
 from netfw.policy.imagined_request import ImaginedRequest
 from netfw.policy.model import Phase, PolicyConfiguration
+from netfw.telemetry.decrypted_fields import is_decrypted
 
 PHASES = {phase.hook: phase for phase in Phase}
 _PORTS = {"http": 80, "https": 443}
@@ -50,12 +51,14 @@ def destination(record: Mapping[str, Any]) -> str | None:
     return str(domain).removesuffix(".") if domain else None
 
 
-def walk(policy: PolicyConfiguration, record: Mapping[str, Any]) -> Walk:
-    """Ask the rules of this policy about what the record says."""
+def walk(policy: PolicyConfiguration, record: Mapping[str, Any], *, decrypted: bool = True) -> Walk:
+    """Ask the rules of this policy about what the record says; without `decrypted` not about what only decryption
+    shows: otherwise rules that somebody makes for it would tell.
+    """
     if destination(record) is None:
         return Walk((), "it ended before a destination was known: no rule was asked")
     try:
-        request, intercepted = _request(record)
+        request, intercepted = _request(record, veil=not decrypted and is_decrypted(record))
     except (ValueError, UnicodeError) as problem:
         return Walk((), f"the request cannot be made again from its record: {problem}")
     last = decided_phase(record)
@@ -85,7 +88,7 @@ def _difference(record: Mapping[str, Any], told: list[Explanation], last: Phase 
     return f"{last.value} was decided by {then}; this walk comes to {result.action.value} by {now}"
 
 
-def _request(record: Mapping[str, Any]) -> tuple[ImaginedRequest, bool]:
+def _request(record: Mapping[str, Any], *, veil: bool) -> tuple[ImaginedRequest, bool]:
     """The request, and whether TLS was opened for it. Raises ValueError."""
     host = str(destination(record))
     url = record.get("url") or {}
@@ -95,6 +98,8 @@ def _request(record: Mapping[str, Any]) -> tuple[ImaginedRequest, bool]:
     authority = parse_authority(f"{shown}:{record.get('dest_port') or _PORTS[scheme]}".encode("ascii"), 443)
     method = str(record.get("http_method") or "GET")
     target = (url.get("path") or "/") + (f"?{url['query']}" if url.get("query") else "")
+    if veil:
+        target = "/"
     addresses = (record.get("dns") or {}).get("addresses") or []
     address = record.get("dest_ip") or (addresses[0] if addresses else None)
     agent = record.get("user_agent")
@@ -117,5 +122,6 @@ def _request(record: Mapping[str, Any]) -> tuple[ImaginedRequest, bool]:
         source_vpce=record.get("src_vpce") or ABSENT,
         listener_name=record.get("listener") or ABSENT,
         client_identity=record.get("client_identity") or ABSENT,
+        veiled=veil,
     )
     return request, bool(tls.get("intercepted")) or "path" in url

@@ -9,6 +9,7 @@ import pytest
 from netfw.config import defaults
 from netfw.config.errors import ConfigErrors
 from netfw.config.load import load_config
+from netfw.config.model import LocalUser
 
 
 def test_without_a_word_nobody_signs_and_the_vendors_quotas_hold(write_config: Callable[..., Path]) -> None:
@@ -85,3 +86,39 @@ def test_another_machine_reaches_it_over_tls_only(write_config: Callable[..., Pa
         write_config(admin={"address": "192.0.2.1", "certificate": "ca.pem", "private_key": "ca.key"})
     ).admin
     assert (str(admin.address), admin.port) == ("192.0.2.1", 9901)
+
+
+def test_users_of_this_machine_are_read(write_config: Any) -> None:
+    """By name or number, as a viewer unless more is said."""
+    entries = [
+        {"user": "deploy", "roles": ["editor", "operator"], "rule_groups": ["payments-*"]},
+        {"group": 1000, "decrypted": True},
+    ]
+    control = load_config(write_config(control={"local": entries})).control
+    assert control is not None
+    assert control.local == (
+        LocalUser(user="deploy", roles=("editor", "operator"), rule_groups=("payments-*",)),
+        LocalUser(group="1000", roles=("viewer",), decrypted=True),
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "path", "said"),
+    [
+        ({"roles": ["owner"]}, "control.local[0]", "a user or a group"),
+        ({"user": "a", "group": "b"}, "control.local[0]", "not both"),
+        ({"user": "a", "roles": ["king"]}, "control.local[0].roles[0]", "viewer, editor, operator, owner"),
+        ({"user": "a", "roles": ["editor"]}, "control.local[0].rule_groups", "an editor needs"),
+        ({"user": "a", "rule_groups": ["x"]}, "control.local[0].rule_groups", "no other role has them"),
+        ({"user": "a", "roles": "editor", "rule_groups": ["a b"]}, "control.local[0].rule_groups[0]", "payments-*"),
+        ({"user": "a", "decrypted": "yes"}, "control.local[0].decrypted", "neither true nor false"),
+        ({"user": True}, "control.local[0].user", "not a text"),
+        ({"user": "a", "right": 1}, "control.local[0].right", "unknown setting"),
+    ],
+)
+def test_what_is_wrong_with_an_entry_is_said(write_config: Any, entry: dict[str, Any], path: str, said: str) -> None:
+    """With its place."""
+    with pytest.raises(ConfigErrors) as caught:
+        load_config(write_config(control={"local": [entry]}))
+    found = {problem.path: problem.message for problem in caught.value.problems}
+    assert said in found[path]

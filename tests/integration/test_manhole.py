@@ -22,14 +22,17 @@ import pytest
 
 from netfw.testing.origins import HttpOrigin
 from netfw.testing.proxy_process import ProxyProcess
-from netfw.testing.wire_client import WireClient
+from netfw.testing.stores import wait_until
+from netfw.testing.wire_client import RoutedClient, WireClient
 
 PATIENCE = 60.0
 
 
 @dataclass
 class Door:
-    """A proxy with a manhole, and three keys: an operator's, a reader's, a stranger's."""
+    """A proxy with a manhole, and four keys: an operator's, a reader's, a stranger's, and one of a reader who may see
+    what only decryption shows.
+    """
 
     proxy: ProxyProcess
     directory: Path
@@ -67,7 +70,7 @@ class Door:
 
 def make_keys(directory: Path, program: Callable[[str], str]) -> None:
     """The operator's key is Ed25519, the reader's RSA, so that both kinds are tried."""
-    for name, kind in (("operator", "ed25519"), ("reader", "rsa"), ("stranger", "ed25519")):
+    for name, kind in (("operator", "ed25519"), ("reader", "rsa"), ("stranger", "ed25519"), ("seer", "ed25519")):
         command = [program("ssh-keygen"), "-q", "-t", kind, "-N", "", "-C", name, "-f", str(directory / name)]
         subprocess.run(command, check=True, timeout=PATIENCE)
 
@@ -83,10 +86,13 @@ def open_door(
 ) -> Iterator[Door]:
     """Start it; the client is told the host keys from the files, as an administrator would."""
     make_keys(directory, program)
+    readers = (directory / "reader.pub").read_text() + (directory / "seer.pub").read_text()
+    (directory / "readers").write_text(readers)
     port = free_port()
     manhole = {
         "address": "127.0.0.1", "port": port, "host_keys": str(directory / "host"),
-        "authorized_keys": str(directory / "operator.pub"), "read_only_keys": str(directory / "reader.pub"),
+        "authorized_keys": str(directory / "operator.pub"), "read_only_keys": str(directory / "readers"),
+        "decrypted_keys": str(directory / "seer.pub"),
         "audit": str(directory / "audit.jsonl"),
     }  # fmt: skip
     proxy = proxy_maker(name, workers=workers, manhole=manhole, **sections)
@@ -117,6 +123,16 @@ def wide_door(
     scope = {"only": [{"domain": ".only.test", "port": 443}], "bypass": bypass}
     directory = tmp_path_factory.mktemp("wide")
     yield from open_door(directory, proxy_maker, program, "manhole2", 2, intercept=True, tls_intercept=scope)
+
+
+@pytest.fixture(scope="module")
+def decrypting_door(
+    tmp_path_factory: pytest.TempPathFactory, proxy_maker: Any, program: Callable[[str], str]
+) -> Iterator[Door]:
+    """One process that intercepts everything."""
+    directory = tmp_path_factory.mktemp("decrypting")
+    control = {"audit": str(directory / "control.jsonl")}
+    yield from open_door(directory, proxy_maker, program, "manhole3", 0, intercept=True, control=control)
 
 
 def test_host_keys_are_made_and_for_the_proxy_alone(door: Door) -> None:
@@ -244,6 +260,47 @@ def test_an_exchange_is_looked_at_from_all_sides(door: Door, origin: HttpOrigin)
         assert re.search(pattern, shown, re.MULTILINE), shown
     refused = door.run("reader", "explain", f"http://{where}/", "GET", "nobody")
     assert refused.stderr == "'nobody' is not an IP address\n"
+
+
+def test_what_only_decryption_shows_takes_a_key_of_its_own(
+    decrypting_door: Door, tls_origin: HttpOrigin, certificates: Any
+) -> None:
+    """Masked for every other key, an operator's too, in `why` and in `trace`; every reading is on record."""
+    door = decrypting_door
+    tracing = {
+        key: subprocess.Popen(door.command(key, "trace", "127.0.0.1"), stdout=subprocess.PIPE, text=True)
+        for key in ("operator", "seer")
+    }
+    told = {}
+    try:
+        for key, process in tracing.items():
+            assert process.stdout is not None
+            assert "as they end" in process.stdout.readline()
+            if key == "operator":
+                assert "takes the right `decrypted`" in process.stdout.readline()
+        with RoutedClient(
+            door.proxy.port(), "tls", "origin.test", tls_origin.port, trust=certificates.intercept[0]
+        ) as client:
+            exchange_id = client.fetch("/geheimpfad").single("X-Netfw-Id")
+        record = door.proxy.wait_for_record(lambda record: record.get("url", {}).get("path") == "/geheimpfad")
+        told = {key: process.stdout.readline() for key, process in tracing.items() if process.stdout is not None}
+    finally:
+        for process in tracing.values():
+            process.kill()
+            process.wait()
+    assert "geheimpfad" in told["seer"] and "geheimpfad" not in told["operator"] and "/***" in told["operator"]
+    assert exchange_id in (None, record["id"])
+    for key in ("operator", "reader"):
+        shown = door.run(key, "why", record["id"]).stdout
+        assert "geheimpfad" not in shown and "/***" in shown, shown
+    assert "geheimpfad" in door.run("seer", "why", record["id"]).stdout
+    path = door.directory / "control.jsonl"
+    wait_until(lambda: path.exists() and path.read_text().count("\n") == 2)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(line["operation"], line["from"]) for line in lines] == [
+        ("manhole trace", "manhole"), ("manhole why", "manhole"),
+    ]  # fmt: skip
+    assert lines[1]["about"] == {"id": record["id"]} and lines[1]["key"].startswith("SHA256:")
 
 
 def test_the_manholes_port_is_no_destination(door: Door) -> None:

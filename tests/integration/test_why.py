@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from netfw.cli.main import netfw as netfw_group
 from netfw.testing.origins import HttpOrigin
 from netfw.testing.proxy_process import ProxyProcess, condition, domain_rule, policy, rule
+from netfw.testing.stores import wait_until
 from netfw.testing.wire_client import RoutedClient
 
 ID = re.compile(r"[0-9A-HJKMNP-TV-Z]{5}-[0-9A-HJKMNP-TV-Z]{5}")
@@ -116,8 +117,10 @@ def test_each_phase(proxy: ProxyProcess, curl: Curl, origin: HttpOrigin, tls_ori
     assert inner["differs"] is None
     assert [one["phase"] for one in inner["phases"]] == ["PreDNS", "PreREQUEST"]
     assert f'allow: ["origin.test:{tls_origin.port}"]' in inner["advice"][0]
-    (line,) = [json.loads(line) for line in (proxy.directory / "audit.jsonl").read_text().splitlines()][-1:]
-    assert (line["operation"], line["about"]["id"]) == ("netfw why", inner["id"])
+    audit = proxy.directory / "audit.jsonl"
+    wait_until(lambda: audit.exists() and inner["id"] in audit.read_text())
+    line = json.loads(audit.read_text().splitlines()[-1])
+    assert (line["operation"], line["about"]) == ("FindRecord", {"Id": inner["id"]})
 
     response = told(proxy, curl(f"http://origin.test:{origin.port}/nowhere"))
     assert response["verdict"] == "denied in PostRESPONSE by the rule base/no-missing"
