@@ -11,7 +11,7 @@ import getpass
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,9 +62,13 @@ def recorded(
             os.close(descriptor)
 
 
-def audited(command: click.Command, what: str) -> click.Command:
+# What is there of what a command changes, by the configuration, if there is one, and the command's options.
+State = Callable[[Configuration | None, Mapping[str, Any]], dict[str, Any]]
+
+
+def audited(command: click.Command, what: str, subject: str, state: State) -> click.Command:
     """The command, which from now on leaves a record where the configuration has a file for it. `what` is before its
-    name in the record.
+    name in the record; `state` says what is there of the `subject`, before and after.
     """
     run: Any = command.callback
 
@@ -73,15 +77,15 @@ def audited(command: click.Command, what: str) -> click.Command:
         configuration = _configuration(options.get("config"))
         about = {name: str(value) for name, value in options.items() if value not in (None, (), False)}
         with recorded(configuration, f"{what} {command.name}", about) as record:
-            before = _authority(configuration)
+            before = state(configuration, options)
             try:
                 result = run(*arguments, **options)
                 record.outcome = "done"
                 return result
             finally:
-                after = _authority(configuration)
+                after = state(configuration, options)
                 if before != after:
-                    record.changes = (Change("interception CA", before, after),)
+                    record.changes = (Change(subject, before, after),)
 
     command.callback = with_record
     return command
@@ -128,14 +132,30 @@ def _open(path: Path) -> int:
     return descriptor
 
 
-def _authority(configuration: Configuration | None) -> dict[str, Any]:
-    """Which CA is there: the fingerprint of its certificate's file."""
-    certificate = None if configuration is None else configuration.tls_intercept.ca_certificate
+def authority_state(configuration: Configuration | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The files of the CA and of what lies beside it, the next, the previous, the root, lists of what is revoked, and
+    those that options name: by name, the SHA-256 of each; of keys only that they are there, and since when.
+    """
+    found: dict[str, Any] = {}
+    intercept = None if configuration is None else configuration.tls_intercept
+    for path in (options.get("certificate"), *(() if intercept is None else (intercept.ca_certificate,))):
+        if path is not None:
+            # The key lies beside its certificate or elsewhere; whatever has its name belongs to it.
+            found |= {str(one): _file_state(one) for one in sorted(Path(path).parent.glob(f"{Path(path).stem}.*"))}
+    key = None if intercept is None else intercept.ca_private_key
+    for path in (options.get("private_key"), options.get("output"), key):
+        if path is not None and Path(path).exists():
+            found[str(path)] = _file_state(Path(path))
+    return found
+
+
+def _file_state(path: Path) -> str:
     try:
-        content = b"" if certificate is None else certificate.read_bytes()
-    except OSError:
-        content = b""
-    return {"certificate": str(certificate), "sha256": hashlib.sha256(content).hexdigest() if content else None}
+        if path.suffix == ".key" or not path.is_file():
+            return f"there, of {path.stat().st_mtime_ns}"
+        return f"sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
 
 
 def local_caller() -> Caller:

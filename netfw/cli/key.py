@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import secrets
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -175,5 +176,24 @@ def _shown(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def _state(configuration: Configuration | None, _options: Mapping[str, Any]) -> dict[str, Any]:
+    """Which keys there are, and what they may; no secret."""
+    control = None if configuration is None else configuration.control
+    try:
+        keys = () if control is None or control.keys is None else read_keys(control.keys).keys
+    except KeyProblem as problem:
+        return {"problem": str(problem)}
+    return {
+        key.id: {
+            "name": key.name,
+            "roles": sorted(role.value for role in key.roles),
+            "groups": list(key.groups),
+            "decrypted": key.decrypted,
+            "revoked": None if key.revoked is None else _shown(key.revoked),
+        }
+        for key in keys
+    }
+
+
 for command in (create_command, revoke_command):
-    audited(command, "key")
+    audited(command, "key", "access keys", _state)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import click
 
+from netfw.cli.audit import audited
+from netfw.config.model import Configuration
 from netfw.config.password_hash import make_hash
 from netfw.config.users_file import UsersFileProblem, check_name, read_users, with_user
 
@@ -105,3 +110,17 @@ def _write(file: Path, text: str) -> None:
         os.replace(temporary, file)
     except OSError as error:
         raise click.ClickException(f"{file} cannot be written: {error.strerror}") from None
+
+
+def _state(_configuration: Configuration | None, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether there is such a user, and a mark of their password's hash, which changes with it."""
+    name = options["name"]
+    try:
+        lines = [line for line in options["file"].read_text("utf-8").split("\n") if line.partition(":")[0] == name]
+    except (OSError, ValueError):
+        lines = []
+    return {name: [sha256(line.encode("utf-8")).hexdigest()[:12] for line in lines]}
+
+
+for command in (add_command, remove_command):
+    audited(command, "user", "users", _state)

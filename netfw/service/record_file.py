@@ -115,7 +115,7 @@ def _latest(path: Path, most: int, choice: Choice) -> list[dict[str, Any]]:
         size = one.stat().st_size
         if left <= 0 or len(found) >= most or (begin is not None and one.stat().st_mtime < begin - _SLACK):
             break
-        for line in lines_backwards(one, min(size, left)):
+        for line in lines_backwards(one, max(0, size - left)):
             record = read_record(line)
             if record is not None and choice.takes(record):
                 found.append(record)
@@ -126,7 +126,7 @@ def _latest(path: Path, most: int, choice: Choice) -> list[dict[str, Any]]:
 
 
 def _busiest(path: Path) -> dict[str, Any]:
-    found = (read_record(line) for line in lines_backwards(path, LATEST))
+    found = (read_record(line) for line in lines_backwards(path, -LATEST))
     counted = Summary().add(record for record in found if record is not None).as_data()
     return {
         "records": counted["records"],

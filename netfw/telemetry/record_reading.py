@@ -27,7 +27,7 @@ def latest(path: Path, count: int, wanted: Callable[[Record], bool]) -> list[Rec
     """The last `count` records that are wanted, the oldest first. Raises OSError for files that cannot be read."""
     found: list[Record] = []
     for one in reversed(rotated(path)):
-        for line in lines_backwards(one, one.stat().st_size):
+        for line in lines_backwards(one, 0):
             if len(found) >= count:
                 return found[::-1]
             record = read_record(line)

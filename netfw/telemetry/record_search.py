@@ -39,13 +39,16 @@ def read_record(line: bytes) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def lines_backwards(path: Path, farthest: int) -> Iterator[bytes]:
-    """The lines of the file's last `farthest` bytes, the last one first."""
+def lines_backwards(path: Path, begin: int) -> Iterator[bytes]:
+    """The lines behind `begin`, an offset, the last one first; a negative one counts from the end, as it is now.
+
+    An offset counts from the file's beginning: it grows meanwhile.
+    """
     if not path.exists():
         return
     with open(path, "rb") as opened:
         at = opened.seek(0, os.SEEK_END)
-        end = max(0, at - farthest)
+        end = begin if begin >= 0 else max(0, at + begin)
         rest = b""
         while at > end:
             step = min(PIECE, at - end)
@@ -109,7 +112,7 @@ def _in_files(records: Path, exchange_id: str, places: dict[int, Place], notes: 
         new = found.st_size - place.place if place is not None and place.place <= found.st_size else found.st_size
         lag += new
         # One more: the newline before it says that its first line is whole.
-        for line in lines_backwards(path, min(new, left) + 1):
+        for line in lines_backwards(path, max(0, found.st_size - min(new, left) - 1)):
             if wanted in line and (record := read_record(line)) is not None and record.get("id") == exchange_id:
                 return Found(record, notes + _lagging(places, lag))
         left -= min(new, left)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from netfw.telemetry.record_reading import Following, latest, since
+from netfw.telemetry.record_search import lines_backwards
 
 
 def anything(_: dict[str, Any]) -> bool:
@@ -104,3 +105,14 @@ def test_following_what_is_not_there_yet(tmp_path: Path) -> None:
     """A proxy that starts later."""
     path = tmp_path / "records.jsonl"
     assert follow(path, [lambda: None, lambda: put(path, 1)], 1) == [1]
+
+
+def test_a_file_that_grows_while_it_is_read_backwards_keeps_its_first_line(tmp_path: Path) -> None:
+    """An offset is one from the beginning, whatever is written meanwhile."""
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(b"one\ntwo\n")
+    begin = path.stat().st_size - 8
+    with open(path, "ab") as opened:
+        opened.write(b"three\n" * 10)
+    assert list(lines_backwards(path, begin))[-2:] == [b"two", b"one"]
+    assert list(lines_backwards(path, -7)) == [b"", b"three"]
