@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
-import yaml
 
 from netfw.cli.control_access import At, control, control_options
+from netfw.cli.screen import yaml_text
 from netfw.policy.foreign.aws_rule_group import export_aws_rule_group
 from netfw.policy.foreign.console_csv import export_csv
 from netfw.policy.foreign.imported import Untranslated
@@ -47,7 +46,7 @@ def export_command(
             ProxyName=None if configuration is not None else access.the_proxy(),
             AllGroups=all_groups or None,
         )["Document"]
-    text = json.dumps(document, indent=2) + "\n" if form == "json" else _yaml(document)
+    text = json.dumps(document, indent=2) + "\n" if form == "json" else yaml_text(document)
     _write(text, output)
 
 
@@ -78,10 +77,6 @@ def aws_rule_group_command(outer: At, name: str, form: str, output: Path | None,
     for one in lost:
         click.echo(str(one), err=True)
     sys.exit(1 if lost else 0)
-
-
-def _yaml(document: dict[str, Any]) -> str:
-    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _write(text: str, output: Path | None) -> None:

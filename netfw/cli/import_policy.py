@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import click
-import yaml
 
-from netfw.cli.screen import print_json
+from netfw.cli.screen import print_json, yaml_text
 from netfw.config.document import parse_json, parse_yaml, read_text
 from netfw.policy.foreign.aws_rule_group import import_aws_rule_group
 from netfw.policy.foreign.console_csv import import_csv
@@ -57,7 +56,7 @@ def printed(imported: Imported, *, as_json: bool = False) -> str:
     """The document; in YAML what was not translated stands above it as comments."""
     if as_json:
         return json.dumps(imported.document, indent=2) + "\n"
-    body = yaml.safe_dump(imported.document, sort_keys=False, allow_unicode=True, width=120)
+    body = yaml_text(imported.document)
     if not imported.untranslated:
         return body
     lines = ["# Not translated:", *(f"#   {one}" for one in imported.untranslated)]

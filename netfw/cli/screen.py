@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
+import yaml
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
@@ -29,6 +30,18 @@ def complain(errors: ConfigErrors) -> None:
 def print_json(document: Any) -> None:
     """Print data for programs."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+class _Plain(yaml.SafeDumper):
+    """Writes a value out wherever it is used: anchors are not accepted in policies."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def yaml_text(document: Any) -> str:
+    """A policy document as YAML that can be read again."""
+    return str(yaml.dump(document, Dumper=_Plain, sort_keys=False, allow_unicode=True, width=120))
 
 
 def problems_as_data(problems: Iterable[Problem]) -> list[dict[str, object]]:

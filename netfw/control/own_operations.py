@@ -117,7 +117,13 @@ def prune_generations(transaction: Transaction, given: Input, call: Call) -> Out
 
 def allow(transaction: Transaction, given: Input, call: Call) -> Output:
     """AllowForTime."""
-    group = given.get("ProxyRuleGroupName", GROUP)
+    group, configuration = given.get("ProxyRuleGroupName", GROUP), _configuration(transaction, given)
+    attached = transaction.configurations.get(configuration).groups
+    if group not in attached and not call.caller.roles & {Role.OPERATOR, Role.OWNER}:
+        raise AccessDenied(
+            f'rule group "{group}" is not attached to {configuration}, which takes an operator, once: make the group, '
+            f"and have it attached in front of all: netfw attach {group} --position 0"
+        )
     asked = TimedException(
         "",
         given["Domain"],
@@ -130,7 +136,7 @@ def allow(transaction: Transaction, given: Input, call: Call) -> Output:
         raise InvalidRequest("NotAfter: it is over already")
     try:
         made, generation = add_exception(
-            transaction, _configuration(transaction, given), asked, call.caller.name, call.site.arn_of, group
+            transaction, configuration, asked, call.caller.name, call.site.arn_of, group
         )
     except ValueProblem as problem:
         raise InvalidRequest(f"Domain: {problem}") from None

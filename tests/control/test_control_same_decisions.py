@@ -5,6 +5,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from netfw.cli.screen import yaml_text
+from netfw.config.document import parse_yaml
 from netfw.config.policy_lines import print_policy
 from netfw.policy.compile import compile_policy
 from netfw.policy.evaluate import evaluate
@@ -125,3 +127,22 @@ def test_a_policy_by_the_api_is_the_policy_of_the_file(api: Api) -> None:
         assert list(print_policy(again)) == list(print_policy(from_file))
 
     same()
+
+
+def test_what_is_applied_comes_out_again(api: Api) -> None:
+    """A document that was applied is exported as the same policy; applying that is nothing to do, and so is a plan."""
+
+    @settings(max_examples=settings.default.max_examples // 5, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(documents())
+    def again(document: dict[str, Any]) -> None:
+        from_file = load_policy(document, "file")
+        token = api("PlanPolicy", Document=document)["UpdateToken"]
+        api("ApplyPolicy", Document=document, UpdateToken=token)
+        exported = api("ExportPolicy", ProxyConfigurationName="main", AllGroups=True)["Document"]
+        assert api("PlanPolicy", Document=exported)["Differences"] == []
+        # As `netfw export` prints it and `netfw apply` reads it.
+        printed = parse_yaml(yaml_text(exported), "export")
+        assert list(print_policy(load_policy(printed, "export"))) == list(print_policy(from_file))
+        forget(api)
+
+    again()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from exchanges import request
 
+from netfw.cli.main import netfw as netfw_group
 from netfw.config.document import parse_yaml
 from netfw.policy.compile import compile_policy
 from netfw.policy.evaluate import evaluate
@@ -284,3 +287,59 @@ def test_the_vendors_json_goes_in_and_out() -> None:
     tags = [{"Key": "team", "Value": "x"}]
     assert document == {"ProxyRuleGroupName": "rg1", "Description": "d", "Rules": rules, "Tags": tags}
     assert [one.text for one in lost] == ["t"]
+
+
+def test_the_networks_of_squids_own_example_are_translated() -> None:
+    """A range of addresses is the networks that it is made of; what is none is listed."""
+    lines = ["acl localnet src 0.0.0.1-0.255.255.255 10.0.0.0/8", "http_access allow localnet", "http_access deny all"]
+    imported = import_squid("\n".join(lines), "squid")
+    assert imported.untranslated == ()
+    first = imported.document["ProxyRuleGroups"][0]["Rules"]["PreDNS"][0]["Conditions"][0]["ConditionValues"]
+    assert (first[0], first[-2:]) == ("0.0.0.1/32", ["0.128.0.0/9", "10.0.0.0/8"])
+    for wrong in ("10.0.0.9-10.0.0.1", "10.0.0.1-::1", "10.0.0.1-10.0.0.999"):
+        listed = import_squid(f"acl a src {wrong}\nhttp_access allow a", "squid").untranslated
+        assert "is no range of addresses" in listed[0].reason
+
+
+def test_positions_count_as_in_the_call() -> None:
+    """What has one stands there, the others come behind in their order; nothing that says nothing is listed."""
+    rules = [{**RULE_OF_THE_VENDOR, "ProxyRuleName": name, **more} for name, more in (
+        ("last", {}), ("second", {"InsertPosition": 1}), ("first", {"InsertPosition": 0}),
+    )]  # fmt: skip
+    imported = import_aws_rule_group({"ProxyRuleGroupName": "g", "Rules": {"PreDNS": rules}, "Tags": []}, None)
+    made = imported.document["ProxyRuleGroups"][0]["Rules"]["PreDNS"]
+    assert [rule["ProxyRuleName"] for rule in made] == ["first", "second", "last"]
+    assert imported.untranslated == ()
+
+
+def test_what_the_consoles_csv_cannot_say_is_listed() -> None:
+    """A key of this proxy alone would be refused there."""
+    ours = {"ConditionKey": "request:ClientIdentity", "ConditionOperator": "StringEquals", "ConditionValues": ["ann"]}
+    text, lost = export_csv({"PreDNS": [RULE_OF_THE_VENDOR, {**RULE_OF_THE_VENDOR, "Conditions": [ours]}]})
+    assert len(text.splitlines()) == 3
+    assert "request:ClientIdentity, of this proxy only: left out" in lost[0].reason
+
+
+RULE_OF_THE_VENDOR: dict[str, Any] = {
+    "ProxyRuleName": "a",
+    "Action": "ALLOW",
+    "Conditions": [
+        {
+            "ConditionKey": "request:DestinationDomain",
+            "ConditionOperator": "StringEquals",
+            "ConditionValues": ["example.com"],
+        }
+    ],
+}
+
+
+@pytest.mark.parametrize(("form", "text"), [("squid", SQUID), ("smokescreen", SMOKESCREEN), ("hosts", HOSTS)])
+def test_what_is_printed_can_be_applied(form: str, text: str, tmp_path: Path) -> None:
+    """By the command, into a file that `netfw validate` accepts; what was not translated stands in it as comments."""
+    source, made = tmp_path / "source", tmp_path / "made.yaml"
+    source.write_text(text)
+    done = CliRunner().invoke(netfw_group, ["import", form, str(source), "--output", str(made)])
+    assert done.exit_code == 1 and "not translated" in done.output
+    assert made.read_text().startswith("# Not translated:")
+    checked = CliRunner().invoke(netfw_group, ["validate", str(made)])
+    assert checked.exit_code == 0, checked.output

@@ -52,10 +52,12 @@ def _rules(rules: Any, untranslated: list[Untranslated]) -> Iterator[PlacedRule]
         if name not in phases or not isinstance(in_phase, list):
             untranslated.append(Untranslated(f"Rules.{name}", str(in_phase)[:80], "is no list of a phase's rules"))
             continue
-        placed: list[tuple[int, Any]] = []
+        placed: list[tuple[tuple[int, Any], Any]] = []
         for index, one in enumerate(in_phase):
             position = one.get("InsertPosition") if isinstance(one, Mapping) else None
-            placed.append((position if isinstance(position, int) else index, one))
+            # As CreateProxyRules does it: what has a position is put there, what has none comes behind.
+            has_place = isinstance(position, int) and not isinstance(position, bool)
+            placed.append(((0, position) if has_place else (1, index), one))
         for index, (_, one) in enumerate(sorted(placed, key=lambda item: item[0])):
             place = f"Rules.{name}[{index}]"
             if not isinstance(one, Mapping):
@@ -73,7 +75,7 @@ def export_aws_rule_group(
     exported: dict[str, list[Document]] = {}
     for phase in Phase:
         for one in rules.get(phase.value, ()):
-            ours = sorted({item["ConditionKey"] for item in one["Conditions"] if _is_ours(item["ConditionKey"])})
+            ours = sorted({item["ConditionKey"] for item in one["Conditions"] if is_ours(item["ConditionKey"])})
             if one.get("NotAfter") is not None or ours:
                 reason = (
                     f"uses {', '.join(ours)}, of this proxy only" if ours else "ends at a time, and there it would not"
@@ -96,12 +98,13 @@ def export_aws_rule_group(
     return document, tuple(untranslated)
 
 
-def _is_ours(name: str) -> bool:
+def is_ours(name: str) -> bool:
+    """Whether this key is unknown to the vendor."""
     key = find_key(name)
     return key is None or key.extension
 
 
 def _note(members: Mapping[str, Any], known: set[str], untranslated: list[Untranslated]) -> None:
     for member, value in members.items():
-        if member not in known:
+        if member not in known and value not in ([], {}):
             untranslated.append(Untranslated(member, str(value)[:80], _STATE.get(member, "is not known")))

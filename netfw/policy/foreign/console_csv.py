@@ -12,6 +12,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from netfw.policy.foreign.aws_rule_group import is_ours
 from netfw.policy.foreign.imported import Document, Imported, PlacedRule, Untranslated, condition, group_of, rule
 from netfw.policy.model import Phase
 from netfw.policy.short_form import expand
@@ -136,6 +137,9 @@ def export_csv(rules: Mapping[str, Iterable[Document]]) -> tuple[str, tuple[Untr
 def _unsayable(one: Document) -> str | None:
     if one.get("NotAfter") is not None:
         return "ends at a time, and there it would not: left out"
+    ours = sorted({item["ConditionKey"] for item in one["Conditions"] if is_ours(item["ConditionKey"])})
+    if ours:
+        return f"uses {', '.join(ours)}, of this proxy only: left out"
     if any("," in value for item in one["Conditions"] for value in item["ConditionValues"]):
         return "a value with a comma would be read as two: left out"
     return None

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from ipaddress import ip_address, summarize_address_range
 from itertools import product
+from typing import Any
 
 from netfw.policy.foreign.imported import Document, condition
 
@@ -62,14 +64,23 @@ def _texts(key: str, positive: str, negative: str) -> Callable[[list[str], bool]
 
 def _addresses(key: str) -> Callable[[list[str], bool], Alternatives]:
     def translate(values: list[str], negated: bool) -> Alternatives:
-        for value in values:
-            if _ADDRESSES.fullmatch(value):
-                raise NoCounterpart(f"a range of addresses, {value}: write it as networks")
         named = {"all": ["0.0.0.0/0", "::/0"], "localhost": ["127.0.0.0/8", "::1"]}
-        plain = [item for value in values for item in named.get(value, [_with_length(value)])]
+        plain = [item for value in values for item in named.get(value) or _networks(value)]
         return [[condition(key, "NotIpAddress" if negated else "IpAddress", *plain)]]
 
     return translate
+
+
+def _networks(value: str) -> list[str]:
+    """One network; or those that a range of addresses is made of."""
+    if not _ADDRESSES.fullmatch(value):
+        return [_with_length(value)]
+    first, _, last = value.partition("-")
+    try:
+        ends: Any = ip_address(first), ip_address(last)
+        return [str(network) for network in summarize_address_range(*ends)]
+    except (TypeError, ValueError):
+        raise NoCounterpart(f"{value} is no range of addresses; write it as networks") from None
 
 
 def _with_length(value: str) -> str:
