@@ -4,7 +4,7 @@
 # It uses the `twistd` on PATH; the harness gives the rest (its README says what).
 set -e
 python3 - "$DIR" <<'X'
-import os, sys
+import os, re, sys
 d, env = sys.argv[1], os.environ
 kind, acl = env["ACL_KIND"], env["ACL_FILE"]
 rules = [
@@ -22,20 +22,22 @@ types = [
         {"ConditionKey": "response:Http:ContentType", "ConditionOperator": "StringLike", "ConditionValues": [f"application/x-blocked-{i}*"]}]}
     for i in range(10)
 ]
+# The list of a scenario comes on top: what it costs is held against these hundred rules alone.
+values = [line.strip() for line in open(acl) if line.strip()] if kind in ("dstdomain", "url_regex") else []
 if kind == "dstdomain":
-    values = [line.strip() for line in open(acl) if line.strip()]
-    rules = [
-        {"ProxyRuleName": f"deny-{i}", "Action": "DENY", "Conditions": [
+    rules += [
+        {"ProxyRuleName": f"acl-{i}", "Action": "DENY", "Conditions": [
             {"ConditionKey": "request:DestinationDomain", "ConditionOperator": "StringEquals", "ConditionValues": [v]}]}
         for i, v in enumerate(values)
     ]
-elif kind == "url_regex":
-    values = [line.strip() for line in open(acl) if line.strip()]
-    paths = [
-        {"ProxyRuleName": f"path-{i}", "Action": "DENY", "Conditions": [
-            {"ConditionKey": "request:Http:Uri", "ConditionOperator": "StringLike", "ConditionValues": ["*" + v.replace("\\", "").replace(".*", "*").strip("^$") + "*"]}]}
-        for i, v in enumerate(values)
-    ]
+for i, v in enumerate(values if kind == "url_regex" else ()):
+    # `[a-z]+7/(admin|login)[0-9]+[.]php`, with or without `^https?://` and `[.]blocked[.]test`, as patterns of name and path.
+    number = re.search(r"\+([0-9]+)", v)[1]
+    host = [("request:DestinationDomain", [f"*{number}.blocked.test"])] if v.startswith("^") else []
+    start = "" if host else f"*{number}"
+    conditions = [*host, ("request:Http:Uri", [f"{start}/{page}*.php*" for page in ("admin", "login")])]
+    paths.append({"ProxyRuleName": f"acl-{i}", "Action": "DENY", "Conditions": [
+        {"ConditionKey": key, "ConditionOperator": "StringLike", "ConditionValues": texts} for key, texts in conditions]})
 import json
 json.dump({
     "ProxyConfiguration": {"ProxyConfigurationName": "bench", "RuleGroups": ["bench"],

@@ -178,8 +178,6 @@ def _length_warnings(rule: Rule) -> Iterator[tuple[str, str]]:
         key, operator, _ = condition_parts(condition)
         by_length = key.name.endswith(":ContentLength") or key.field == b"content-length"
         if by_length and not (operator.if_exists or operator.negated) and condition.key not in absent_too:
-            if operator.family is Family.PRESENCE:
-                continue
             yield (
                 "chunked-length",
                 (

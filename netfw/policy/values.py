@@ -155,10 +155,7 @@ def parse_date(text: str) -> int | Decimal:
         raise ValueProblem(problem) from None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    try:
-        whole = int(moment.replace(microsecond=0).timestamp())
-    except (OverflowError, ValueError):
-        raise ValueProblem(problem) from None
+    whole = int(moment.replace(microsecond=0).timestamp())
     return whole + Decimal(moment.microsecond) / 1_000_000 if moment.microsecond else whole
 
 

@@ -1,5 +1,6 @@
 """Documents to policies: every mistake found at once, with its path and these very words."""
 
+from dataclasses import replace
 from datetime import date, datetime
 
 import pytest
@@ -208,6 +209,37 @@ CONDITION_PROBLEMS = [
         "a value is text, not a number: put it in quotes",
     ),
     (condition("request:SourceVpc", "Null", "yes"), "ConditionValues[0]", '"yes" is neither "true" nor "false"'),
+    (condition(None, "Null", "true"), "ConditionKey", "ConditionKey is missing"),
+    (condition(3, "Null", "true"), "ConditionKey", "ConditionKey is text, not a number"),
+    (condition("request:SourceVpc", None, "x"), "ConditionOperator", "ConditionOperator is missing"),
+    (condition("request:SourceVpc", True, "x"), "ConditionOperator", "ConditionOperator is text, not true or false"),
+    (
+        {"ConditionKey": "request:SourceVpc", "ConditionOperator": "StringEquals"},
+        "ConditionValues",
+        "ConditionValues is missing",
+    ),
+    (
+        condition("request:SourceVpc", "StringEquals", {"x": 1}, b"x"),
+        "ConditionValues[0]",
+        "a value is text, not a mapping: put it in quotes",
+        "a value is text, not a bytes: put it in quotes",
+    ),
+    (
+        {"ConditionKey": "request:SourceVpc", "ConditionOperator": "StringEquals", "ConditionValuesFile": ["hosts"]},
+        "ConditionValuesFile",
+        "ConditionValuesFile is the path of a file with one value a line",
+    ),
+    (
+        condition("request:DestinationDomain", "StringLike", "api-*.bücher.example"),
+        "ConditionValues[0]",
+        '"api-*.bücher.example" is not a pattern of host names: write A-labels, `*` and `?`',
+    ),
+    (
+        condition("request:Time", "DateLessThan", "2026-02-30", "2026-01-31T25:00:00Z"),
+        "ConditionValues[0]",
+        '"2026-02-30" is not a date: write 2026-01-31T16:05:00Z or seconds since the epoch',
+        '"2026-01-31T25:00:00Z" is not a date: write 2026-01-31T16:05:00Z or seconds since the epoch',
+    ),
 ]  # fmt: skip
 
 
@@ -264,6 +296,26 @@ DOCUMENT_PROBLEMS = [
             ("ProxyConfiguration.RuleGroups[1]", "the name of a group is text, not a number"),
         ],
     ),
+    (
+        {
+            "ProxyConfiguration": {
+                "ProxyConfigurationName": 5,
+                "DefaultRulePhaseActions": ["ALLOW"],
+                "RuleGroups": ["g", "g"],
+                7: "x",
+            },
+            "ProxyRuleGroups": [{"ProxyRuleGroupName": "g"}, "h", {"ProxyRuleGroupName": "i", "Rules": []}],
+        },
+        [
+            ("ProxyRuleGroups[1]", "a rule group is a mapping, not text"),
+            ("ProxyRuleGroups[2].Rules", "Rules is a mapping, not a list"),
+            ("ProxyConfiguration", "names of members are text, not a number"),
+            ("ProxyConfiguration.ProxyConfigurationName", "ProxyConfigurationName is text, not a number"),
+            ("ProxyConfiguration.DefaultRulePhaseActions", "DefaultRulePhaseActions is a mapping, not a list"),
+            ("ProxyConfiguration.RuleGroups[1]", 'group "g" is attached already'),
+        ],
+    ),
+    ({"ProxyConfiguration": "x"}, [("ProxyConfiguration", "ProxyConfiguration is a mapping, not text")]),
 ]
 
 
@@ -318,6 +370,37 @@ def test_problems_of_rules_and_groups():
         ("ProxyRuleGroups[0].allow[3]", "an entry is text, not a number"),
         ("ProxyRuleGroups[1].ProxyRuleGroupName", 'group name "g" is taken already by ProxyRuleGroups[0]'),
     ]  # fmt: skip
+
+
+def test_problems_of_positions_dates_and_conditions():
+    """A position that is none, a date that is none, a condition that is none."""
+    good = condition("request:SourceVpc", "StringEquals", "x")
+    raw = document(
+        pre_dns=[
+            rule("a", "ALLOW", good, InsertPosition="0", NotAfter=["soon"]),
+            rule("b", "ALLOW", good, InsertPosition=True, NotAfter=True),
+            rule("c", "ALLOW", good, InsertPosition=-1, NotAfter=None),
+            rule("d", "ALLOW", "x"),
+            rule("e", "ALLOW", good, NotAfter=1769817600),
+        ]
+    )
+    base = "ProxyRuleGroups[0].Rules.PreDNS"
+    position = "InsertPosition is a whole number from 0 on"
+    assert problems_of(raw) == [
+        (f"{base}[0].InsertPosition", position),
+        (f"{base}[0].NotAfter", "NotAfter is a date, not a list"),
+        (f"{base}[1].InsertPosition", position),
+        (f"{base}[1].NotAfter", "NotAfter is a date, not true or false"),
+        (f"{base}[2].InsertPosition", position),
+        (f"{base}[3].Conditions[0]", "a condition is a mapping, not text"),
+    ]
+
+
+def test_the_guides_other_name_of_the_status():
+    """The vendor's guide once spells response:Http:StatusCode in another way; it is that key."""
+    raw = document(post_response=[rule("r", "DENY", condition("response:HttpStatusCode", "NumericEquals", "500"))])
+    one = load_policy(raw, "test").groups[0].rules[Phase.POST_RESPONSE][0]
+    assert one.conditions[0].key == "response:Http:StatusCode"
 
 
 def test_values_that_yaml_reads_itself():
@@ -406,6 +489,18 @@ def test_vendor_limits():
     assert [message.rpartition(": ")[2] for _, message in problems_of(long, limits=VENDOR_LIMITS)] == [
         "a value is at most 1024 bytes long",
     ]
+    fits = ["y" * 1000] * 29
+    large = document(pre_dns=[rule("r", "ALLOW", condition("request:SourceVpc", "StringEquals", *fits, *fits))])
+    full = [rule(f"r{number}", "ALLOW", condition("request:SourceVpc", "StringEquals", *fits)) for number in range(999)]
+    wordy = document({"ProxyRuleGroupName": "g", "Description": "x" * 513})
+    small = replace(VENDOR_LIMITS, group_size=1_000_000)
+    for raw, limits, expected in (
+        (large, VENDOR_LIMITS, ("Rules.PreDNS[0].Conditions", "the keys and values of a rule are at most 30720 bytes")),
+        (wordy, VENDOR_LIMITS, ("Description", "Description is longer than 512 characters")),
+        (document(pre_dns=full), small, ("Rules", "the keys and values of a group are at most 1000000 bytes")),
+    ):
+        load_policy(raw, "test")
+        assert problems_of(raw, limits=limits) == [("ProxyRuleGroups[0]." + expected[0], expected[1])]
     assert problems_of(groups, limits=VENDOR_LIMITS) == [
         ("ProxyConfiguration.RuleGroups", "a configuration has at most 10 groups")
     ]
