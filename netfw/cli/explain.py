@@ -83,6 +83,8 @@ def explain_command(url: str, **options: Any) -> None:
 def _request(url: str, options: dict[str, Any]) -> ImaginedRequest:
     method = options["method"] or "GET"
     scheme, authority, target, tunnel = parse_url(method, url)
+    if tunnel and options["method"] not in (None, "CONNECT"):
+        raise RequestProblem(f"{url} is a CONNECT: write https://{url}/... for a {method} inside the tunnel")
     if options["response_headers"] and options["status"] is None:
         options["status"] = 200
     return ImaginedRequest(
@@ -114,7 +116,7 @@ def _print(request: ImaginedRequest, explanations: list[Explanation], intercepte
     )
     for explanation in explanations:
         console.print()
-        _print_result(explanation)
+        _print_result(explanation, request)
         table = Table(box=None, padding=(0, 2, 0, 2), show_header=False)
         for _ in range(4):
             table.add_column(overflow="fold")
@@ -126,7 +128,8 @@ def _print(request: ImaginedRequest, explanations: list[Explanation], intercepte
         console.print(table)
         hidden = len(explanation.steps) - len(shown)
         if hidden:
-            console.print(f"  {hidden} more rules do not match or are not reached; --all shows them")
+            rules = "1 more rule does not match or is" if hidden == 1 else f"{hidden} more rules do not match or are"
+            console.print(f"  {rules} not reached; --all shows them")
         if explanation.nearest is not None:
             nearest = explanation.nearest
             console.print(Text(f"  nearest: {nearest.rule} would {nearest.action.value}, but {nearest.why}"))
@@ -141,7 +144,18 @@ def _worth_showing(step: RuleStep, explanation: Explanation) -> bool:
     return step.state is not RuleState.NOT_REACHED
 
 
-def _print_result(explanation: Explanation) -> None:
+def _waited_for(explanation: Explanation, request: ImaginedRequest) -> str:
+    """What the first open rule wants to know, and how to say it."""
+    step = next(step for step in explanation.steps if step.state is RuleState.WAITING)
+    key = next(condition.key for condition in step.conditions if condition.result == "not yet known")
+    if key == "request:DestinationIp":
+        return f"{key}: give it with --destination-ip"
+    if request.tunnel and key.startswith("request:Http:"):
+        return f"{key}: explain https://{request.authority}/... for a request inside the tunnel"
+    return f"{key}, which is not yet known"
+
+
+def _print_result(explanation: Explanation, request: ImaginedRequest) -> None:
     result = explanation.result
     text = Text(f"{explanation.phase.value}: ", "bold")
     if isinstance(result, Decision):
@@ -152,5 +166,5 @@ def _print_result(explanation: Explanation) -> None:
             text.append(f"; alerts: {', '.join(alerts)}")
     else:
         text.append("not certain yet", "yellow")
-        text.append(f": {result.pending} waits for what is not yet known (see --method, --header, --destination-ip)")
+        text.append(f": {result.pending} waits for {_waited_for(explanation, request)}")
     screen().print(text)

@@ -199,7 +199,9 @@ def _read_outcome(raw: object) -> tuple[str, str | None, str | None, tuple[str, 
     members = _mapping(raw, "what is expected (allow, deny or open, or a mapping)")
     outcomes = [outcome for outcome in _OUTCOMES if outcome in members]
     unknown = [key for key in members if key not in (*_OUTCOMES, "phase", "alerts")]
-    if len(outcomes) != 1 or unknown:
+    if unknown:
+        raise RequestProblem(f"{unknown[0]!r} is none of {', '.join(_OUTCOMES)}, phase and alerts")
+    if len(outcomes) != 1:
         raise RequestProblem("write one of allow, deny and open with a rule or true, and phase and alerts where wanted")
     rule, phase, alerts = members[outcomes[0]], members.get("phase"), members.get("alerts")
     if rule is not True and not isinstance(rule, str):

@@ -166,7 +166,30 @@ def test_explain_for_people(policy: Path) -> None:
     told = run("explain", policy, "https://a.example.com/", "--all", "--destination-ip", "192.0.2.1").output
     assert "PreREQUEST: DENY by house/closed-net: closed" in told
     assert "not reached" in told
-    assert "not certain yet" in run("explain", policy, "https://a.example.com/").output
+    told = run("explain", policy, "https://a.example.com/").output
+    assert (
+        "not certain yet: house/closed-net waits for request:DestinationIp: give it with --destination-ip"
+        in " ".join(told.split())
+    )
+
+
+def test_explain_says_how_to_ask_for_what_is_inside_a_tunnel(tmp_path: Path) -> None:
+    """A rule on HTTP waits for the requests inside; they are explained by their URL, not by a method beside a host."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "ProxyConfiguration:\n"
+        "  ProxyConfigurationName: p\n"
+        "  DefaultRulePhaseActions: {PreDNS: ALLOW, PreREQUEST: ALLOW, PostRESPONSE: ALLOW}\n"
+        "  RuleGroups: [g]\n"
+        "ProxyRuleGroups: [{ProxyRuleGroupName: g, deny: [POST a.example]}]\n"
+    )
+    told = " ".join(run("explain", policy, "a.example:443").output.split())
+    assert "waits for request:Http:Method: explain https://a.example:443/... for a request inside the tunnel" in told
+    refused = run("explain", policy, "a.example:443", "-X", "POST")
+    assert refused.exit_code == 2
+    assert "a.example:443 is a CONNECT: write https://a.example:443/... for a POST inside the tunnel" in " ".join(
+        refused.output.split()
+    )
 
 
 @pytest.mark.parametrize(
