@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import http.client
+import json
+import socket
 import statistics
 import tempfile
 import threading
@@ -93,6 +95,20 @@ class Watcher(threading.Thread):
             time.sleep(0.03)
 
 
+def described(proxy: ProxyProcess, name: str) -> float:
+    """Milliseconds that the API of a proxy takes for a group, over its socket, the answer read whole."""
+    began = time.perf_counter()
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.connect(proxy.config["admin"]["socket"])
+        body = json.dumps({"ProxyRuleGroupName": name}).encode()
+        head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-amz-json-1.0\r\nConnection: close\r\n"
+        head += f"X-Amz-Target: NetworkFirewall_20201112.DescribeProxyRuleGroup\r\nContent-Length: {len(body)}\r\n\r\n"
+        sock.sendall(head.encode() + body)
+        answer = sock.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.1 200"), answer[:200]
+    return (time.perf_counter() - began) * 1000
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser()
@@ -114,7 +130,13 @@ def main() -> None:
         database.read(lambda transaction, name: transaction.groups.get(name), f"g{number}")
         describe.append((time.perf_counter() - began) * 1000)
     print(f"describe: median {statistics.median(describe):.1f} ms, most {max(describe):.1f} ms")
-    proxies = [following(directory / f"p{n}", url, resolver_port=1, name=f"p{n}").start() for n in range(3)]
+    proxies = [
+        following(directory / f"p{n}", url, resolver_port=1, name=f"p{n}", control={"rate": 0}) for n in range(3)
+    ]
+    for proxy in proxies:
+        proxy.start()
+    over_the_api = [described(proxies[0], f"g{number}") for number in range(min(arguments.groups, 50))]
+    print(f"DescribeProxyRuleGroup: median {statistics.median(over_the_api):.1f} ms, most {max(over_the_api):.1f} ms")
     watchers = [Watcher(proxy) for proxy in proxies]
     for watcher in watchers:
         watcher.start()

@@ -26,6 +26,8 @@ SCRIPTS = ROOT / "tests" / "conformance" / "clients"
 DESCRIPTION = Path(netfw.control.__file__).parent / "botocore"
 KEY = AccessKey("NFWK" + "A" * 16, "s" * 40, "ann", frozenset({Role.OWNER}))
 VIEWER = AccessKey("NFWK" + "B" * 16, "t" * 40, "bob", frozenset({Role.VIEWER}))
+REFUSED = 255
+"""The exit status of the AWS CLI, version 1, for an answer that is an error."""
 WAYS = [("pinned", "network-firewall"), ("newest", "network-firewall"), ("newest", "nfw-proxy")]
 
 
@@ -149,12 +151,12 @@ def test_the_command_line_changes_what_the_proxy_decides(
     start: Callable[..., ProxyProcess], client: str, service: str
 ) -> None:
     """Groups, a configuration and the proxy by the AWS CLI; then the name that was closed is open, and closed again."""
-    proxy = start()
+    proxy = start(quotas={"rule_groups": 1})
 
     def aws(*arguments: str, code: int = 0) -> Any:
         ended = subprocess.run(
             [program(client, "aws"), service, *arguments, "--endpoint-url", endpoint(proxy), "--output", "json"],
-            env=environment(proxy, client),
+            env={**environment(proxy, client), "AWS_MAX_ATTEMPTS": "1"},
             capture_output=True,
             text=True,
             timeout=110,
@@ -195,5 +197,40 @@ def test_the_command_line_changes_what_the_proxy_decides(
     update = ("update-proxy-rule", "--proxy-rule-group-name", "web", "--proxy-rule-name", "open", "--action", "DENY")
     aws(*update, "--update-token", token)
     wait_until(lambda: not allows(proxy, "missing.test"))
-    refused = aws(*update, "--update-token", token, code=255)
-    assert "InvalidTokenException" in refused
+    assert "(InvalidTokenException)" in aws(*update, "--update-token", token, code=REFUSED)
+    # Every other error of the model, as it comes to who types.
+    create = ("create-proxy-rule-group", "--proxy-rule-group-name")
+    assert "(InvalidRequestException)" in aws(*create, "a_b", code=REFUSED)
+    assert "(LimitExceededException)" in aws(*create, "second", code=REFUSED)
+    assert "(ResourceNotFoundException)" in aws("describe-proxy", "--proxy-name", "nobody", code=REFUSED)
+    told = aws(
+        "update-proxy", "--proxy-name", "edge", "--nat-gateway-id", "nat-1", "--tls-intercept-properties",
+        "TlsInterceptMode=ENABLED", "--update-token", aws("describe-proxy", "--proxy-name", "edge")["UpdateToken"],
+        code=REFUSED,
+    )  # fmt: skip
+    assert "(UnsupportedOperationException)" in told and "tls_intercept.mode" in told
+    keys = Path(proxy.config["control"]["keys"])
+    kept = keys.read_text()
+    keys.write_text("{")
+    assert "(InternalServerError)" in aws("list-proxies", code=REFUSED)
+    keys.write_text(kept)
+
+
+@pytest.mark.parametrize(("client", "service"), [WAYS[0], WAYS[2]])
+def test_who_types_too_often_is_told(start: Callable[..., ProxyProcess], client: str, service: str) -> None:
+    """While another program uses up all that the key may ask."""
+    proxy = start(rate=1, burst=1)
+    script = str(SCRIPTS / "asking.py")
+    given = {**environment(proxy, client), "AWS_MAX_ATTEMPTS": "1"}
+    other = subprocess.Popen([program(client, "python"), script, service, endpoint(proxy)], env=given)
+    command = [program(client, "aws"), service, "list-proxies", "--endpoint-url", endpoint(proxy)]
+
+    def throttled() -> bool:
+        ended = subprocess.run(command, env=given, capture_output=True, text=True, timeout=110, check=False)
+        return ended.returncode == REFUSED and "(ThrottlingException)" in ended.stderr
+
+    try:
+        wait_until(throttled)
+    finally:
+        other.kill()
+        other.wait()
