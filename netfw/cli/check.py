@@ -13,7 +13,8 @@ from netfw.cli.config_option import config_option, find_config, json_option
 from netfw.cli.policy_option import read_configured
 from netfw.cli.screen import complain, print_facts, print_json, problems_as_data
 from netfw.config.errors import ConfigErrors
-from netfw.config.model import Configuration
+from netfw.config.listener_ports import shown_ports
+from netfw.config.model import Configuration, ListenerSection
 from netfw.config.preflight import Preflight, preflight, read_authority
 from netfw.policy.model import Phase
 from netfw.proxy.credentials import check_credentials
@@ -56,7 +57,7 @@ def _facts(found: Preflight, now: float) -> list[tuple[str, str]]:
     rules = ", ".join(f"{sum(1 for _ in policy.rules(phase))} {phase.value}" for phase in Phase)
     defaults = ", ".join(f"{phase.value} {policy.defaults[phase].value}" for phase in Phase)
     listeners = [
-        (f"listener {listener.name}", f"{listener.type.value} on {listener.address} port {listener.port or 'any'}")
+        (f"listener {listener.name}", f"{listener.type.value} on {listener.address} port {_port(listener)}")
         for listener in configuration.listeners
     ]
     return [
@@ -71,6 +72,12 @@ def _facts(found: Preflight, now: float) -> list[tuple[str, str]]:
         ("records", ", ".join(output.shown for output in configuration.log.outputs)),
         ("admin", _admin(configuration)),
     ]
+
+
+def _port(listener: ListenerSection) -> str:
+    if not listener.from_store:
+        return str(listener.port or "any")
+    return f"{listener.port}, or what the store says of {shown_ports(listener.from_store)}"
 
 
 def _source(configuration: Configuration) -> str:

@@ -61,9 +61,7 @@ def distributed_command(user: tuple[str, ...], **how: Any) -> None:
 
 
 @nftables_command.command("routed")
-@click.option(
-    "--proxy", "proxies", multiple=True, metavar="ADDRESS", help="Where proxies leave from. May be repeated."
-)
+@click.option("--proxy", "proxies", multiple=True, metavar="ADDRESS", help="Where proxies leave from. May be repeated.")
 @_closing_options
 @config_option
 def routed_command(proxies: tuple[str, ...], config: Path | None, **how: Any) -> None:

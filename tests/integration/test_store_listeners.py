@@ -77,7 +77,7 @@ class Place:
             ListenerPropertiesToAdd=[http_listener(new)],
             UpdateToken=token,
         )
-        assert answer["Proxy"]["ProxyModifyState"] == "MODIFYING"
+        assert (answer["Proxy"]["ProxyState"], answer["Proxy"]["ProxyModifyState"]) == ("ATTACHED", "MODIFYING")
 
     def accepts(self, port: int) -> bool:
         """Whether a client gets in there, and an answer."""

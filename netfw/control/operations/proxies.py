@@ -95,7 +95,10 @@ def update(transaction: Any, given: Input, call: Call) -> Output:
         nat_gateway=given["NatGatewayId"],
         modify_state="MODIFYING",
     )
-    return _output(transaction, call.replace(transaction.proxies, before, after, given["UpdateToken"]), facts)
+    changed: StoredProxy = call.replace(transaction.proxies, before, after, given["UpdateToken"])
+    # It serves all the while: what changes is how far the change is.
+    serving = call.site.observed(transaction, changed)
+    return _output(transaction, replace(serving, modify_state="MODIFYING"), facts)
 
 
 def delete(transaction: Any, given: Input, call: Call) -> Output:
