@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import socket
 import statistics
 import tempfile
@@ -109,6 +110,19 @@ def described(proxy: ProxyProcess, name: str) -> float:
     return (time.perf_counter() - began) * 1000
 
 
+def cpu_seconds(proxy: ProxyProcess) -> float:
+    """What the proxy and the process that follows the store for it have used so far."""
+    total = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            pid, rest = int(stat.parent.name), stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if proxy.pid in (pid, int(rest[1])):
+            total += int(rest[11]) + int(rest[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser()
@@ -141,8 +155,9 @@ def main() -> None:
     for watcher in watchers:
         watcher.start()
     time.sleep(5)
-    delays = []
+    delays, costs = [], []
     for number in range(arguments.changes):
+        used = sum(map(cpu_seconds, proxies))
         database.transact(change, number)
         stored = time.perf_counter()
         until = stored + 30
@@ -150,11 +165,15 @@ def main() -> None:
             time.sleep(0.005)
         delays.append(max(watcher.heard.get(str(number), until) for watcher in watchers) - stored)
         time.sleep(0.3)
+        costs.append((sum(map(cpu_seconds, proxies)) - used) / len(proxies))
     for watcher in watchers:
         watcher.over = True
         watcher.join()
     answered, dropped = sum(w.answered for w in watchers), sum(w.dropped for w in watchers)
     print(f"decided by in all three after: median {statistics.median(delays):.3f} s, most {max(delays):.3f} s")
+    each = answered // arguments.changes // len(proxies)
+    print(f"CPU of a change in a proxy, with {each} requests: median {statistics.median(costs):.2f} s")
+    print(f"load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
     print(f"requests meanwhile: {answered} answered, {dropped} dropped")
     for proxy in proxies:
         proxy.stop()
