@@ -19,6 +19,7 @@ PURE_PACKAGES = ("netfw.names", "netfw.http1", "netfw.policy", "netfw.x509", "ne
 
 # Level 0 in mixed rooms.
 PURE_MODULES = (
+    "netfw.config.delivery_model",
     "netfw.config.log_model",
     "netfw.config.model",
     "netfw.config.policy_lines",

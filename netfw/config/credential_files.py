@@ -58,6 +58,8 @@ def log_files(section: LogSection) -> Iterator[Path]:
     for output in section.outputs:
         if output.syslog is not None:
             yield from output.syslog.files
+        if output.delivery is not None:
+            yield from output.delivery.files
 
 
 def intercept_files(section: TlsInterceptSection) -> Iterator[Path]:

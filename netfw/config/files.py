@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from netfw.config.defaults import HOSTS_FILE
+from netfw.config.delivery_model import DeliverySection
 from netfw.config.errors import Problem
 from netfw.config.model import Configuration, LogSection
 
@@ -117,8 +118,33 @@ def check_log(log: LogSection, check: Callable[[str, str | None], None]) -> None
                     check(f"{place}.syslog.{key}", unreadable(path))
             if output.syslog.private_key is not None:
                 check(f"{place}.syslog.private_key", exposed(output.syslog.private_key))
+        if output.delivery is not None:
+            check_delivery(output.delivery, place, check)
     if log.hash_key is not None:
         check("log.hash_key", exposed(log.hash_key, what="a key"))
+
+
+def check_delivery(delivery: DeliverySection, place: str, check: Callable[[str, str | None], None]) -> None:
+    """Where records wait for a server, and what the proxy proves itself with."""
+    check(f"{place}.spool.path", _unusable_spool(delivery.spool.path))
+    if delivery.aws is not None:
+        kind = delivery.aws.service.value
+        if delivery.aws.ca is not None:
+            check(f"{place}.{kind}.ca", unreadable(delivery.aws.ca))
+        if delivery.aws.credentials is not None:
+            check(f"{place}.{kind}.credentials", exposed(delivery.aws.credentials, what="a key"))
+    posts = delivery.posts
+    if posts is not None:
+        kind = "http" if delivery.http is not None else "otlp"
+        for key in ("ca", "certificate"):
+            path = getattr(posts, key)
+            if path is not None:
+                check(f"{place}.{kind}.{key}", unreadable(path))
+        if posts.private_key is not None:
+            check(f"{place}.{kind}.private_key", exposed(posts.private_key))
+        for name, source in posts.secrets.items():
+            if source.file is not None:
+                check(f"{place}.{kind}.headers.{name}.file", exposed(source.file, what="a secret"))
 
 
 def unreadable(path: Path, hint: str = "") -> str | None:
@@ -154,6 +180,16 @@ def _no_directory(path: Path, *, writable: bool) -> str | None:
     if not os.access(path, os.X_OK | (os.W_OK if writable else os.R_OK)):
         return f"the directory {path} is not {'writable' if writable else 'readable'} for this user"
     return None
+
+
+def _unusable_spool(path: Path) -> str | None:
+    """It is made where there is none, and the directories above it as well."""
+    if path.exists() and not path.is_dir():
+        return f"{path} is not a directory; name one for the spool alone"
+    there = path
+    while not there.exists():
+        there = there.parent
+    return _no_directory(there, writable=True)
 
 
 def _unwritable(path: Path) -> str | None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from netfw.config.delivery_model import DeliverySection
+
 EXCHANGE_TYPES = ("allow", "deny", "alert")
 RECORD_TYPES = (*EXCHANGE_TYPES, "audit", "dns")
 FACILITIES = (
@@ -76,7 +78,7 @@ class RecordForm:
 
 @dataclass(frozen=True, slots=True)
 class OutputSection:
-    """One place where records go: a file, a syslog server, or standard output where it is neither.
+    """One place where records go: a file, a syslog server, one that gets batches, or standard output where it is none.
 
     `types`: which records; `forms`: what of them, by type, `RecordForm()` for those that are not there. `queue`: how
     many may wait; `place`: where the file says so.
@@ -89,17 +91,20 @@ class OutputSection:
     forms: Mapping[str, RecordForm] = field(default_factory=dict)
     queue: int = 10_000
     place: str = "log"
+    delivery: DeliverySection | None = None
 
     @property
     def is_stdout(self) -> bool:
         """Records go to standard output."""
-        return self.path is None and self.syslog is None
+        return self.path is None and self.syslog is None and self.delivery is None
 
     @property
     def shown(self) -> str:
         """Where it leads, for people."""
         if self.syslog is not None:
             return self.syslog.shown
+        if self.delivery is not None:
+            return self.delivery.shown
         return "standard output" if self.path is None else str(self.path)
 
     def form(self, kind: str) -> RecordForm:
@@ -162,6 +167,13 @@ class LogSection:
     def uses_stdout(self) -> bool:
         """Some output is standard output."""
         return any(output.is_stdout for output in self.outputs)
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The environment variables that outputs need, as `DeliverySection.variables`."""
+        return tuple(
+            name for output in self.outputs if output.delivery is not None for name in output.delivery.variables
+        )
 
     @property
     def whole_file(self) -> OutputSection | None:

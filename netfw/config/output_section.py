@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from netfw.config import values
+from netfw.config.delivery_section import DELIVERIES, read_delivery
 from netfw.config.log_model import RECORD_TYPES, OutputSection, RecordForm
 from netfw.config.nearest import nearest
 from netfw.config.syslog_section import read_syslog
@@ -76,11 +77,14 @@ class OutputReader:
         path = table.take("path", values.path(self._directory), None)
         stdout = table.take("stdout", values.boolean, False)
         syslog = read_syslog(table, self._directory)
-        places = [key for key in ("path", "stdout", "syslog") if key in table]
+        delivery = read_delivery(table, self._directory)
+        places = [key for key in ("path", "stdout", "syslog", *DELIVERIES) if key in table]
         if len(places) > 1:
             table.complain("", f"has both {places[0]} and {places[1]}; make it two outputs")
         elif not places:
-            table.complain("", "leads nowhere; write path: FILE, stdout: true or syslog: tls://HOST:6514")
+            table.complain(
+                "", "leads nowhere; write path: FILE, stdout: true, syslog: tls://HOST:6514 or http: https://HOST/PATH"
+            )
         elif "stdout" in places and not stdout and not table.has_problem("stdout"):
             table.complain("stdout", "false leads nowhere; leave the output out")
         types = table.take_list("types", values.word(*RECORD_TYPES), RECORD_TYPES, single=True)
@@ -89,7 +93,7 @@ class OutputReader:
         queue = table.take("queue", values.count(*_QUEUE), 10_000)
         forms = self.general.forms(self._wanted(table))
         table.close()
-        return OutputSection(name, path, syslog, types, forms, queue, table.path)
+        return OutputSection(name, path, syslog, types, forms, queue, table.path, delivery)
 
     def _wanted(self, table: Table) -> Wanted:
         by_type = {}
@@ -145,6 +149,9 @@ def refuse_doubles(log: Table, outputs: Sequence[OutputSection]) -> None:
                 log.complain("outputs", f"{output.name!r} is the name of two outputs; give each its own")
             if output.path is not None and output.path == earlier.path:
                 log.complain("outputs", f"{output.path} is the file of two outputs; keep one of them")
+            spool = output.delivery.spool.path if output.delivery is not None else None
+            if spool is not None and earlier.delivery is not None and spool == earlier.delivery.spool.path:
+                log.complain("outputs", f"{spool} is the spool of two outputs; give each its own")
             if output.is_stdout and earlier.is_stdout and None not in (output.name, earlier.name):
                 log.complain("outputs", f"{earlier.name} and {output.name} are both standard output; keep one of them")
 

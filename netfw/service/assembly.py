@@ -44,6 +44,7 @@ from netfw.service.record_file import RecordFile
 from netfw.service.reloading import Commit
 from netfw.service.supervisor_service import SupervisorService
 from netfw.service.systemd import Notifier
+from netfw.telemetry.delivery_rows import delivery_rows
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.metrics_merge import MergedMetrics
 from netfw.telemetry.output_rows import output_rows
@@ -247,9 +248,11 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
             files=inheritance.files,
         )
 
+    needed = configuration.log.variables
+
     def spawn(number: int, owner: ChildOwner) -> Child:
         child = Child(number, owner, deadlines.seconds)
-        child.spawn(reactor, worker_program(WORKER_MODULE, number, os.environ), inheritance.descriptors(number))
+        child.spawn(reactor, worker_program(WORKER_MODULE, number, os.environ, needed), inheritance.descriptors(number))
         return child
 
     def read(new: Configuration) -> Deferred[Found]:
@@ -266,7 +269,14 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
         configuration, first, reactor, status, lambda result: service.reloaded(result), distribute
     )
     metrics = MergedMetrics(lambda: service.supervisor.families())
-    records = build_outputs(configuration.log, metrics, credentials[-1].records, relays=True)
+    records = build_outputs(
+        configuration.log,
+        metrics,
+        credentials[-1].records,
+        reactor=reactor,
+        workers=configuration.workers,
+        relays=True,
+    )
     service = SupervisorService(
         configuration=configuration,
         reactor=reactor,
@@ -389,6 +399,9 @@ def _show_outputs(configuration: Configuration, status: ProcessStatus, metrics: 
     """A row for each output of records, all workers together."""
     places = {output.name: output.shown for output in configuration.log.outputs}
     status.part("outputs", lambda: output_rows(places, metrics.families()))
+    delivering = [output.name for output in configuration.log.outputs if output.delivery is not None]
+    if delivering:
+        status.part("deliveries", lambda: delivery_rows(delivering, metrics.families()))
 
 
 def _keep_index(

@@ -58,7 +58,9 @@ def build_data_path(
     limits = configuration.limits
     mask_also(configuration.log.mask)
     metrics = Metrics()
-    records = build_outputs(configuration.log, metrics, credentials.records)
+    records = build_outputs(
+        configuration.log, metrics, credentials.records, reactor=reactor, workers=configuration.workers
+    )
     descriptors = descriptor_set(reactor)
     plane = DataPlane(
         configuration=configuration,

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from netfw.config.log_model import EXCHANGE_TYPES, LogSection, OutputSection, RecordForm
+from netfw.service.delivery_assembly import build_delivery
 from netfw.telemetry.file_destination import FileDestination
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.record_log import Printer, RecordLog
@@ -24,17 +25,34 @@ JOURNAL = "journal"
 
 
 def build_outputs(
-    section: LogSection, metrics: Metrics, secrets: RecordSecrets, *, relays: bool = False
+    section: LogSection,
+    metrics: Metrics,
+    secrets: RecordSecrets,
+    *,
+    reactor: Any,
+    workers: int = 0,
+    relays: bool = False,
 ) -> RecordOutputs:
     """Where records go, and what feeds their index where no output is a file that it could read.
 
-    `relays`: workers print to this process's standard output through it, lines that are finished already; the journal
-    is theirs, too.
+    `workers`: how many there are; each of them, and the supervisor, has a spool of its own. `relays`: workers print to
+    this process's standard output through it, lines that are finished already; the journal is theirs, too.
     """
     current = CurrentSecrets(secrets)
     logs: dict[str, RecordLog] = {}
     printed_first: dict[str, Printer] = {}
     for output in section.outputs:
+        if output.delivery is not None:
+            logs[output.name] = build_delivery(
+                output,
+                current.delivery_of(output.name),
+                lambda wanted, finish: _printer(wanted, current, finish),
+                reactor=reactor,
+                processes=workers + 1 if workers else 1,
+            )
+            metrics.watch_record_log(output.name, logs[output.name])
+            metrics.watch_delivery(output.name, logs[output.name].destination)
+            continue
         destination, finish = _destination(output, current)
         printer = _printer(output, current, finish)
         if relays and output.is_stdout:

@@ -9,24 +9,23 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from queue import Empty, SimpleQueue
 from time import time
 from typing import Any
 
-from OpenSSL import SSL, crypto
+from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError, TimeoutError
 from twisted.internet.protocol import Protocol
-from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed, ResponseNeverReceived
-from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS
+from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from netfw.telemetry.carrier import Carried, NotCarried, Stopping, TooLarge
+from netfw.telemetry.delivery_secrets import HttpCredentials, ServerVerification, tls_words
 
 CONNECT = 10.0
 WHOLE = 30.0
@@ -43,59 +42,13 @@ Envelope = Callable[[list[bytes]], bytes]
 """From the lines of a batch to the body of a request."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpCredentials:
-    """What is told to the server, and what it is verified by: PEM texts, None for the system's roots, or for none."""
-
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    ca: bytes | None = None
-    certificate: bytes | None = field(default=None, repr=False)
-    """The client's certificate, its chain, and its private key."""
-
-
 def json_lines(records: list[bytes]) -> bytes:
     """The lines as they are."""
     return b"".join(records)
 
 
-@implementer(IPolicyForHTTPS)
-class _Verified:
-    """TLS by these credentials. Raises ValueError where they cannot be used."""
-
-    def __init__(self, credentials: HttpCredentials) -> None:
-        self._options: dict[str, Any] = {}
-        if credentials.ca is not None:
-            self._options["trustRoot"] = trustRootFromCertificates(_certificates(credentials.ca))
-        if credentials.certificate is not None:
-            self._options["clientCertificate"] = PrivateCertificate.loadPEM(credentials.certificate)
-            chain = [found.original for found in _certificates(credentials.certificate)[1:]]
-            if chain:
-                self._options["extraCertificateOptions"] = {"extraCertChain": chain}
-
-    def creatorForNetloc(self, hostname: bytes, port: int) -> Any:
-        """See `IPolicyForHTTPS`."""
-        return optionsForClientTLS(hostname.decode("ascii"), **self._options)
-
-
-def _certificates(pem: bytes) -> list[Any]:
-    end = b"-----END CERTIFICATE-----"
-    begin = b"-----BEGIN CERTIFICATE-----"
-    parts = [part[part.index(begin) :] + end for part in pem.split(end) if begin in part]
-    if not parts:
-        raise ValueError("there is no certificate in it")
-    return [Certificate.loadPEM(part) for part in parts]
-
-
-def check_tls(credentials: HttpCredentials) -> None:
-    """Raises ValueError, with what is wrong, where TLS cannot be made with these."""
-    try:
-        _Verified(credentials).creatorForNetloc(b"check.invalid", 443)
-    except (SSL.Error, crypto.Error, ValueError) as error:
-        raise ValueError(f"cannot be used for TLS: {_tls_words(error)}") from None
-
-
 class HttpCarrier:
-    """POSTs to `url`. `credentials` gives those in force whenever it connects anew; `accepted` reads a 2xx answer's
+    """POSTs to `url`. `credentials` gives those in force, and is asked for each batch; `accepted` reads a 2xx answer's
     body.
     """
 
@@ -122,6 +75,7 @@ class HttpCarrier:
         self._whole = whole
         self._stopping = False
         self._client: Any = None
+        self._connected_by: HttpCredentials | None = None
         self._pool: Any = None
 
     def carry(self, records: list[bytes], identity: str) -> Carried:
@@ -184,12 +138,14 @@ class HttpCarrier:
 
     def _post(self, body: bytes, headers: Mapping[str, list[str]]) -> Deferred[Any]:
         credentials = self._credentials()
-        if self._client is None:
+        if self._client is None or credentials is not self._connected_by:
+            self._forget()
+            self._connected_by = credentials
             self._pool = HTTPConnectionPool(self._reactor)
             self._pool.maxPersistentPerHost = 1
             agent = Agent(
                 self._reactor,
-                contextFactory=_Verified(credentials),
+                contextFactory=ServerVerification(credentials),
                 connectTimeout=CONNECT,
                 pool=self._pool,
             )
@@ -285,7 +241,7 @@ def _not_carried(url: str, error: Any, whole: float) -> NotCarried:
     if isinstance(error, TimeoutError):
         return NotCarried("timeout", f"{url} cannot be reached within {CONNECT:g} seconds")
     if isinstance(error, SSL.Error):
-        return NotCarried("tls", f"{url}: TLS failed: {_tls_words(error)}")
+        return NotCarried("tls", f"{url}: TLS failed: {tls_words(error)}")
     if type(error).__module__.startswith("service_identity"):
         return NotCarried("tls", f"{url}: the certificate is another server's")
     if isinstance(error, ConnectError | ConnectionClosed | DNSLookupError | OSError | ResponseNeverReceived):
@@ -297,10 +253,3 @@ def _is_stale(failure: Failure) -> bool:
     """The connection ended before a byte of the answer came."""
     reasons = getattr(failure.value, "reasons", ())
     return bool(failure.check(ResponseNeverReceived)) and all(one.check(ConnectionClosed) for one in reasons)
-
-
-def _tls_words(error: BaseException) -> str:
-    said = error.args[0] if error.args else ""
-    if isinstance(said, list):
-        return ", ".join(str(part[-1]) for part in said) or "the connection was closed"
-    return str(said)

@@ -54,6 +54,7 @@ class Metrics:
         self._watched: list[tuple[str, Callable[[], float | None]]] = []
         self._watched_by_word: list[tuple[str, Callable[[], Mapping[str, float]]]] = []
         self._record_logs: dict[str, Any] = {}
+        self._deliveries: dict[str, Any] = {}
         self._versions: dict[str, str] = {"version": __version__, "python": platform.python_version()}
         self._registry = CollectorRegistry()
         self._registry.register(_Families(self))
@@ -126,6 +127,10 @@ class Metrics:
     def watch_record_log(self, sink: str, record_log: Any) -> None:
         """Show a `record_log.RecordLog`'s own counters under this sink's name."""
         self._record_logs[sink] = record_log
+
+    def watch_delivery(self, sink: str, destination: Any) -> None:
+        """Show how a `spooled_destination.SpooledDestination` stands, beside its log's counters."""
+        self._deliveries[sink] = destination
 
     def watch(self, name: str, value: Callable[[], float | None]) -> None:
         """Show one that is asked for when somebody looks; None leaves it out. KeyError: not in `metric_table`."""
@@ -219,6 +224,7 @@ class Metrics:
         yield _by_word("netfw_log_errors_total", {sink: log.errors for sink, log in logs})
         yield _by_word("netfw_log_left_out_total", {sink: log.left_out for sink, log in logs})
         yield _by_word("netfw_log_failing", {sink: int(log.failing) for sink, log in logs})
+        yield from self._delivery_families()
         for name, counts in self._tallies.items():
             tallied = family(name)
             for words, count in counts.items():
@@ -230,6 +236,23 @@ class Metrics:
             now = value()
             if now is not None:
                 yield _single(name, now)
+
+    def _delivery_families(self) -> Iterator[Any]:
+        deliveries = self._deliveries
+        if not deliveries:
+            return
+        yield _by_word("netfw_log_spooled_records", {sink: one.spool.records for sink, one in deliveries.items()})
+        yield _by_word("netfw_log_spooled_bytes", {sink: one.spool.bytes for sink, one in deliveries.items()})
+        health = {sink: one.health for sink, one in deliveries.items()}
+        yield _by_word(
+            "netfw_log_last_success_timestamp_seconds",
+            {sink: one.last_success for sink, one in health.items() if one.last_success is not None},
+        )
+        errors = family("netfw_log_last_error_timestamp_seconds")
+        for sink, one in health.items():
+            for reason, moment in one.errors.copy().items():
+                errors.add_metric([sink, reason], moment)
+        yield errors
 
 
 class _Families:

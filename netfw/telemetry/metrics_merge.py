@@ -20,6 +20,8 @@ from netfw.telemetry.metrics import Metrics
 _GROWING = frozenset({"counter", "histogram"})
 _ADDED = _GROWING | {"gauge"}
 _PREFIX = "netfw_"
+# Moments are not added: the latest of them counts.
+_MOMENT = "_timestamp_seconds"
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
 """A sample's name and its labels, sorted."""
@@ -40,10 +42,13 @@ class Family:
     values: dict[Key, float] = field(default_factory=dict)
 
     def add(self, other: Family) -> None:
-        """Add the other's values to these."""
+        """Add the other's values to these; of moments keep the later ones."""
         values = self.values
         for key, value in other.values.items():
-            values[key] = values.get(key, 0) + value
+            if self.name.endswith(_MOMENT):
+                values[key] = max(values.get(key, 0), value)
+            else:
+                values[key] = values.get(key, 0) + value
 
     def metric(self) -> Metric:
         """As prometheus_client prints it."""

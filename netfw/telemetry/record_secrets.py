@@ -6,12 +6,20 @@ certificate is changed without a restart. Not here: when that happens (`service.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from netfw.config.log_model import LogSection, SyslogSection, SyslogTransport
+from netfw.telemetry.delivery_secrets import (
+    AwsKeys,
+    DeliverySecretProblem,
+    HttpCredentials,
+    read_delivery_secrets,
+)
 from netfw.telemetry.record_privacy import Tokens, checked_key
 
 
@@ -21,10 +29,13 @@ class RecordSecretsProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RecordSecrets:
-    """`key` makes tokens, None where none is asked for; `contexts`: those of outputs over TLS, by their names."""
+    """`key` makes tokens, None where none is asked for; `contexts`: those of outputs over TLS, `delivery`: what outputs
+    with a spool log in with, both by their names.
+    """
 
     key: bytes | None = None
     contexts: Mapping[str, ssl.SSLContext] = field(default_factory=dict)
+    delivery: Mapping[str, HttpCredentials | AwsKeys | None] = field(default_factory=dict)
 
 
 def read_record_secrets(section: LogSection, place: Callable[[Path], Path]) -> RecordSecrets:
@@ -37,6 +48,14 @@ def read_record_secrets(section: LogSection, place: Callable[[Path], Path]) -> R
             raise RecordSecretsProblem(f"{section.hash_key}: cannot be read: {error.strerror}") from None
         except ValueError as error:
             raise RecordSecretsProblem(str(error)) from None
+    try:
+        delivery = {
+            output.name: read_delivery_secrets(output.delivery, place, os.environ)
+            for output in section.outputs
+            if output.delivery is not None
+        }
+    except DeliverySecretProblem as problem:
+        raise RecordSecretsProblem(str(problem)) from None
     return RecordSecrets(
         key,
         {
@@ -44,6 +63,7 @@ def read_record_secrets(section: LogSection, place: Callable[[Path], Path]) -> R
             for output in section.outputs
             if output.syslog is not None and output.syslog.transport is SyslogTransport.TLS
         },
+        delivery,
     )
 
 
@@ -68,11 +88,17 @@ class CurrentSecrets:
     def __init__(self, secrets: RecordSecrets) -> None:
         self.tokens = Tokens(secrets.key)
         self._contexts = secrets.contexts
+        self._delivery = secrets.delivery
 
     def renew(self, secrets: RecordSecrets) -> None:
         """From now on these: for the next token, and the next connection."""
         self.tokens.renew(secrets.key)
         self._contexts = secrets.contexts
+        self._delivery = secrets.delivery
+
+    def delivery_of(self, name: str) -> Callable[[], Any]:
+        """What gives the credentials of the output with this name."""
+        return lambda: self._delivery[name]
 
     def context_of(self, name: str) -> Callable[[], ssl.SSLContext]:
         """What gives the TLS settings of the output with this name."""

@@ -11,7 +11,7 @@ Not here: the disk (`spool`), what is sent to whom (`carrier` and the modules th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import uniform
 from threading import Event, Thread
 from time import monotonic, time
@@ -41,8 +41,8 @@ class Health:
     """How deliveries went: moments are seconds since the epoch, None where there was none yet."""
 
     last_success: float | None = None
-    last_error: float | None = None
-    reason: str | None = None
+    errors: dict[str, float] = field(default_factory=dict)
+    """When each of `carrier.REASONS` occurred last."""
 
 
 @implementer(IRecordDestination)
@@ -208,7 +208,7 @@ class SpooledDestination:
 
     def _note(self, reason: str, detail: str) -> None:
         self.errors += 1
-        self.health.last_error, self.health.reason = self._now(), reason
+        self.health.errors[reason] = self._now()
         if self._complaints.may_speak():
             tell(
                 self._log,

@@ -13,7 +13,8 @@ import pytest
 from twisted.internet.epollreactor import EPollReactor
 
 from netfw.telemetry.carrier import Carried, NotCarried, Stopping, TooLarge
-from netfw.telemetry.http_carrier import HttpCarrier, HttpCredentials, check_tls, retry_after
+from netfw.telemetry.delivery_secrets import HttpCredentials, ServerVerification
+from netfw.telemetry.http_carrier import HttpCarrier, retry_after
 from netfw.telemetry.spool import BatchLimits, Spool
 from netfw.telemetry.spooled_destination import SpooledDestination, SpooledLog
 from netfw.testing.collector import Answer, Collector, server_tls
@@ -223,14 +224,14 @@ def test_nothing_is_sent_to_a_server_that_is_not_who_it_should_be(pki: Pki, carr
 
 def test_unusable_files_are_named_before(pki: Pki) -> None:
     """When they are read, not when records wait."""
-    check_tls(HttpCredentials(ca=pki.ca, certificate=pki.client))
+    ServerVerification(HttpCredentials(ca=pki.ca, certificate=pki.client))
     for credentials in (
         HttpCredentials(ca=b"nothing"),
         HttpCredentials(certificate=b"nothing"),
         HttpCredentials(certificate=pki.ca),
     ):
         with pytest.raises(ValueError, match="cannot be used for TLS"):
-            check_tls(credentials)
+            ServerVerification(credentials)
 
 
 def test_retry_after_has_two_forms() -> None:

@@ -127,7 +127,7 @@ def test_records_arrive_in_batches_in_their_order_and_are_counted_when_they_have
     assert max(count for _, count, _ in carrier.tried) == 10
     assert settled(output) and (output.dropped, output.errors, output.failing) == (0, 0, False)
     assert output.destination.health.last_success is not None
-    assert output.destination.health.last_error is None
+    assert output.destination.health.errors == {}
 
 
 def test_what_did_not_arrive_is_carried_again_under_the_same_name_and_nothing_overtakes_it(lab: Lab) -> None:
@@ -137,7 +137,7 @@ def test_what_did_not_arrive_is_carried_again_under_the_same_name_and_nothing_ov
     output = lab.output(carrier)
     records = write(output, range(35))
     wait_until(lambda: len(carrier.tried) >= 3)
-    assert output.failing and output.written == 0 and output.destination.health.reason == "unreachable"
+    assert output.failing and output.written == 0 and set(output.destination.health.errors) == {"unreachable"}
     assert len({identity for _, _, identity in carrier.tried}) == 1
     carrier.away = False
     wait_until(lambda: output.written == 35)
@@ -187,7 +187,7 @@ def test_what_is_refused_for_good_is_counted_and_the_rest_goes_on(lab: Lab) -> N
     write(output, range(30))
     wait_until(lambda: settled(output))
     assert (output.written, output.dropped, output.destination.refused) == (17, 13, 13)
-    assert output.destination.health.reason == "refused"
+    assert set(output.destination.health.errors) == {"refused"}
     assert "no JSON" in next(event["error"] for event in lab.events if "error" in event)
 
 
@@ -220,7 +220,7 @@ def test_a_record_that_is_too_large_alone_is_dropped(lab: Lab) -> None:
     write(output, range(3))
     wait_until(lambda: settled(output))
     assert (output.written, output.dropped) == (2, 1)
-    assert output.destination.health.reason == "too_large"
+    assert set(output.destination.health.errors) == {"too_large"}
 
 
 def test_a_fault_in_the_carrier_is_a_failed_attempt(lab: Lab) -> None:
