@@ -128,13 +128,17 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class ProxyProcess:
-    """One running server. Start it with `start()`, end it with `stop()`, or use it as a context manager."""
+    """One running server. Start it with `start()`, end it with `stop()`, or use it as a context manager.
+
+    `environment`: variables that it has besides.
+    """
 
     def __init__(self, directory: Path, config: Document, rules: Document, *, python: str = sys.executable) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.config = config
         self.python = python
+        self.environment: dict[str, str] = {}
         self.config_path = directory / "proxy.yaml"
         self.policy_path = directory / "policy.yaml"
         self.records_path = Path(config["log"]["path"])
@@ -174,7 +178,8 @@ class ProxyProcess:
 
     def launch(self, command: list[str], more: Mapping[str, str] | None = None, pass_fds: Iterable[int] = ()) -> None:
         """Run this, with its output in the log, and wait for nothing."""
-        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8", **(more or {})}
+        environment = {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT), "LANG": "C.UTF-8"}
+        environment |= {**self.environment, **(more or {})}
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
                 command, cwd=self.directory, env=environment, pass_fds=tuple(pass_fds),
