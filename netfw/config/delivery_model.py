@@ -92,7 +92,6 @@ class AwsSection:
     endpoint: str | None = None
     credentials: Path | None = None
     profile: str | None = None
-    ca: Path | None = None
     compress: bool = True
 
     @property
@@ -147,7 +146,7 @@ class DeliverySection:
     def files(self) -> tuple[Path, ...]:
         """The files that it proves itself and the server with."""
         if self.aws is not None:
-            return tuple(path for path in (self.aws.credentials, self.aws.ca) if path is not None)
+            return () if self.aws.credentials is None else (self.aws.credentials,)
         return tuple(self.posts.files) if self.posts is not None else ()
 
     @property

@@ -196,7 +196,6 @@ def _aws(output: Table, service: AwsService, directory: Path) -> AwsSection:
         endpoint=table.take("endpoint", _url, None),
         credentials=table.take("credentials", values.path(directory), None),
         profile=table.take("profile", values.text, None),
-        ca=table.take("ca", values.path(directory), None),
         compress=table.take("compress", values.boolean, True) if service is AwsService.S3 else False,
     )
     if section.region is None and not table.has_problem("region"):

@@ -129,8 +129,6 @@ def check_delivery(delivery: DeliverySection, place: str, check: Callable[[str, 
     check(f"{place}.spool.path", _unusable_spool(delivery.spool.path))
     if delivery.aws is not None:
         kind = delivery.aws.service.value
-        if delivery.aws.ca is not None:
-            check(f"{place}.{kind}.ca", unreadable(delivery.aws.ca))
         if delivery.aws.credentials is not None:
             check(f"{place}.{kind}.credentials", exposed(delivery.aws.credentials, what="a key"))
     posts = delivery.posts

@@ -92,6 +92,10 @@ class OutputReader:
             table.complain("types", f"is empty: the output would get nothing; write some of {', '.join(RECORD_TYPES)}")
         queue = table.take("queue", values.count(*_QUEUE), 10_000)
         forms = self.general.forms(self._wanted(table))
+        if delivery is not None and delivery.otlp is not None and any(form.format != "json" for form in forms.values()):
+            table.complain(
+                "format", "is json for OTLP, whose messages are made of a record's fields; write format: json"
+            )
         table.close()
         return OutputSection(name, path, syslog, types, forms, queue, table.path, delivery)
 

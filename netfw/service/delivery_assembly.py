@@ -6,11 +6,14 @@ What sends by HTTP, and boto3, are loaded only where an output asks for them. No
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import Any
 
-from netfw.config.delivery_model import DeliverySection
+from netfw import __version__
+from netfw.config.delivery_model import AwsService, DeliverySection, Signal
 from netfw.config.log_model import OutputSection
+from netfw.telemetry import otlp_message
 from netfw.telemetry.carrier import Carrier
 from netfw.telemetry.record_log import Printer
 from netfw.telemetry.record_printer import Finish, as_line
@@ -42,8 +45,25 @@ def build_delivery(
 
 def _carrier(section: DeliverySection, credentials: Callable[[], Any], reactor: Any) -> tuple[Carrier, Finish]:
     """What sends, and what it wants of a record. A new kind of server has its line here."""
-    posts = section.posts
-    assert posts is not None
+    if section.aws is not None:
+        from netfw.telemetry.aws_carriers import CARRIERS, with_moment
+
+        service = section.aws.service
+        return CARRIERS[service](section.aws, credentials), with_moment if service is AwsService.CLOUDWATCH else as_line
     from netfw.telemetry.http_carrier import HttpCarrier
 
-    return HttpCarrier(posts.url, credentials, reactor=reactor, compress=posts.compress), as_line
+    posts, otlp = section.posts, section.otlp
+    assert posts is not None
+    if otlp is None:
+        return HttpCarrier(posts.url, credentials, reactor=reactor, compress=posts.compress), as_line
+    resource = {"service.name": "netfw", "service.version": __version__, "host.name": socket.gethostname()}
+    carrier = HttpCarrier(
+        posts.url,
+        credentials,
+        reactor=reactor,
+        compress=posts.compress,
+        content_type=otlp_message.CONTENT_TYPE,
+        envelope=otlp_message.envelope(otlp.signal.value, {**resource, **otlp.resource}, __version__),
+        accepted=otlp_message.accepted,
+    )
+    return carrier, otlp_message.log_record if otlp.signal is Signal.LOGS else otlp_message.span

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from queue import Empty, SimpleQueue
 from time import time
 from typing import Any
@@ -26,6 +25,7 @@ from zope.interface import implementer
 
 from netfw.telemetry.carrier import Carried, NotCarried, Stopping, TooLarge
 from netfw.telemetry.delivery_secrets import HttpCredentials, ServerVerification, tls_words
+from netfw.telemetry.retry_after import retry_after
 
 CONNECT = 10.0
 WHOLE = 30.0
@@ -219,17 +219,6 @@ class _Beginning(Protocol):
     def _done(self) -> None:
         if not self._collected.called:
             self._collected.callback(self._body[:_ANSWER])
-
-
-def retry_after(value: bytes, now: float) -> float | None:
-    """The seconds that Retry-After asks for, whichever of its two forms it has; None where it has neither."""
-    text = value.decode("latin-1").strip()
-    if text.isascii() and text.isdigit():
-        return float(text[:9])
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
-    except (TypeError, ValueError, OverflowError):
-        return None
 
 
 def _not_carried(url: str, error: Any, whole: float) -> NotCarried:

@@ -14,8 +14,8 @@ from netfw.config.log_model import RECORD_TYPES, OutputSection, RecordForm
 from netfw.telemetry.record_shape import Shape, types_of
 from netfw.telemetry.record_text import Record
 
-Finish = Callable[[str, Record], bytes]
-"""From the text and its record to what the destination gets: a line, a message with a header."""
+Finish = Callable[[str, Record], "bytes | None"]
+"""From the text and its record to what the destination gets: a line, a message with a header; None: nothing."""
 
 # Who comes first says what becomes of a record of several types.
 _PRECEDENCE = ("audit", "dns", "deny", "alert", "allow")

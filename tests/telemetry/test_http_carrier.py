@@ -14,7 +14,8 @@ from twisted.internet.epollreactor import EPollReactor
 
 from netfw.telemetry.carrier import Carried, NotCarried, Stopping, TooLarge
 from netfw.telemetry.delivery_secrets import HttpCredentials, ServerVerification
-from netfw.telemetry.http_carrier import HttpCarrier, retry_after
+from netfw.telemetry.http_carrier import HttpCarrier
+from netfw.telemetry.retry_after import retry_after
 from netfw.telemetry.spool import BatchLimits, Spool
 from netfw.telemetry.spooled_destination import SpooledDestination, SpooledLog
 from netfw.testing.collector import Answer, Collector, server_tls

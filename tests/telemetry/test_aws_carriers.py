@@ -1,0 +1,221 @@
+"""Batches to moto's S3, CloudWatch Logs and Firehose over real HTTP on loopback, killed and restored during load."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+boto3 = pytest.importorskip("boto3")
+pytest.importorskip("moto", reason="needs moto[server], which Debian 12 has no package of")
+
+from netfw.config.delivery_model import AwsSection, AwsService  # noqa: E402  # only where boto3 is
+from netfw.config.log_model import OutputSection, RecordForm  # noqa: E402
+from netfw.telemetry.aws_carriers import CARRIERS, AwsCarrier, _rejected, with_moment  # noqa: E402
+from netfw.telemetry.carrier import Carried, NotCarried, TooLarge  # noqa: E402
+from netfw.telemetry.delivery_secrets import AwsKeys  # noqa: E402
+from netfw.telemetry.record_printer import RecordPrinter, as_line  # noqa: E402
+from netfw.telemetry.spool import BatchLimits, Spool  # noqa: E402
+from netfw.telemetry.spooled_destination import SpooledDestination, SpooledLog  # noqa: E402
+from netfw.testing.relay import Relay  # noqa: E402
+from netfw.testing.stores import wait_until  # noqa: E402
+
+KEYS = AwsKeys("AKIDEXAMPLE", "s3cret-key")
+REGION = "us-east-2"
+TARGETS = {AwsService.S3: "records-1", AwsService.CLOUDWATCH: "/netfw/records", AwsService.FIREHOSE: "to-siem"}
+NOW = 1_900_000_000
+
+
+@pytest.fixture(scope="module")
+def moto_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """moto's server in a process of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = tmp_path_factory.mktemp("moto") / "log"
+    with open(log, "wb") as file:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stdout=file,
+            stderr=file,
+            env={**os.environ, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"},
+        )
+
+    def is_there() -> bool:
+        assert server.poll() is None, log.read_text()
+        with socket.socket() as trial:
+            return trial.connect_ex(("127.0.0.1", port)) == 0
+
+    try:
+        wait_until(is_there)
+        yield port
+    finally:
+        server.kill()
+        server.wait()
+
+
+class Cloud:
+    """The services behind a relay that can be killed, and what arrived in them."""
+
+    def __init__(self, moto_port: int, relay: Relay) -> None:
+        self.relay = relay
+        self.direct = f"http://127.0.0.1:{moto_port}"
+        bucket = {"LocationConstraint": REGION}
+        self.client("s3").create_bucket(Bucket=TARGETS[AwsService.S3], CreateBucketConfiguration=bucket)
+        self.client("s3").create_bucket(Bucket="behind-firehose", CreateBucketConfiguration=bucket)
+        self.client("logs").create_log_group(logGroupName=TARGETS[AwsService.CLOUDWATCH])
+        self.client("firehose").create_delivery_stream(
+            DeliveryStreamName=TARGETS[AwsService.FIREHOSE],
+            ExtendedS3DestinationConfiguration={
+                "RoleARN": "arn:aws:iam::123456789012:role/r",
+                "BucketARN": "arn:aws:s3:::behind-firehose",
+            },
+        )
+
+    def client(self, name: str) -> Any:
+        return boto3.client(
+            name,
+            endpoint_url=self.direct,
+            region_name=REGION,
+            aws_access_key_id="a",
+            aws_secret_access_key="b",
+        )
+
+    def section(self, service: AwsService, **changes: Any) -> AwsSection:
+        settings = {"target": TARGETS[service], "region": REGION, "endpoint": self.relay.url, **changes}
+        return AwsSection(service, compress=service is AwsService.S3, **settings)
+
+    def carrier(self, service: AwsService, **changes: Any) -> AwsCarrier:
+        return CARRIERS[service](self.section(service, **changes), lambda: KEYS)
+
+    def objects(self, bucket: str) -> list[bytes]:
+        """The content of all, by their names."""
+        s3 = self.client("s3")
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        names = sorted(entry["Key"] for page in pages for entry in page.get("Contents", ()))
+        found = [s3.get_object(Bucket=bucket, Key=name)["Body"].read() for name in names]
+        return [gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body for body in found]
+
+    def arrived(self, service: AwsService) -> list[str]:
+        """The ids of all records."""
+        if service is AwsService.CLOUDWATCH:
+            pages = self.client("logs").get_paginator("filter_log_events").paginate(logGroupName=TARGETS[service])
+            lines = [event["message"].encode() for page in pages for event in page["events"]]
+        else:
+            bucket = TARGETS[service] if service is AwsService.S3 else "behind-firehose"
+            lines = [line for body in self.objects(bucket) for line in body.splitlines()]
+        return [json.loads(line)["final_rule_name"] for line in lines]
+
+
+@pytest.fixture(scope="module")
+def cloud(moto_port: int) -> Iterator[Cloud]:
+    with Relay(moto_port) as relay:
+        yield Cloud(moto_port, relay)
+
+
+def record(number: int) -> dict[str, Any]:
+    from time import time
+
+    return {
+        "event_timestamp": int(time()),
+        "proxy_name": "p",
+        "final_action": "deny" if number % 2 else "allow",
+        "kind": "exchange",
+        "id": str(number),
+        "final_rule_name": f"{number:05d}",
+        "client_src_ip": "10.0.0.7",
+        "bytes_in": 17,
+    }
+
+
+@pytest.mark.parametrize("service", list(AwsService))
+def test_killed_and_restored_during_load(cloud: Cloud, tmp_path: Path, service: AwsService) -> None:
+    """In the vendor's form, denials only. Below the spool's limit nothing is lost; above it what is lost is counted."""
+    finish = with_moment if service is AwsService.CLOUDWATCH else as_line
+    output = OutputSection("o", types=("deny",), forms={"deny": RecordForm("aws", ("final_rule_name",))})
+    spool = Spool(tmp_path / "spool", size=60_000, limits=BatchLimits(100, 15_000, 0.05), drop="newest")
+    destination = SpooledDestination(spool, cloud.carrier(service), first_pause=0.05, longest_pause=0.1)
+    log = SpooledLog(destination, gather=0.005, printer=RecordPrinter(output, str, finish))
+    log.start()
+    sent: list[str] = []
+
+    def load(count: int) -> None:
+        for number in range(len(sent) * 2, (len(sent) + count) * 2):
+            log.write(json.dumps(record(number)).encode() + b"\n")
+        sent.extend(f"{number:05d}" for number in range(len(sent) * 2 + 1, (len(sent) + count) * 2, 2))
+
+    load(100)
+    wait_until(lambda: log.written == 100)
+    cloud.relay.kill()
+    load(200)
+    wait_until(lambda: log.failing and spool.records == 200)
+    assert log.dropped == 0 and set(destination.health.errors) == {"unreachable"}
+    cloud.relay.start()
+    wait_until(lambda: log.written == 300)
+    assert sorted(set(cloud.arrived(service))) == sent
+    cloud.relay.kill()
+    load(1000)
+    wait_until(lambda: spool.records + log.written + log.dropped == 1300)
+    assert log.dropped > 100
+    cloud.relay.start()
+    wait_until(lambda: log.written + log.dropped == 1300)
+    assert log.left_out == 1300
+    arrived = cloud.arrived(service)
+    assert sorted(set(arrived)) == sent[: log.written]
+    assert log.close(5.0)
+
+
+def test_an_object_is_named_by_its_batch_so_that_one_sent_twice_is_the_same(cloud: Cloud) -> None:
+    carrier = cloud.carrier(AwsService.S3, name="twice/")
+    for _ in range(2):
+        assert carrier.carry([b'{"final_rule_name":"x"}\n'], f"{NOW * 10**9:020d}-abcd") == Carried()
+    found = cloud.client("s3").list_objects_v2(Bucket=TARGETS[AwsService.S3], Prefix="twice/")["Contents"]
+    assert [entry["Key"] for entry in found] == [f"twice/2030/03/17/17/{NOW * 10**9:020d}-abcd.jsonl.gz"]
+    cloud.client("s3").delete_object(Bucket=TARGETS[AwsService.S3], Key=found[0]["Key"])
+
+
+@pytest.mark.parametrize("service", list(AwsService))
+def test_a_target_that_is_not_there_is_waited_for(cloud: Cloud, service: AwsService) -> None:
+    """Somebody will make it; and no key is in what is said."""
+    with pytest.raises(NotCarried) as raised:
+        cloud.carrier(service, target="missing-one").carry([b"1900000000000 {}\n"], f"{NOW * 10**9:020d}-a")
+    assert raised.value.reason == "not_found"
+    assert "s3cret" not in raised.value.detail and "s3cret" not in repr(KEYS)
+
+
+def test_what_a_service_does_not_take_at_once_is_too_large(cloud: Cloud) -> None:
+    day = 24 * 3600 * 1000
+    for service, records in (
+        (AwsService.CLOUDWATCH, [b"1 {}\n", b"%d {}\n" % (day + 1)]),
+        (AwsService.CLOUDWATCH, [b"1 " + b"x" * 270_000 + b"\n"]),
+        (AwsService.CLOUDWATCH, [b"1 " + b"x" * 200_000 + b"\n"] * 6),
+        (AwsService.FIREHOSE, [b"x" * 1_100_000 + b"\n"]),
+        (AwsService.FIREHOSE, [b"x" * 900_000 + b"\n"] * 5),
+    ):
+        with pytest.raises(TooLarge):
+            cloud.carrier(service).carry(records, f"{NOW * 10**9:020d}-a")
+
+
+def test_events_that_are_too_old_or_too_new_are_counted() -> None:
+    assert _rejected({}, 10) == Carried()
+    assert _rejected({"tooOldLogEventEndIndex": 3, "expiredLogEventEndIndex": 2}, 10).refused == 3
+    assert _rejected({"tooNewLogEventStartIndex": 8, "tooOldLogEventEndIndex": 1}, 10).refused == 3
+
+
+def test_without_credentials_it_waits_for_some(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    carrier = CARRIERS[AwsService.S3](cloud.section(AwsService.S3), lambda: None)
+    with pytest.raises(NotCarried) as raised:
+        carrier.carry([b"{}\n"], f"{NOW * 10**9:020d}-a")
+    assert raised.value.reason == "credentials"
