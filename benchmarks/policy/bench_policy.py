@@ -20,8 +20,8 @@ from netfw.policy.facts import Facts
 from netfw.policy.load import load_policy
 from netfw.policy.model import Phase
 
-ROUNDS = 600
-CALLS = 250
+ROUNDS = 1500
+CALLS = 200
 """Short rounds: on a machine that others use as well some of them have it to themselves."""
 LONG = b"/repos/octo/hello-world/pulls/12345/comments"
 
