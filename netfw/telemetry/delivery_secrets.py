@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from OpenSSL import SSL, crypto
+from twisted.internet.error import VerifyError
 from twisted.internet.ssl import Certificate, PrivateCertificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
@@ -66,7 +67,7 @@ class ServerVerification:
                 if chain:
                     self._options["extraCertificateOptions"] = {"extraCertChain": chain}
             self.creatorForNetloc(b"check.invalid", 443)
-        except (SSL.Error, crypto.Error, ValueError) as error:
+        except (SSL.Error, crypto.Error, VerifyError, ValueError) as error:
             raise ValueError(f"cannot be used for TLS: {tls_words(error)}") from None
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> Any:

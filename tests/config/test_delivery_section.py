@@ -179,6 +179,7 @@ HTTP = "https://siem.test/in"
         ({"http": HTTP, "spool": "s", "batch": {"records": 0}}, "batch.records", "whole number"),
         ({"http": HTTP, "spool": "s", "batch": {"wait": "2d"}}, "batch.wait", "between 50ms and 1h"),
         ({"otlp": {"endpoint": HTTP, "signal": "metrics"}, "spool": "s"}, "otlp.signal", "spans"),
+        ({"otlp": HTTP, "spool": "s", "format": "ecs"}, "outputs[0].format", "is json for OTLP"),
         ({"s3": {"bucket": "A_b", "region": "us-east-2"}, "spool": "s"}, "s3.bucket", "no bucket"),
         ({"s3": {"bucket": "abc"}, "spool": "s"}, "s3.region", "is missing"),
         ({"firehose": {"region": "us-east-2"}, "spool": "s"}, "firehose.stream", "missing"),
