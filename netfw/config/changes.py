@@ -23,6 +23,11 @@ _MEMBERS = frozenset(
         "listeners.proxy_protocol_from",
         "listeners.certificate",
         "listeners.private_key",
+        "listeners.client_ca",
+        "listeners.client_crl_files",
+        "listeners.client_required",
+        "listeners.users",
+        "listeners.realm",
         "log.mask",
         "log.hash_key",
     ]

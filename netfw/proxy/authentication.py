@@ -37,6 +37,10 @@ class Gate:
 
     def __init__(self, realm: str, passwords: Passwords) -> None:
         self.passwords = passwords
+        self.call_it(realm)
+
+    def call_it(self, realm: str) -> None:
+        """What people are told from now on that it is for."""
         self._challenge = f'Basic realm="{realm}", charset="UTF-8"'
 
     def pass_through(self, client: ClientConnection, exchange: Exchange, go_on: Callable[[], None]) -> None:

@@ -112,6 +112,13 @@ def read_credentials(
         list_file = ca_crl(intercept.ca_certificate)
         if list_file in set(intercept_files(intercept)) and str(list_file) in names.values():
             crl = attempt(lambda: crls_of(place(list_file))[0].public_bytes(Encoding.DER))
+    problems += [
+        f"listener {section.name}: its files cannot be read any more by this user, so other settings need a restart"
+        for section in configuration.listeners
+        if former is not None
+        and section.name in kept
+        and not former.marks.get(f"listener {section.name}", b"").endswith(_settings(section))
+    ]
     ends = attempt(_ends, configuration, place, kept)
     if problems:
         raise CredentialsRefused(tuple(dict.fromkeys(problems)))
@@ -213,7 +220,7 @@ def _marks(
     for listener in configuration.listeners:
         name = f"listener {listener.name}"
         if listener.name not in kept:
-            marks[name] = _mark(listener_files(listener), place)
+            marks[name] = _mark(listener_files(listener), place) + _settings(listener)
         elif former is not None:
             marks[name] = former.marks.get(name, b"")
     # Not only the files: entries may name others, or pins.
@@ -230,6 +237,11 @@ def _marks(
     if configuration.tls_intercept.enabled and ca is not None:
         marks["ca"] = _mark([ca], place)
     return marks
+
+
+def _settings(listener: ListenerSection) -> bytes:
+    """What of a listener's settings its context and its users are made by, beside what is in the files."""
+    return repr([*listener_files(listener), listener.client_required, listener.realm]).encode()
 
 
 def _mark(paths: Iterable[Path], place: Place) -> bytes:

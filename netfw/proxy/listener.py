@@ -130,7 +130,6 @@ class ProxyFactory(Factory):
 
     def _caller(self, peer: Address, port: int, vpce: str | None) -> Caller:
         caller = Caller(address=peer, port=port, listener_name=self.listener.name)
-        caller.gate = self.gate
         caller.came_by = self
         self._sources.describe(caller, vpce)
         return caller
@@ -191,6 +190,7 @@ class FirstByte(Protocol):
         elif listener.type is ListenerType.HTTPS:
             self._refuse(_SPEAK_TLS, ClientSpeaksNoTls("this port speaks TLS, and something else came"), len(data))
         else:
+            self.caller.gate = self._factory.gate
             connection = ClientConnection(self._plane, listener, self.caller)
             self._plane.live.openings.discard(self)
             self.transport.switch_protocol(connection)
@@ -234,6 +234,7 @@ class FirstByte(Protocol):
             # OpenSSL has judged it; where it is optional, who shows none says nothing.
             if shown is not None:
                 self.caller.identity, self.caller.is_proven = identity_of(shown.to_cryptography()), True
+        self.caller.gate = self._factory.gate
         tls.start(ClientConnection(self._plane, self._factory.listener, self.caller))
 
     def _not_secured(self, failure: Failure) -> None:

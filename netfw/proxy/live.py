@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from netfw.errors import NetfwError, ShuttingDown
 
 if TYPE_CHECKING:
+    from netfw.proxy.authentication import Gate
     from netfw.proxy.client_connection import ClientConnection
     from netfw.proxy.exchange import Caller, Exchange
 
@@ -35,6 +36,15 @@ class LiveConnections:
 
     def __len__(self) -> int:
         return len(self.connections) + len(self.openings) + len(self.relays)
+
+    def set_gate(self, came_by: object, gate: Gate | None) -> None:
+        """For the next requests of what came by this door. What is inside a tunnel was let in with it."""
+        for connection in self.connections:
+            caller = connection.caller
+            if caller.came_by is came_by and connection.tunnel is None:
+                caller.gate = gate
+                if not caller.is_proven:
+                    caller.identity = None
 
 
 class Leaving:

@@ -16,6 +16,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from netfw.config.model import ListenerSection, ListenerType
+from netfw.config.users_file import Users
+from netfw.proxy.authentication import Gate
 from netfw.proxy.credentials import Credentials
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.listener import ProxyFactory
@@ -23,6 +25,7 @@ from netfw.proxy.live import Leaving
 from netfw.proxy.pace import Pace
 from netfw.proxy.parent_checks import ParentChecks
 from netfw.proxy.ways import Ways
+from netfw.service import replaceable
 from netfw.service.connection_rows import connection_rows
 from netfw.telemetry.metrics_merge import export
 from netfw.telemetry.record_outputs import RecordOutputs
@@ -184,13 +187,16 @@ class DataPath:
         changed = {
             factory.listener.name for factory in self.factories if has_changed(f"listener {factory.listener.name}")
         }
+        gates: dict[int, Gate | None] = {}
         for position, factory in self.every_factory():
             if factory.listener.name not in changed:
                 continue
             factory.context = credentials.listeners[position]
-            users = credentials.users[position]
-            if factory.gate is not None and users is not None:
-                factory.gate.passwords.renew(users)
+            if position not in gates:
+                gates[position] = self._gate(factory, credentials.users[position])
+            if factory.gate is not gates[position]:
+                factory.gate = gates[position]
+                plane.live.set_gate(factory, factory.gate)
         for name in sorted(changed):
             _log.info("listener {name} has other certificates or users", name=name)
         if has_changed("upstream"):
@@ -203,6 +209,14 @@ class DataPath:
         if has_changed("ca") and plane.interception is not None:
             plane.interception.forget_all()
             _log.info("leaves are signed by another CA")
+
+    def _gate(self, factory: ProxyFactory, users: Users | None) -> Gate | None:
+        """The listener's own with these users, another one, or none."""
+        if factory.gate is None or users is None:
+            return replaceable.gate(factory.listener, users, self.plane.reactor)
+        factory.gate.call_it(factory.listener.realm)
+        factory.gate.passwords.renew(users)
+        return factory.gate
 
     def go_other_ways(self, former: Ways | None) -> None:
         """Other parents, routes or pools are in force: nothing that left by the former carries anything more."""

@@ -11,7 +11,6 @@ from typing import Any
 
 from netfw.config.model import Configuration
 from netfw.proxy.admission import Admission
-from netfw.proxy.authentication import Gate
 from netfw.proxy.consistency import Consistency
 from netfw.proxy.credentials import Credentials
 from netfw.proxy.data_plane import DataPlane
@@ -22,7 +21,6 @@ from netfw.proxy.leaf_refusals import LeafRefusals
 from netfw.proxy.listener import ProxyFactory
 from netfw.proxy.live import LiveConnections
 from netfw.proxy.own_pages import OwnPages
-from netfw.proxy.passwords import Passwords
 from netfw.proxy.recording import Recording
 from netfw.proxy.refusals import Refusals
 from netfw.proxy.upstream_pool import UpstreamPool
@@ -112,8 +110,7 @@ def build_data_path(
         for section, context in zip(configuration.listeners, credentials.listeners, strict=True)
     ]
     for factory, users in zip(factories, credentials.users, strict=True):
-        if users is not None:
-            factory.gate = Gate(factory.listener.realm, Passwords(users, reactor, time.monotonic))
+        factory.gate = replaceable.gate(factory.listener, users, reactor)
     metrics.watch_each("netfw_client_connections_opened_total", lambda: plane.admission.opened)
     metrics.watch_each("netfw_client_connections", plane.admission.open_by_listener)
     if plane.interception is not None:

@@ -9,10 +9,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from netfw.config.model import Configuration
+from netfw.config.model import Configuration, ListenerSection
+from netfw.config.users_file import Users
 from netfw.http1.limits import HeadLimits
+from netfw.proxy.authentication import Gate
 from netfw.proxy.credentials import Credentials
 from netfw.proxy.interception_scope import InterceptionScope
+from netfw.proxy.passwords import Passwords
 from netfw.proxy.rates import Rates
 from netfw.proxy.responses import Explainer
 from netfw.proxy.ways import Ways
@@ -39,6 +42,11 @@ def resolver(configuration: Configuration, reactor: Any, deadlines: Deadlines) -
         resolve_timeout=configuration.timeouts.resolve,
         cache=DnsCache(configuration.limits.dns_cache),
     )
+
+
+def gate(section: ListenerSection, users: Users | None, reactor: Any) -> Gate | None:
+    """Who asks a listener's clients for passwords; None where nobody has one."""
+    return Gate(section.realm, Passwords(users, reactor, time.monotonic)) if users is not None else None
 
 
 def dialer(configuration: Configuration, descriptors: Any, deadlines: Deadlines) -> Dialer:

@@ -85,6 +85,8 @@ def test_listeners():
     assert compare(OLD, replace(OLD, listeners=OLD.listeners * 2)).waiting == ("listeners",)
     certificate = {"certificate": Path("/c"), "private_key": Path("/k")}
     assert len(compare(OLD, listeners(OLD, **certificate)).taken) == 2
+    proof = {"users": Path("/u"), "realm": "lab", "client_ca": Path("/ca"), "client_required": False}
+    assert len(compare(OLD, listeners(OLD, **proof, client_crl_files=(Path("/crl"),))).taken) == 5
     many = replace(OLD, workers=2)
     assert len(compare(many, listeners(many, **certificate)).taken) == 2
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from netfw.config.password_hash import make_hash
 from netfw.testing.chromium import Chromium
@@ -220,6 +221,66 @@ def test_guessing_is_slow(make_proxy: Any, origin: HttpOrigin, users: Path) -> N
             assert int(limited.single("Retry-After") or "0") >= 1
         assert get(client, origin, basic("alice", "guess 1")).status == 407, "what was wrong is wrong without a hash"
         assert get(client, origin, basic("alice")).status == 200
+
+
+def reload_with(proxy: ProxyProcess, listeners: list[dict[str, Any]]) -> list[str]:
+    """What was taken over; nothing waits."""
+    proxy.config_path.write_text(yaml.safe_dump({**proxy.config, "listeners": listeners}, sort_keys=False))
+    _code, body = proxy.admin("/reload", "POST", 120.0)
+    report = json.loads(body)
+    assert report["ok"], report
+    assert not report.get("settings_waiting_for_restart"), report
+    taken: list[str] = report["settings_taken"]
+    return taken
+
+
+@pytest.mark.parametrize("workers", WORKERS)
+def test_passwords_come_and_go(workers: int, make_proxy: Any, origin: HttpOrigin, users: Path) -> None:
+    """By a reload: a connection that is open is asked from its next request on, and has no name when that is over."""
+    proxy = make_proxy(by_name(), listeners=listener(), workers=workers)
+
+    def ask(client: WireClient, *fields: str) -> int:
+        return get(client, origin, *fields).status
+
+    with WireClient(proxy.port(), timeout=60.0) as kept:
+        assert ask(kept) == 200
+        assert reload_with(proxy, listener(users=str(users), realm="the lab")) == [
+            "listeners[plain].users", "listeners[plain].realm",
+        ]  # fmt: skip
+        proxy.wait_until(lambda: ask(kept) == 407, timeout=60)
+        assert ask(kept, basic("alice")) == 200
+        assert ask(kept, basic("bob")) == 403
+        with WireClient(proxy.port(), timeout=60.0) as fresh:
+            assert get(fresh, origin).single("Proxy-Authenticate") == 'Basic realm="the lab", charset="UTF-8"'
+        assert reload_with(proxy, listener(users=str(users))) == ["listeners[plain].realm"]
+        proxy.wait_until(lambda: 'realm="netfw"' in str(get(kept, origin).single("Proxy-Authenticate")), timeout=60)
+        assert ask(kept, basic("alice")) == 200
+        assert reload_with(proxy, listener()) == ["listeners[plain].users"]
+        proxy.wait_until(lambda: ask(kept) == 200, timeout=60)
+        since = len(proxy.records())
+        assert ask(kept) == 200
+    assert "client_identity" not in proxy.wait_for_records(lambda r: r.get("http_status_code") == 200, since=since)[-1]
+
+
+@pytest.mark.parametrize("workers", [2])
+def test_certificates_of_clients_come_and_go(
+    workers: int, make_proxy: Any, origin: HttpOrigin, certificates: Any, tmp_path: Path
+) -> None:
+    """By a reload: wanted of every client, of who has one, and of none."""
+    authority, wants = mutual(tmp_path, certificates)
+    alice = authority.issue(common_name="alice", purpose=CLIENT_AUTH)
+    bob = authority.issue(common_name="bob", purpose=CLIENT_AUTH)
+    without = [{name: value for name, value in wants[0].items() if name != "client_ca"}]
+    proxy = make_proxy(by_name(), listeners=without, workers=workers)
+    assert visit(proxy, origin, bob, tmp_path) == 200  # nobody asks for it
+    assert reload_with(proxy, wants) == ["listeners[plain].client_ca"]
+    proxy.wait_until(lambda: visit(proxy, origin, None, tmp_path) == 0, timeout=60)
+    assert [visit(proxy, origin, pem, tmp_path) for pem in (alice, bob)] == [200, 403]
+    assert reload_with(proxy, [{**wants[0], "client_certificate": "optional"}]) == ["listeners[plain].client_required"]
+    proxy.wait_until(lambda: visit(proxy, origin, None, tmp_path) == 200, timeout=60)
+    assert visit(proxy, origin, bob, tmp_path) == 403
+    assert set(reload_with(proxy, without)) == {"listeners[plain].client_ca", "listeners[plain].client_required"}
+    proxy.wait_until(lambda: visit(proxy, origin, bob, tmp_path) == 200, timeout=60)
 
 
 @pytest.mark.parametrize("workers", WORKERS)

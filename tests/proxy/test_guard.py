@@ -119,3 +119,30 @@ def test_the_unspecified_address_is_this_machine(address):
     opened = guard("0.0.0.0/0", "::/0", own=(("127.0.0.1", 9901),))
     assert "this proxy itself" in opened.prohibits(ip_address(address), 9901)
     assert opened.prohibits(ip_address(address), 9902) is None
+
+
+def test_the_open_ones():
+    """All of them as they were given, or those that are open and why one is not."""
+    judge, local = guard(), ip_address("127.0.0.1")
+    public = tuple(map(ip_address, OPEN))
+    for _ in range(2):  # the second time it is remembered
+        assert judge.open_ones(public, 443) == (public, None)
+        assert judge.open_ones(public, 443)[0] is public
+        found, why = judge.open_ones((*public, local), 443)
+        assert found == public
+        assert "127.0.0.1" in str(why)
+        assert judge.open_ones((local,), 443)[0] == ()
+        assert judge.open_ones(public, 22) == ((), judge.prohibits_port(22))
+    assert judge.open_ones((), 443) == ((), "the name has no address")
+
+
+def test_what_was_open_is_not_open_for_a_listener_of_our_own():
+    """What is remembered of a set of addresses is forgotten when one of them becomes the proxy itself."""
+    judge = guard()
+    addresses = (ip_address("8.8.8.8"), ip_address("1.1.1.1"))
+    assert judge.open_ones(addresses, 3128) == (addresses, None)
+    judge.add_own(ip_address("8.8.8.8"), 3128)
+    found, why = judge.open_ones(addresses, 3128)
+    assert found == (ip_address("1.1.1.1"),)
+    assert "this proxy itself" in str(why)
+    assert judge.open_ones(addresses, 443) == (addresses, None)

@@ -54,6 +54,21 @@ def test_limits_of_ttl(value, ttl, kept):
     assert cache.get("www.example.test", float(kept)) is None
 
 
+def test_how_long_an_object_stays_true():
+    """Until the TTL that it shows is one less, and never beyond what was asked about."""
+    cache = DnsCache(10)
+    assert cache.true_until("www.example.test", 100.0, 107.0) == 107.0  # nothing is kept
+    cache.put("www.example.test", resolution(), 60, 100.0)
+    assert cache.true_until("www.example.test", 100.0, 101.0) == 101.0  # nothing is shown yet
+    for now, until in ((100.0, 100.0), (100.25, 101.0), (130.5, 131.0), (159.5, 160.0)):
+        shown = cache.get("www.example.test", now)
+        assert cache.true_until("www.example.test", now, now + 7.0) == until
+        if until > now:
+            assert cache.get("www.example.test", until - 0.001) is shown
+        assert cache.true_until("www.example.test", now, now + 0.1) == min(until, now + 0.1)
+    assert cache.get("www.example.test", 160.0) is None
+
+
 def test_absence_is_kept_as_it_is():
     """A negative answer comes back as it was put in."""
     cache = DnsCache(10)
