@@ -29,16 +29,15 @@ from netfw.cli.ca_files import (
 from netfw.cli.config_option import json_option
 from netfw.cli.screen import print_json
 from netfw.config.preflight import read_password
+from netfw.kit.setting import STORE_PASSWORD
+from netfw.kit.trust_store import SYSTEM_ROOTS, pkcs12_store
 from netfw.x509.authority import AuthorityProblem
-from netfw.x509.export import aliases, anchors, distinct, pem_bundle, pkcs12_store, system_certificates
+from netfw.x509.export import aliases, anchors, distinct, pem_bundle, system_certificates
 from netfw.x509.reading import common_name, fingerprint, is_self_issued, not_after
 
 FORMATS = ("pem", "der", "p12", "jks", "bundle")
 BINARY = ("der", "p12", "jks")
 WORDS = ("current", "next", "previous")
-SYSTEM_ROOTS = Path("/etc/ssl/certs/ca-certificates.crt")
-# Java's own default. It hides nothing: such a store holds certificates only, and the password guards its integrity.
-STORE_PASSWORD = b"changeit"
 
 
 @click.command("export")
@@ -47,7 +46,7 @@ STORE_PASSWORD = b"changeit"
 @click.option("--bundle", is_flag=True, help="The same as --format bundle.")
 @click.option("--only", type=click.Choice(WORDS), help="One of them. Default: all that are there and not revoked.")
 @click.option("--output", "-o", type=FILE, help="The file. Default: standard output.")
-@click.option("--system-roots", type=FILE, default=SYSTEM_ROOTS, show_default=True, help="What `bundle` adds.")
+@click.option("--system-roots", type=FILE, help="What `bundle` adds. Default: the system's.")
 @click.option("--store-password-file", type=FILE, help="The password of a p12 or jks store. Default: changeit.")
 @click.option("--force", is_flag=True, help="Replace an existing file.")
 @json_option
@@ -57,7 +56,7 @@ def export_command(
     bundle: bool,
     only: str | None,
     output: Path | None,
-    system_roots: Path,
+    system_roots: Path | None,
     store_password_file: Path | None,
     force: bool,
     as_json: bool,
@@ -141,12 +140,13 @@ def _trusted(places: Places, only: str | None, now: datetime) -> tuple[x509.Cert
 def _write(
     form: str,
     trusted: tuple[x509.Certificate, ...],
-    system_roots: Path,
+    system_roots: Path | None,
     password_file: Path | None,
 ) -> bytes:
     if form == "pem":
         return pem_bundle(trusted)
     if form == "bundle":
+        system_roots = system_roots or next(filter(Path.exists, map(Path, SYSTEM_ROOTS)), Path(SYSTEM_ROOTS[0]))
         system = read_file(system_roots, "install ca-certificates, or name another with --system-roots")
         if not system_certificates(system):
             raise click.ClickException(f"{system_roots} holds no PEM certificate")
@@ -156,12 +156,12 @@ def _write(
     password = _store_password(password_file)
     if form == "jks":
         return _jks(trusted, password)
-    return pkcs12_store(trusted, password)
+    return pkcs12_store([one.public_bytes(Encoding.DER) for one in trusted], aliases(trusted), password.decode("utf-8"))
 
 
 def _store_password(path: Path | None) -> bytes:
     if path is None:
-        return STORE_PASSWORD
+        return STORE_PASSWORD.encode()  # it hides nothing: such a store holds certificates only
     try:
         return read_password(path)
     except AuthorityProblem as error:

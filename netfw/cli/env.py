@@ -31,7 +31,8 @@ from netfw.kit.setting import (
     no_proxy_from,
     proxy_from_url,
 )
-from netfw.kit.trust_store import SYSTEM_ROOTS, certificates_only, der_certificates, merged_bundle, pkcs12_store
+from netfw.kit.trust_store import SYSTEM_ROOTS, certificates_only, der_certificates, pkcs12_store
+from netfw.x509.export import pem_bundle
 from netfw.x509.reading import certificates_from_pem, fingerprint
 
 FETCH_SECONDS = 10.0
@@ -246,7 +247,7 @@ def _own_wgetrc() -> bytes:
 
 def _write_trust(here: TrustFiles, there: TrustFiles, authority: bytes, system: bytes, own_wgetrc: bytes) -> None:
     """`here` is where the files are written, `there` where clients find them."""
-    bundle = merged_bundle(system, authority)
+    bundle = pem_bundle(certificates_from_pem(authority), system)
     files = {
         here.authority: authority,
         here.bundle: bundle,

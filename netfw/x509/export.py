@@ -1,7 +1,7 @@
 """What clients are given to trust, in the forms their stores take.
 
-In here: which certificates those are, and bytes for each form. Never a private key. Not in here: files; JKS, which
-needs a library of its own (`cli.ca_export`). RFC 7468 rules PEM, RFC 7292 PKCS#12.
+In here: which certificates those are, what key stores call them, and PEM. Never a private key. Not in here: files;
+PKCS#12 (`pkcs12`); JKS, which needs a library of its own (`cli.ca_export`). RFC 7468 rules PEM.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from netfw.x509.pkcs12 import trust_store
-from netfw.x509.reading import PEM_CERTIFICATE, common_name, fingerprint, is_self_issued
+from netfw.x509.reading import PEM_CERTIFICATE, common_name, der_of, fingerprint, is_self_issued
 
 
 def anchors(certificates: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
@@ -40,18 +39,13 @@ def pem_bundle(certificates: Sequence[x509.Certificate], system_pem: bytes = b""
     for certificate in certificates:
         parts.append(f"# {_printable(common_name(certificate))}\n".encode("ascii", "replace"))
         parts.append(certificate.public_bytes(serialization.Encoding.PEM))
-    ours = {block for part in parts for block in PEM_CERTIFICATE.findall(part)}
+    there = {certificate.public_bytes(serialization.Encoding.DER) for certificate in certificates}
     for block in PEM_CERTIFICATE.findall(system_pem.replace(b"\r\n", b"\n")):
-        if block not in ours:
+        der = der_of(block)
+        if der not in there:
             parts.append(block + b"\n")
-            ours.add(block)
+            there.add(der)
     return b"".join(parts)
-
-
-def pkcs12_store(certificates: Sequence[x509.Certificate], password: bytes) -> bytes:
-    """A PKCS#12 trust store, whose entries Java takes as trusted."""
-    ders = [certificate.public_bytes(serialization.Encoding.DER) for certificate in certificates]
-    return trust_store(ders, aliases(certificates), password.decode("utf-8"))
 
 
 def system_certificates(pem: bytes) -> int:

@@ -7,6 +7,7 @@ RFC 5280 rules the contents, RFC 7468 the PEM text.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import re
 import warnings
@@ -31,6 +32,11 @@ def certificates_from_pem(pem: bytes) -> tuple[x509.Certificate, ...]:
     """
     # load_pem_x509_certificates came with release 39.
     return tuple(x509.load_pem_x509_certificate(block + b"\n") for block in PEM_CERTIFICATE.findall(pem))
+
+
+def der_of(block: bytes) -> bytes:
+    """The DER form of one certificate in PEM, which need not be one that can be read. Raises ValueError."""
+    return base64.b64decode(b"".join(block.split(b"\n")[1:-1]))
 
 
 def certificates_from_any(content: bytes) -> tuple[x509.Certificate, ...]:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from netfw.kit.trust_store import certificates_only, der_certificates, merged_bundle, pkcs12_store
+from netfw.kit.trust_store import certificates_only, der_certificates, pkcs12_store
 from netfw.testing.pki import TestAuthority
+from netfw.x509.export import pem_bundle
 from netfw.x509.reading import certificates_from_pem
 
 ONE, TWO = TestAuthority("One"), TestAuthority("Two", key="RSA-2048")
@@ -26,14 +27,14 @@ def test_a_private_key_goes_nowhere() -> None:
 def test_the_bundle_has_everything_once() -> None:
     """The CA first, and a root that the system has already is not repeated, whatever its line ends."""
     system = TWO.certificate_pem.replace(b"\n", b"\r\n") + ONE.certificate_pem
-    bundle = merged_bundle(system, ONE.certificate_pem.rstrip())
+    bundle = pem_bundle(certificates_from_pem(ONE.certificate_pem.rstrip()), system)
     assert certificates_from_pem(bundle) == (ONE.certificate, TWO.certificate)
     assert ssl.create_default_context(cadata=bundle.decode()).cert_store_stats()["x509_ca"] == 2
 
 
 def test_the_store_is_pkcs12() -> None:
     """`cryptography` reads it with the password, finds no key, and refuses it with another one."""
-    store = pkcs12_store(der_certificates(merged_bundle(TWO.certificate_pem, ONE.certificate_pem)))
+    store = pkcs12_store(der_certificates(pem_bundle([ONE.certificate], TWO.certificate_pem)))
     key, certificate, others = pkcs12.load_key_and_certificates(store, b"changeit")
     assert (key, certificate) == (None, None)
     assert set(others) == {ONE.certificate, TWO.certificate}

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from netfw.names.host import host_from_text
 from netfw.testing.pki import DAY, TestAuthority
 from netfw.x509.authority import CA_KEY_USAGE, CertificateAuthority, build_ca_certificate, create_root, load_authority
-from netfw.x509.export import anchors, distinct, pem_bundle, pkcs12_store
+from netfw.x509.export import aliases, anchors, distinct, pem_bundle
 from netfw.x509.leaf import issue_leaf
 from netfw.x509.name_constraints import describe, refusal
+from netfw.x509.pkcs12 import trust_store
 from netfw.x509.reading import certificates_from_any, certificates_from_pem, is_signed_by, not_after, path_length
 from netfw.x509.revocation import (
     REASONS,
@@ -270,7 +271,9 @@ def test_a_bundle_holds_each_certificate_once() -> None:
 def test_a_pkcs12_store_holds_certificates_and_no_key() -> None:
     """Under names that tell them apart."""
     one, two = TestAuthority("Same"), TestAuthority("Same")
-    store = pkcs12.load_pkcs12(pkcs12_store([one.certificate, two.certificate], b"changeit"), b"changeit")
+    both = [one.certificate, two.certificate]
+    ders = [certificate.public_bytes(Encoding.DER) for certificate in both]
+    store = pkcs12.load_pkcs12(trust_store(ders, aliases(both), "changeit"), b"changeit")
     assert store.key is None
     assert {entry.certificate for entry in store.additional_certs} == {one.certificate, two.certificate}
     assert len({entry.friendly_name for entry in store.additional_certs}) == 2
