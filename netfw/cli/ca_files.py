@@ -7,11 +7,12 @@ what is in the files (`netfw.x509`).
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ import click
 from cryptography import x509
 
 from netfw.cli.config_option import config_option, find_config
+from netfw.cli.env import find_proxy
 from netfw.config.errors import ConfigErrors, Problem
 from netfw.config.files import exposed, unreadable
 from netfw.config.load import load_config
 from netfw.config.preflight import read_password
+from netfw.kit.setting import SettingError
 from netfw.x509.authority import AuthorityProblem, CertificateAuthority, load_authority
 from netfw.x509.reading import certificates_from_pem
 from netfw.x509.revocation import RevokedList, revoked_list_from_json
@@ -35,11 +38,12 @@ PUBLIC, SECRET = 0o644, 0o600
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a CA is. `password_file` is set when its key is encrypted."""
+    """Where a CA is. `password_file` is set when its key is encrypted; `proxy` is the URL of the one it is for."""
 
     certificate: Path
     private_key: Path
     password_file: Path | None = None
+    proxy: str = "http://127.0.0.1:3128"
 
     def beside(self, word: str) -> Places:
         """`ca.next.pem` and `ca.next.key` beside `ca.pem` and `ca.key`."""
@@ -103,9 +107,10 @@ def find_places(
     if intercept.ca_certificate is None or intercept.ca_private_key is None:
         message = "names no CA; write certificate and private_key, or use --certificate and --private-key"
         raise ConfigErrors([Problem("tls_intercept.ca", message, source=str(configuration.path))])
-    return _of_files_only(
-        Places(intercept.ca_certificate, intercept.ca_private_key, password_file or intercept.ca_password_file)
-    )
+    places = Places(intercept.ca_certificate, intercept.ca_private_key, password_file or intercept.ca_password_file)
+    with contextlib.suppress(SettingError):
+        places = replace(places, proxy=find_proxy(configuration, None).url)
+    return _of_files_only(places)
 
 
 def _of_files_only(places: Places) -> Places:

@@ -111,8 +111,9 @@ def init_command(
     if places.password_file is not None:
         click.echo(f"The proxy needs tls_intercept: {{ca: {{password_file: {places.password_file}}}}} to read the key.")
     click.echo(f"""
-Let clients trust it, for example:
-  curl --cacert {trusted} -x http://127.0.0.1:3128 https://example.com/
+Let clients trust it: all that the programs of a shell need, or by hand, for example:
+  eval "$(netfw env --proxy {places.proxy} --ca {trusted})"
+  curl --cacert {trusted} -x {places.proxy} https://example.com/
   export SSL_CERT_FILE={trusted} REQUESTS_CA_BUNDLE={trusted} NODE_EXTRA_CA_CERTS={trusted}
   cp {trusted} /usr/local/share/ca-certificates/netfw.crt && update-ca-certificates
 Other forms (PKCS#12, JKS, a bundle with the system's roots): netfw ca export --help""")

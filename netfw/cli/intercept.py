@@ -11,7 +11,7 @@ import click
 from netfw.cli.admin_client import ask
 from netfw.cli.config_option import config_option, json_option
 from netfw.cli.screen import print_facts, print_json
-from netfw.cli.status import flatten
+from netfw.cli.status import readable_facts
 
 REASON_LIMIT = 200
 
@@ -39,6 +39,6 @@ def intercept_command(config: Path | None, state: str, reason: str, as_json: boo
         print_json(answer.document)
     else:
         done = f"interception is {state}" if document.get("changed") else f"interception was {state} already"
-        print_facts(done if worked else "nothing was switched", flatten(document))
+        print_facts(done if worked else "nothing was switched", readable_facts(document))
     if not worked:
         sys.exit(1)

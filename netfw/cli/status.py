@@ -48,10 +48,14 @@ def _show(document: dict[str, Any]) -> None:
     """Single facts, then each list of rows as a table of its own."""
     tables = {name: value for name, value in document.items() if _is_table(value)}
     facts = {name: value for name, value in document.items() if name not in tables}
-    readable = ((name, _readable(name, value)) for name, value in flatten(facts))
-    print_facts(f"netfw is {document.get('state', 'running')}", readable)
+    print_facts(f"netfw is {document.get('state', 'running')}", readable_facts(facts))
     for name, rows in tables.items():
         print_rows(name.replace("_", " "), rows)
+
+
+def readable_facts(document: Any) -> Iterator[tuple[str, object]]:
+    """The leaves of parsed JSON, times and durations in words too."""
+    return ((name, _readable(name, value)) for name, value in flatten(document))
 
 
 def _is_table(value: object) -> bool:

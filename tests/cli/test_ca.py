@@ -22,7 +22,8 @@ def test_init_makes_the_configured_ca(config: Path) -> None:
     key, certificate = config.parent / "ca" / "ca.key", config.parent / "ca" / "ca.pem"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
     assert stat.S_IMODE(key.parent.stat().st_mode) == 0o700
-    assert f"--cacert {certificate}" in result.output
+    assert f"--cacert {certificate} -x http://127.0.0.1:3128 " in result.output
+    assert f"netfw env --proxy http://127.0.0.1:3128 --ca {certificate})" in result.output
     context = ssl.create_default_context(cafile=certificate)
     assert len(context.get_ca_certs()) == 1
     assert CliRunner().invoke(netfw, ["check", str(config)]).exit_code == 0
