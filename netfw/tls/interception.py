@@ -66,6 +66,7 @@ class InterceptionContexts:
         self._seconds = seconds
         self._turns = turns
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
+        self._forgotten = 0
         self._waiting: dict[_Wanted, list[Deferred[SSL.Context]]] = {}
         self.found = 0
         """How often a context was there; `made`: how often one was made for a new leaf."""
@@ -112,22 +113,27 @@ class InterceptionContexts:
             self._turns.run(work)
 
     def _ask(self, host: Host, wanted: _Wanted) -> None:
-        asked = self._issuer.issue(host, wanted[1])
+        asked, forgotten = self._issuer.issue(host, wanted[1]), self._forgotten
         if asked.called:
-            self._end(asked, wanted)
+            self._end(asked, wanted, forgotten)
         else:  # the answer comes when somebody else has the turn
-            asked.addBoth(lambda result: self._in_turn(lambda: self._end(_fired(result), wanted)))
+            asked.addBoth(lambda result: self._in_turn(lambda: self._end(_fired(result), wanted, forgotten)))
 
-    def _end(self, leaf: Deferred[Leaf], wanted: _Wanted) -> None:
-        leaf.addCallback(self._keep).addErrback(self._fall_back, wanted).addBoth(self._answer, wanted)
+    def _end(self, leaf: Deferred[Leaf], wanted: _Wanted, forgotten: int) -> None:
+        leaf.addCallback(self._keep, forgotten).addErrback(self._fall_back, wanted).addBoth(self._answer, wanted)
 
     def forget_all(self) -> None:
-        """Drop every context: the authority has changed. Handshakes that have begun are not touched."""
+        """Drop every context: the authority has changed. Handshakes that have begun are not touched; a leaf that is on
+        its way serves who waits for it, and nobody else.
+        """
         self._entries.clear()
+        self._forgotten += 1
 
-    def _keep(self, leaf: Leaf) -> SSL.Context:
+    def _keep(self, leaf: Leaf, forgotten: int) -> SSL.Context:
         entry = _Entry(leaf)
         self.made += 1
+        if forgotten != self._forgotten:
+            return entry.context
         self._entries[leaf.host.text] = entry
         self._entries.move_to_end(leaf.host.text)
         while len(self._entries) > self._capacity:

@@ -200,6 +200,16 @@ def test_everything_can_be_forgotten(bed: Any, issuer: SlowIssuer, leaf_for: Any
     assert len(contexts) == 0 and isinstance(contexts.context_for(HOST), Deferred)
 
 
+def test_a_leaf_of_the_former_authority_is_not_kept(bed: Any, issuer: SlowIssuer, leaf_for: Any) -> None:
+    """It was on its way when the authority changed: who waited has it, and the next asks anew."""
+    contexts = InterceptionContexts(issuer, 2)
+    waiting = contexts.context_for(HOST)
+    contexts.forget_all()
+    issuer.pending[0].callback(leaf_for(bed, NAME))
+    assert isinstance(result_of(waiting), SSL.Context)
+    assert len(contexts) == 0 and isinstance(contexts.context_for(HOST), Deferred)
+
+
 def test_no_room_is_a_mistake(issuer: SlowIssuer) -> None:
     """A capacity below one is refused."""
     with pytest.raises(ValueError):
