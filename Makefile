@@ -79,6 +79,11 @@ lint: $(VENV)/.stamp-dev ## Style (ruff), types (mypy), layers (import-linter)
 check: $(VENV)/.stamp-run ## Check CONFIG and its rules without starting anything
 	@$(BIN)/netfw check $(CONFIG)
 
+.PHONY: bench
+bench: $(VENV)/.stamp-dev ## Measure against other proxies: HARNESS=DIR (a built bench), ARGS="--scenarios s1,s5 --write"; PROFILE=FILE replays a HAR file or records
+	@test -n '$(HARNESS)' || { echo 'make bench HARNESS=DIR: where the forward-proxy bench is, built'; exit 2; }
+	PATH=$(abspath $(BIN)):$$PATH $(BIN)/python benchmarks/compare.py $(HARNESS) $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
+
 .PHONY: lab
 lab: $(VENV)/.stamp-dev ## Build the topologies of docs/deployment.md in network namespaces, and show what passes and what cannot (as root)
 	@scripts/install-test-programs || true

@@ -1,0 +1,1 @@
+"""Measurements. None of them asserts anything: numbers are for people to compare."""
