@@ -14,6 +14,7 @@ from netfw.cli.policy_option import read_configured
 from netfw.cli.screen import complain, print_facts, print_json, problems_as_data
 from netfw.config.errors import ConfigErrors
 from netfw.config.listener_ports import shown_ports
+from netfw.config.log_model import RECORD_TYPES, LogSection
 from netfw.config.model import Configuration, ListenerSection
 from netfw.config.preflight import Preflight, preflight, read_authority
 from netfw.policy.model import Phase
@@ -70,6 +71,7 @@ def _facts(found: Preflight, now: float) -> list[tuple[str, str]]:
         ("rules", rules),
         ("default actions", defaults),
         ("records", ", ".join(output.shown for output in configuration.log.outputs)),
+        ("retention", _retention(configuration.log)),
         ("admin", _admin(configuration)),
     ]
 
@@ -83,6 +85,16 @@ def _port(listener: ListenerSection) -> str:
 def _source(configuration: Configuration) -> str:
     section = configuration.policy
     return str(section.store or section.file or section.directory)
+
+
+def _retention(log: LogSection) -> str:
+    if all(output.path is None for output in log.outputs):
+        return "no files"
+    retention = log.retention
+    if retention is None:
+        return "none: somebody else rotates and removes the files"
+    times = {kind: seconds for kind in RECORD_TYPES if (seconds := retention.of(kind)) is not None}
+    return ", ".join(f"{kind} {seconds / 86400:g} days" for kind, seconds in times.items()) or "for ever"
 
 
 def _interception(configuration: Configuration, now: float) -> str:

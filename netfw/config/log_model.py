@@ -145,10 +145,29 @@ class IndexSection:
 
 
 @dataclass(frozen=True, slots=True)
+class RetentionSection:
+    """How files of records are kept: begun anew after `rotate` seconds or `size` bytes, `total` bytes at most for each
+    output. `keep`: seconds for all types that `types` says nothing of; None: for ever. Looked at `every` so many.
+    """
+
+    rotate: float
+    size: int | None = None
+    total: int | None = None
+    keep: float | None = None
+    types: Mapping[str, float] = field(default_factory=dict)
+    every: float = 30.0
+
+    def of(self, kind: str) -> float | None:
+        """How many seconds records of this type are kept."""
+        return self.types.get(kind, self.keep)
+
+
+@dataclass(frozen=True, slots=True)
 class LogSection:
     """Where records go. `mask`: names of query parameters, with `*` and `?`, whose values are left out of them, besides
     those that tell a secret by themselves. `index` is None where there is none. `hash_key`: the file of the key that
-    makes tokens. `treatments`: what is hidden everywhere. `dns`: answers of the DNS are recorded.
+    makes tokens. `treatments`: what is hidden everywhere. `dns`: answers of the DNS are recorded. `retention`: None
+    where somebody else rotates the files.
     """
 
     outputs: tuple[OutputSection, ...] = (OutputSection("stdout"),)
@@ -157,6 +176,7 @@ class LogSection:
     hash_key: Path | None = None
     treatments: Mapping[str, str] = field(default_factory=dict)
     dns: bool = False
+    retention: RetentionSection | None = None
 
     @property
     def path(self) -> Path | None:

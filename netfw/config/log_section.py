@@ -5,12 +5,14 @@ Not here: an output (`config.output_section`), and the index (`config.index_sect
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from netfw.config import values
 from netfw.config.index_section import read_index
 from netfw.config.log_model import LogSection, OutputSection
 from netfw.config.output_section import OutputReader, refuse_doubles
+from netfw.config.retention_section import read_retention
 from netfw.config.table import Table
 
 
@@ -36,7 +38,10 @@ def read_log(table: Table, directory: Path) -> LogSection:
         outputs.append(OutputSection("stdout", forms=reader.general.forms()))
     outputs += [reader.read(entry) for entry in table.tables("outputs")]
     refuse_doubles(table, outputs)
+    retention, keep_index = read_retention(table, outputs)
     index = read_index(table, [output.path for output in outputs], directory)
+    if index is not None and keep_index is not None:
+        index = replace(index, keep=keep_index)
     section = LogSection(
         outputs=tuple(outputs) or (OutputSection("stdout"),),
         mask=mask,
@@ -44,6 +49,7 @@ def read_log(table: Table, directory: Path) -> LogSection:
         hash_key=hash_key,
         treatments=reader.general.treatments,
         dns=dns,
+        retention=retention,
     )
     if hash_key is None and not table.has_problem("hash_key") and reader.hashes:
         table.complain(

@@ -52,6 +52,10 @@ class Table:
         """The keys there are."""
         return list(self._values)
 
+    def peek(self, key: str) -> Any:
+        """What the file says under this key, unread."""
+        return self._values.get(key)
+
     def is_boolean(self, key: str) -> bool:
         """Whether the file says true or false, where it might say more."""
         return isinstance(self._values.get(key), bool)

@@ -42,6 +42,7 @@ from netfw.service.reconfiguration import prepare
 from netfw.service.record_assembly import build_outputs
 from netfw.service.record_file import RecordFile
 from netfw.service.reloading import Commit
+from netfw.service.retaining import Retaining
 from netfw.service.supervisor_service import SupervisorService
 from netfw.service.systemd import Notifier
 from netfw.telemetry.delivery_rows import delivery_rows
@@ -407,8 +408,12 @@ def _show_outputs(configuration: Configuration, status: ProcessStatus, metrics: 
 def _keep_index(
     configuration: Configuration, reactor: Any, parent: MultiService, status: ProcessStatus, metrics: Metrics
 ) -> None:
-    """The index of records, where the configuration asks for one."""
+    """The index of records, and how long their files are kept, where the configuration asks for it."""
     log = configuration.log
+    if log.retention is not None and any(output.path is not None for output in log.outputs):
+        retaining = Retaining(log, reactor)
+        retaining.setServiceParent(parent)
+        retaining.watch(status)
     if log.index is None or log.readable is None:
         return
     indexing = Indexing(log.readable, log.index, reactor, is_journal=log.journal is not None)

@@ -235,3 +235,43 @@ def test_workers_get_it_as_it_is(tmp_path: Path) -> None:
     )  # fmt: skip
     assert from_plain(Configuration, to_plain(made)) == made
     assert set(made.log.outputs[1].types) == set(RECORD_TYPES) > set(EXCHANGE_TYPES)
+
+
+def test_retention(tmp_path: Path) -> None:
+    """Off until it is written; a time for all types, others for some, and one for the index."""
+    assert load(tmp_path, {"path": "r"}).retention is None
+    log = load(
+        tmp_path,
+        {
+            "path": "r", "index": {"path": "i"},
+            "retention": {"keep": "14d", "deny": "90d", "size": "1GiB", "total": "20GiB", "index": "30d"},
+        },
+    )  # fmt: skip
+    retention = log.retention
+    assert retention is not None and log.index is not None
+    assert (retention.of("allow"), retention.of("deny"), log.index.keep) == (14 * 86400, 90 * 86400, 30 * 86400)
+    assert (retention.rotate, retention.size, retention.total, retention.every) == (86400, 1 << 30, 20 << 30, 30)
+    made = configuration(tmp_path, {"path": "r", "retention": {"keep": "1d", "rotate": "60s"}})
+    assert made.log.retention is not None and made.log.retention.every == 30
+    assert from_plain(Configuration, to_plain(made)) == made
+
+
+@pytest.mark.parametrize(
+    ("log", "place", "fix"),
+    [
+        ({"path": "r", "retention": {"keep": "1s"}}, "log.retention.keep", "60s or more"),
+        ({"path": "r", "retention": {"size": "1KiB"}}, "log.retention.size", "1MiB or more"),
+        ({"path": "r", "retention": {"denied": "1d"}}, "log.retention.denied", "did you mean deny"),
+        ({"path": "r", "retention": {"index": "1d"}}, "log.retention.index", "for an index"),
+        ({"stdout": True, "retention": {"keep": "1d"}}, "log.retention", "no output is one"),
+        (
+            {"path": "r", "index": {"path": "i", "keep": "1d"}, "retention": {"index": "1d"}},
+            "log.retention.index",
+            "keep one of the two",
+        ),
+        ({"path": "r", "format": "squid", "retention": {"keep": "1d", "deny": "2d"}}, "log.retention", "told apart"),
+        ({"path": "r", "fields": ["id"], "retention": {"keep": "1d", "deny": "2d"}}, "log.retention", "told apart"),
+    ],
+)
+def test_mistakes_of_retention(tmp_path: Path, log: Any, place: str, fix: str) -> None:
+    test_mistakes_are_told_with_their_place_and_fix(tmp_path, log, place, fix)
