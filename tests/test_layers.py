@@ -43,6 +43,7 @@ PURE_MODULES = (
     "netfw.tls.client_hello",
     "netfw.store.resources",
     "netfw.transport.dns_cache",
+    "netfw.transport.dns_heard",
     "netfw.transport.proxy_header",
     "netfw.transport.resolution",
     "netfw.workers.back_off",

@@ -68,7 +68,7 @@ def build_data_path(
         now=time.time,
         monotonic=time.monotonic,
         policies=policies,
-        resolver=replaceable.resolver(configuration, reactor, deadlines),
+        resolver=replaceable.resolver(configuration, reactor, deadlines, records),
         dialer=replaceable.dialer(configuration, descriptors, deadlines),
         guard=DestinationGuard(configuration.guard),
         admission=Admission(limits, replaceable.rates(limits.connection_rate)),

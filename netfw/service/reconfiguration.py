@@ -71,7 +71,7 @@ def _parts(path: DataPath, old: Configuration, new: Configuration) -> dict[str, 
     parts: dict[str, Any] = {"configuration": new}
     slower = new.timeouts != old.timeouts
     if new.dns != old.dns or slower or new.limits.dns_cache != old.limits.dns_cache:
-        parts["resolver"] = replaceable.resolver(new, plane.reactor, plane.deadlines)
+        parts["resolver"] = replaceable.resolver(new, plane.reactor, plane.deadlines, path.records)
     if new.egress != old.egress or slower:
         parts["dialer"] = replaceable.dialer(new, plane.descriptors, plane.deadlines)
     if new.guard != old.guard:

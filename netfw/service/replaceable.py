@@ -19,10 +19,13 @@ from netfw.proxy.passwords import Passwords
 from netfw.proxy.rates import Rates
 from netfw.proxy.responses import Explainer
 from netfw.proxy.ways import Ways
+from netfw.telemetry.dns_record import dns_record
 from netfw.telemetry.metrics import Metrics
+from netfw.telemetry.record_outputs import RecordOutputs
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.dialer import Dialer
 from netfw.transport.dns_cache import DnsCache
+from netfw.transport.dns_heard import Heard
 from netfw.transport.hosts_file import HostsFile
 from netfw.transport.resolv_conf import read_resolv_conf
 from netfw.transport.resolver import DnsResolver
@@ -30,8 +33,10 @@ from netfw.transport.resolver import DnsResolver
 _UPSTREAM_IDLE = 60.0
 
 
-def resolver(configuration: Configuration, reactor: Any, deadlines: Deadlines) -> DnsResolver:
-    """Who is asked for addresses; with an empty cache."""
+def resolver(
+    configuration: Configuration, reactor: Any, deadlines: Deadlines, records: RecordOutputs | None = None
+) -> DnsResolver:
+    """Who is asked for addresses; with an empty cache. `records` take answers where `log.dns` says so."""
     dns = configuration.dns
     return DnsResolver(
         reactor,
@@ -41,12 +46,18 @@ def resolver(configuration: Configuration, reactor: Any, deadlines: Deadlines) -
         timeout=dns.timeout,
         resolve_timeout=configuration.timeouts.resolve,
         cache=DnsCache(configuration.limits.dns_cache),
+        heard=_noting(configuration, records) if records is not None and configuration.log.dns else None,
     )
 
 
 def gate(section: ListenerSection, users: Users | None, reactor: Any) -> Gate | None:
     """Who asks a listener's clients for passwords; None where nobody has one."""
     return Gate(section.realm, Passwords(users, reactor, time.monotonic)) if users is not None else None
+
+
+def _noting(configuration: Configuration, records: RecordOutputs) -> Heard:
+    name = configuration.proxy.name
+    return lambda heard: records.write_dns(dns_record(heard, proxy_name=name, now=time.time()))
 
 
 def dialer(configuration: Configuration, descriptors: Any, deadlines: Deadlines) -> Dialer:

@@ -70,7 +70,7 @@ FIELDS = (
     RecordField("trace_id", "string", "the trace that `traceparent` names"),
     RecordField("span_id", "string", "the client's span, which it names as the parent"),
     RecordField("origin_status", "integer", "the origin's status, where the client was sent another one"),
-    RecordField("dns", "object", "`source`, `resolver`, `ttl`, `chain`, `addresses`"),
+    RecordField("dns", "object", "`source`, `resolver`, `ttl`, `chain`, `addresses`; of an answer `type` and `code`"),
     RecordField("tls", "object", "`intercepted`, `sni`, versions, the origin's certificate"),
     RecordField("tls.sni", "string", "the server name alone"),
     RecordField("names", "object", "all four names, where they disagreed"),

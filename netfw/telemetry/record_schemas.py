@@ -22,9 +22,10 @@ _OWN = ("generation", "parent_id", "listener", "durations", "all_matches", "firs
 _OWN_TOO = ("origin_status", "route", "span_id", "count", "sample_rate", "src_vpc", "src_vpce", "vpce_account_id")
 _METHODS = {"CONNECT": 1, "DELETE": 2, "GET": 3, "HEAD": 4, "OPTIONS": 5, "POST": 6, "PUT": 7, "TRACE": 8}
 _OTHER = 99
-_NETWORK, _HTTP = 4001, 4002
+_NETWORK, _HTTP, _DNS = 4001, 4002, 4003
+_RESPONSE = 2
 _OPEN, _CLOSE, _REFUSE = 1, 2, 5
-_NAMES = {_NETWORK: "Network Activity", _HTTP: "HTTP Activity"}
+_NAMES = {_NETWORK: "Network Activity", _HTTP: "HTTP Activity", _DNS: "DNS Activity"}
 _NETWORK_ACTIVITIES = {_OPEN: "Open", _CLOSE: "Close", _REFUSE: "Refuse"}
 _INFORMATIONAL, _LOW, _MEDIUM = 1, 2, 3
 _SEVERITIES = {_INFORMATIONAL: "Informational", _LOW: "Low", _MEDIUM: "Medium"}
@@ -41,7 +42,7 @@ def ecs_text(record: Record) -> str:
     error = _mapping(record.get("error"))
     dns = _mapping(record.get("dns"))
     domain = _domain(record)
-    types = ["change"] if kind == "audit" else ["connection"]
+    types = ["change"] if kind == "audit" else ["protocol", "info"] if kind == "dns" else ["connection"]
     if action in _EVENT_TYPES:
         types.append(_EVENT_TYPES[action])
     document = _whole(
@@ -69,7 +70,7 @@ def ecs_text(record: Record) -> str:
                 "address": domain or record.get("dest_ip"),
                 "domain": domain,
             },
-            "network": {"transport": "tcp", "protocol": url.get("scheme")} if kind != "audit" else None,
+            "network": _network(kind, url),
             "url": {
                 "scheme": url.get("scheme"),
                 "domain": domain if url else None,
@@ -94,7 +95,7 @@ def ecs_text(record: Record) -> str:
                 "version": _version(tls.get("client_version") or tls.get("origin_version")),
                 "version_protocol": "tls" if tls.get("client_version") or tls.get("origin_version") else None,
             },
-            "dns": {"resolved_ip": dns.get("addresses")},
+            "dns": _ecs_dns(record, dns),
             "error": {"code": error.get("token"), "message": error.get("message"), "type": error.get("fault")},
             "trace": {"id": _trace(record)},
             "span": {"id": record.get("span_id")},
@@ -161,6 +162,8 @@ def ocsf_text(record: Record) -> str:
             "disposition": "Blocked" if is_denied else "Alert" if alerts else "Allowed",
             "firewall_rule": {"name": record.get("final_rule_name"), "category": record.get("final_rule_group_name")},
         }
+    if class_uid == _DNS:
+        event |= _ocsf_dns(record)
     if class_uid == _HTTP:
         event["http_request"] = {
             "http_method": record.get("http_method"),
@@ -180,7 +183,38 @@ def ocsf_text(record: Record) -> str:
     return compact(_whole(event))
 
 
+def _network(kind: object, url: Mapping[str, Any]) -> dict[str, Any] | None:
+    if kind == "audit":
+        return None
+    return {"protocol": "dns"} if kind == "dns" else {"transport": "tcp", "protocol": url.get("scheme")}
+
+
+def _ecs_dns(record: Record, dns: Mapping[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {"resolved_ip": dns.get("addresses")}
+    if record.get("kind") == "dns":
+        found |= {
+            "type": "answer",
+            "question": {"name": _domain(record), "type": dns.get("type")},
+            "response_code": dns.get("code"),
+            "answers": [{"data": address, "ttl": dns.get("ttl")} for address in dns.get("addresses") or ()] or None,
+        }
+    return found
+
+
+def _ocsf_dns(record: Record) -> dict[str, Any]:
+    """DNS Activity: what was asked, and what came."""
+    dns = _mapping(record.get("dns"))
+    return {
+        "query": {"hostname": _domain(record), "type": dns.get("type")},
+        "rcode": dns.get("code"),
+        "answers": [{"rdata": address, "ttl": dns.get("ttl")} for address in dns.get("addresses") or ()] or None,
+        "response_time": int(_times(record)[1] * 1000),
+    }
+
+
 def _class_and_activity(record: Record, is_denied: bool) -> tuple[int, int, str]:
+    if record.get("kind") == "dns":
+        return _DNS, _RESPONSE, "Response"
     method = record.get("http_method")
     if method is not None:
         number = _METHODS.get(str(method), _OTHER)

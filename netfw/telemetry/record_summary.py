@@ -44,6 +44,8 @@ class Summary:
         self.bytes_out += _number(record.get("bytes_out"))
         types = types_of(record)
         self._types.update(dict.fromkeys(types, times))
+        if "dns" in types:
+            return  # no exchange of anybody's
         client = record.get("client_identity") or record.get("client_src_ip")
         if client:
             self._clients[str(client)] += times

@@ -21,6 +21,7 @@ Record = Mapping[str, Any]
 _AWS = tuple(name for name in AWS_NAMES if "." not in name)
 _SAFE = "!#$%&'()*+,/:;=?@[]~-._"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_OURS = ("audit", "dns")
 _MARKS = {"allow": "+", "deny": "-"}
 
 
@@ -36,14 +37,14 @@ def json_text(record: Record) -> str:
 
 def aws_text(record: Record) -> str | None:
     """The vended log's fields, in its order. What is ours alone is left out."""
-    if record.get("kind") == "audit":
+    if record.get("kind") in _OURS:
         return None
     return compact({name: record[name] for name in _AWS if name in record})
 
 
 def squid_text(record: Record) -> str | None:
     """Squid's native access log: time, milliseconds, client, result/status, bytes, method, URL, user, peer, type."""
-    if record.get("kind") == "audit":
+    if record.get("kind") in _OURS:
         return None
     duration = record.get("duration_ms", 0)
     ended = ended_at(record)
@@ -81,6 +82,8 @@ def pretty_text(record: Record) -> str:
     when = datetime.fromtimestamp(ended_at(record), UTC)
     if record.get("kind") == "audit":
         return printable(f"{when:%Y-%m-%dT%H:%M:%SZ} # {record.get('action', 'audit')} by {compact(record.get('who'))}")
+    if record.get("kind") == "dns":
+        return printable(f"{when:%Y-%m-%dT%H:%M:%SZ} {_resolved(record)}")
     mark = _MARKS.get(str(record.get("final_action")), "?")
     if mark == "+" and is_alert(record):
         mark = "!"
@@ -141,6 +144,17 @@ def ended_at(record: Record) -> float:
 def _name(record: Record) -> str:
     domain = record.get("dest_domain")
     return str(domain).rstrip(".") if domain is not None else str(record.get("dest_ip") or "")
+
+
+def _resolved(record: Record) -> str:
+    """What the DNS said, and who."""
+    dns, error = record.get("dns"), record.get("error")
+    about = dns if isinstance(dns, Mapping) else {}
+    said = ", ".join(map(str, about.get("addresses") or ())) or str(about.get("code") or "nothing")
+    if isinstance(error, Mapping):
+        said = str(error.get("message"))
+    took = f"{record.get('duration_ms')}ms" if about.get("source") != "cache" else "cached"
+    return f"~ DNS {about.get('type', '-')} {_name(record)} {said} {took} from {about.get('resolver', '-')}"
 
 
 def _why(record: Record) -> str:

@@ -18,6 +18,7 @@ from netfw.errors import DnsFailure, DnsTimeout
 from netfw.names.host import Host
 from netfw.transport.deadlines import Deadline, Deadlines, later
 from netfw.transport.dns_cache import Absence
+from netfw.transport.dns_heard import DnsHeard, Heard
 from netfw.transport.dns_message import MAX_ADDRESSES, Answer, Question, RecordType, ResponseCode
 from netfw.transport.dns_query import NoAnswer, ask
 from netfw.transport.dns_servers import Server, ServerOrder
@@ -46,12 +47,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class LookupSettings:
-    """Whom to ask and how long: `timeout` a message, `resolve_timeout` the whole lookup."""
+    """Whom to ask and how long: `timeout` a message, `resolve_timeout` the whole lookup. `heard` gets the answers."""
 
     servers: ServerOrder
     timeout: float
     resolve_timeout: float
     families: tuple[str, ...]
+    heard: Heard | None = None
 
 
 def lookup(reactor: Any, deadlines: Deadlines, settings: LookupSettings, host: Host) -> Deferred[Found]:
@@ -182,6 +184,7 @@ class _FamilyQuestion:
         self._round = 1
         self._query: Deferred[Answer] | None = None
         self._progress: Any = None
+        self._asked_at = 0.0
         self.done = False
         self.answer: Answer | None = None
         self.server: Server | None = None
@@ -217,11 +220,14 @@ class _FamilyQuestion:
             self._finish()
             return
         server = self._queue.pop(0)
+        self._asked_at = self._reactor.seconds()
         self._query = query = ask(self._reactor, self._deadlines, server, self._question, self._settings.timeout)
         query.addCallbacks(self._answered, self._failed, callbackArgs=(server,), errbackArgs=(server,))
 
     def _answered(self, answer: Answer, server: Server) -> None:
         self._query = None
+        if self._settings.heard is not None:
+            self._tell(self._settings.heard, server, answer)
         if answer.addresses or _is_negative(answer):
             self.answer, self.server = answer, server
             self._finish()
@@ -239,12 +245,30 @@ class _FamilyQuestion:
         if isinstance(error, CancelledError):
             return
         self._query = None
+        if self._settings.heard is not None:
+            self._tell(self._settings.heard, server, None, error)
         if isinstance(error, NoAnswer) and error.timed_out:
             self._silent.append(server)
             self._settings.servers.was_silent(server, self._reactor.seconds())
         else:
             self.server, self.problem = server, str(error)
         self._ask_next()
+
+    def _tell(self, heard: Heard, server: Server, answer: Answer | None, error: object = None) -> None:
+        seconds = max(0.0, self._reactor.seconds() - self._asked_at)
+        name, kind = self._question.name, RecordType(self._question.type).name
+        if answer is None:
+            silent = isinstance(error, NoAnswer) and error.timed_out
+            heard(DnsHeard(name, kind, str(server), seconds, error=str(error), timed_out=silent))
+            return
+        word = _CODE_WORDS.get(answer.code) or (
+            ResponseCode(answer.code).name if answer.code in set(ResponseCode) else str(answer.code)
+        )
+        ttl = answer.ttl if answer.addresses else answer.negative_ttl
+        problem = None if answer.addresses or _is_negative(answer) else f"the answer was {word}"
+        if answer.looped:
+            problem = "its CNAMEs go in a circle or too far"
+        heard(DnsHeard(name, kind, str(server), seconds, word, answer.addresses, answer.chain, ttl, error=problem))
 
     def _finish(self) -> None:
         self.done = True
@@ -259,7 +283,11 @@ def _is_negative(answer: Answer) -> bool:
 
 
 def settings_of(
-    servers: Sequence[Server | tuple[Any, int]], timeout: float, resolve_timeout: float, families: Sequence[str]
+    servers: Sequence[Server | tuple[Any, int]],
+    timeout: float,
+    resolve_timeout: float,
+    families: Sequence[str],
+    heard: Heard | None = None,
 ) -> LookupSettings:
     """Check and gather what a resolver is made with. Raises ValueError."""
     if not servers:
@@ -267,4 +295,4 @@ def settings_of(
     if not families or not set(families) <= set(_TYPES):
         raise ValueError(f"families are ipv6 and ipv4, not {tuple(families)}")
     checked = tuple(server if isinstance(server, Server) else Server(*server) for server in servers)
-    return LookupSettings(ServerOrder(checked), timeout, resolve_timeout, tuple(dict.fromkeys(families)))
+    return LookupSettings(ServerOrder(checked), timeout, resolve_timeout, tuple(dict.fromkeys(families)), heard)

@@ -25,6 +25,7 @@ from netfw.interfaces import IResolver
 from netfw.names.host import Host
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.dns_cache import Absence, DnsCache
+from netfw.transport.dns_heard import DnsHeard, Heard
 from netfw.transport.dns_lookup import Found, lookup, settings_of
 from netfw.transport.dns_servers import Server
 from netfw.transport.hosts_file import CHECK_INTERVAL, HostsFile
@@ -64,6 +65,7 @@ class DnsResolver:
         cache: the answers kept.
         families: the families asked for; the first one comes first in the result.
         max_lookups: lookups under way; beyond it a new name fails at once, and is not queued.
+        heard: told each answer of the DNS; of those that were kept, at most one a second for each name.
     """
 
     _log = Logger()
@@ -80,10 +82,11 @@ class DnsResolver:
         cache: DnsCache,
         families: Sequence[str] = FAMILIES,
         max_lookups: int = MAX_LOOKUPS,
+        heard: Heard | None = None,
     ) -> None:
         self._reactor = reactor
         self._deadlines = deadlines
-        self._settings = settings_of(servers, timeout, resolve_timeout, families)
+        self._settings = settings_of(servers, timeout, resolve_timeout, families, heard)
         self._hosts = hosts
         self._cache = cache
         self._max_lookups = max_lookups
@@ -147,6 +150,8 @@ class DnsResolver:
                 if resolution.addresses:
                     return resolution
         cached = self._cache.get(host.text, now)
+        if cached is not None and self._settings.heard is not None:
+            self._settings.heard(_kept(host, cached))
         if isinstance(cached, Absence):
             raise _not_found(host, cached)
         return cached
@@ -202,6 +207,17 @@ class DnsResolver:
             else:
                 # A copy each: raising it in one caller writes a traceback into it that is not the others' business.
                 waiting.errback(copy(outcome))
+
+
+def _kept(host: Host, cached: Resolution | Absence) -> DnsHeard:
+    if isinstance(cached, Absence):
+        code = "NOERROR" if cached.exists else "NXDOMAIN"
+        return DnsHeard(host.text, "A AAAA", cached.resolver, 0.0, code, cached=True)
+    kinds = {4: "A", 6: "AAAA"}
+    found = " ".join(sorted({kinds[address.version] for address in cached.addresses}))
+    return DnsHeard(
+        host.text, found, cached.resolver, 0.0, "NOERROR", cached.addresses, cached.chain, cached.ttl, cached=True
+    )
 
 
 def _not_found(host: Host, absence: Absence) -> NameNotFound:

@@ -189,3 +189,17 @@ def test_records_that_go_elsewhere(tmp_path: Path, proxy: ProxyProcess) -> None:
     result = CliRunner().invoke(netfw_group, ["logs", "--config", str(tmp_path / "proxy.json")])
     assert result.exit_code == 1
     assert "log: {path: FILE}" in result.output
+
+
+def test_answers_of_the_dns_are_records_where_they_are_asked_for(make_proxy: Any, origin: HttpOrigin) -> None:
+    """One for each server's answer, with what it said and how long it took; exchanges have theirs as ever."""
+    proxy = make_proxy(RULES, log={"dns": True})
+    ask(proxy, "origin.test", origin.port, "/a")
+    answers = proxy.wait_for_records(lambda record: record["kind"] == "dns" and record["dns"]["type"] == "A")
+    assert len(answers) == 1
+    answer = answers[0]
+    assert (answer["dest_domain"], answer["dns"]["source"], answer["dns"]["code"]) == ("origin.test.", "dns", "NOERROR")
+    assert answer["dns"]["addresses"] == ["127.0.0.1"]
+    assert answer["dns"]["resolver"] == proxy.config["dns"]["resolvers"][0]
+    proxy.wait_for_record(lambda record: record["kind"] == "exchange")
+    assert " ~ DNS A origin.test 127.0.0.1 " in logs(proxy).output

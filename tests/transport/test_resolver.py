@@ -321,3 +321,53 @@ def test_silent_server_does_not_delay_the_next_name():
 
         run_in_reactor(scenario)
         assert (silent.asked("a.test"), silent.asked("b.test")) == (2, 0)
+
+
+def heard_of(zone, *names, times=1, **options):
+    """What a resolver tells of its answers while these names are asked for."""
+    told = []
+
+    async def scenario(resolver, server, reactor):
+        for _ in range(times):
+            for name in names:
+                try:
+                    await resolver.resolve(host_from_text(name))
+                except (DnsFailure, DnsTimeout, NameNotFound):
+                    pass
+        return server.port
+
+    port = run(zone, scenario, heard=told.append, **options)
+    assert {one.server for one in told} <= {f"127.0.0.1:{port}"}
+    return told
+
+
+def test_each_answer_is_told():
+    """Addresses, chain, TTL and code of each family, and how long it took."""
+    told = heard_of({"www.test": {"CNAME": "edge.test"}, "edge.test": BOTH}, "www.test")
+    assert sorted((one.record_type, one.code, tuple(map(str, one.addresses)), one.chain, one.ttl) for one in told) == [
+        ("A", "NOERROR", ("192.0.2.1",), ("edge.test",), 60),
+        ("AAAA", "NOERROR", ("2001:db8::1",), ("edge.test",), 60),
+    ]
+    assert all(one.seconds > 0 and not one.cached and one.error is None and one.name == "www.test" for one in told)
+
+
+def test_what_was_kept_is_told_as_such_once_a_second():
+    told = heard_of({"www.test": BOTH}, "www.test", times=20)
+    assert len([one for one in told if not one.cached]) == 2
+    kept = [one for one in told if one.cached]
+    assert 1 <= len(kept) < 19
+    assert (kept[0].record_type, kept[0].code, kept[0].seconds) == ("A AAAA", "NOERROR", 0.0)
+
+
+def test_missing_names_and_failures_are_told():
+    told = heard_of({"broken.test": {"rcode": "SERVFAIL"}}, "gone.test", "broken.test", times=1, families=("ipv4",))
+    assert [(one.name, one.code, one.addresses, one.ttl) for one in told] == [
+        ("gone.test", "NXDOMAIN", (), 5), ("broken.test", "SERVFAIL", (), None),
+    ]  # fmt: skip
+    assert [one.error for one in told] == [None, "the answer was SERVFAIL"]
+
+
+def test_silence_is_told():
+    told = heard_of({"www.test": SILENT}, "www.test", families=("ipv4",))
+    assert len(told) >= 1
+    assert all(one.timed_out and one.error and one.code is None for one in told)
