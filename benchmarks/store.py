@@ -12,6 +12,7 @@ import argparse
 import http.client
 import json
 import os
+import shutil
 import socket
 import statistics
 import tempfile
@@ -178,6 +179,7 @@ def main() -> None:
     for proxy in proxies:
         proxy.stop()
     database.close()
+    shutil.rmtree(directory)
     if server is not None:
         server.remove()
 
