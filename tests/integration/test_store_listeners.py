@@ -69,6 +69,8 @@ class Place:
 
     def move(self, old: int, new: int) -> None:
         """Ask for another port instead of one."""
+        # One that has just started has not reported yet.
+        wait_until(lambda: self.state()[0] == "ATTACHED")
         token = self.ask("DescribeProxy", ProxyName=NAME)["UpdateToken"]
         answer = self.ask(
             "UpdateProxy",
