@@ -24,7 +24,7 @@ NAVIGATION = {
     "Begin": ["quickstart", "concepts", "cookbook", "troubleshooting", "where-not", "migration"],
     "Rules": ["policy", "interception", "control-plane", "api"],
     "Clients": ["clients", "client-fleets", "ca", "listener-certificate"],
-    "Operation": ["deployment", "egress", "operations", "records", "sizing", "performance"],
+    "Operation": ["deployment", "egress", "operations", "records", "log-pipelines", "sizing", "performance"],
     "Trust": ["security", "privacy", "architecture"],
 }
 _LINK = re.compile(r"(?<=\]\()([^)#\s]+)(#[^)\s]*)?(?=\))")

@@ -24,9 +24,11 @@ _ALWAYS_KNOWN = frozenset({"source_ip", "source_port", "destination_domain", "de
 def always_true(condition: Condition) -> bool:
     """Whether the condition holds for every exchange."""
     key, operator, texts = condition_parts(condition)
+    if key.attribute not in _ALWAYS_KNOWN:
+        return False  # even "absent or not" is open as long as it is not known, and a later rule may decide meanwhile
     if operator.family is Family.PRESENCE:
-        return set(texts) == {"true", "false"} or (key.attribute in _ALWAYS_KNOWN and "false" in texts)
-    if key.attribute not in _ALWAYS_KNOWN or operator.negated:
+        return "false" in texts
+    if operator.negated:
         return False
     if key.kind is Kind.PROTOCOL:
         return "TCP" in texts

@@ -212,6 +212,15 @@ def test_null_of_a_name_covers_its_like_alone():
     assert [line.partition(" ")[0] for line in found if line.endswith(("[shadowed]", "[redundant]"))] == ["g/c"]
 
 
+def test_absent_or_not_is_open_until_it_is_known():
+    """An ALLOW behind it may decide before, so it is not dead."""
+    rules = [
+        rule("a", "ALLOW", condition("request:Sni", "Null", "true", "false")),
+        rule("b", "ALLOW", condition("request:SourceAccount", "StringEquals", "111122223333")),
+    ]
+    assert [line for line in warnings_of(pre_request=rules) if line.endswith(("[shadowed]", "[redundant]"))] == []
+
+
 @given(policies(), facts())
 def test_what_lint_calls_unmatchable_never_matches(policy, known):
     """No exchange, not even an impossible one, is decided or reported by a rule that is said never to match."""
