@@ -1,7 +1,7 @@
 """What holds for every test run: property tests without a stop-watch, and an account of what was skipped.
 
-With NETFW_EXHAUSTIVE=1 (`make soak`) property tests try twenty times as many examples; those that ask for a number of
-their own say how many times the usual one.
+With NETFW_EXHAUSTIVE=1 (`make soak`) property tests try twenty times as many examples, with HYPOTHESIS_PROFILE=quick a
+fifth; those that ask for a number of their own say how many times the usual one.
 
 With NETFW_NO_SKIPS=1 a skipped test fails the run: the gate installs every program that tests ask for, so that a skip
 there means a test that silently stopped testing.
@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, settings
 
 # The machine may be busy: how long one example takes says nothing about the code.
 settings.register_profile("netfw", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("quick", parent=settings.get_profile("netfw"), max_examples=20)
 settings.register_profile("thorough", parent=settings.get_profile("netfw"), max_examples=2000)
 EXHAUSTIVE = os.environ.get("NETFW_EXHAUSTIVE", "") not in ("", "0")
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "thorough" if EXHAUSTIVE else "netfw"))

@@ -69,7 +69,8 @@ are better off with a certificate, on a listener with `client_ca` (curl: `--prox
 ## What it cannot do
 
 Variables are advice: a program can ignore them, and some do without a word. Only a network without another way out
-makes the proxy the only one. `netfw doctor --direct ADDRESS:PORT` tries whether there is another way.
+makes the proxy the only one. `netfw nftables` prints rules for that (docs/egress.md);
+`netfw doctor --bypass URL` and `--direct ADDRESS:PORT` try whether there is another way.
 
 `NO_PROXY` is read differently by nearly every client. The kit takes names and single addresses, which all of them
 understand, and refuses ranges and stars. A name stands for what is below it as well, with most. The best list is short:

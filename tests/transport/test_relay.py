@@ -188,8 +188,12 @@ def test_backpressure(joined):
     for _ in range(200):
         joined.client.send(BIG)
         joined.turn(0.0)
-    joined.settle()
-    assert joined.client.send(b"x") == 0
+    # The kernel may make room for a little more while it sorts its buffers.
+    for _ in range(100):
+        joined.settle()
+        if not (last := joined.client.send(b"x")):
+            break
+    assert last == 0
     unsent = getattr(joined.right, "unsent", 0)
     assert unsent <= HIGH_WATER + (1 << 20)
     joined.deferred.cancel()
