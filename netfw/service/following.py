@@ -48,6 +48,7 @@ class FollowerProcess(ProcessProtocol):
         self._stopped = False
         self._process: Any = None
         self.runs = False
+        self._listens = False
 
     def start(self) -> None:
         """Start it. Its end is heard of by a signal, so this is for when the reactor runs."""
@@ -66,11 +67,12 @@ class FollowerProcess(ProcessProtocol):
             env=environment,
             childFDs={0: "w", 1: "r", 2: "r"},
         )
+        self._listens = True
         self.tell(self._about)
 
     def tell(self, message: dict[str, Any]) -> None:
-        """Send it a line; nothing happens while it does not run, since it asks anew when it starts."""
-        if self.runs and self._process is not None:
+        """Send it a line; nothing happens while it does not run, or ends, since it asks anew when it starts."""
+        if self._listens:
             self._process.writeToChild(0, json.dumps(message).encode("ascii") + b"\n")
 
     def stop(self) -> None:
@@ -80,6 +82,7 @@ class FollowerProcess(ProcessProtocol):
             if call.active():
                 call.cancel()
         self._calls = []
+        self._listens = False
         if self.runs and self._process is not None:
             self._process.closeChildFD(0)
             self._calls = [self._reactor.callLater(_PATIENCE, self._kill)]
@@ -87,6 +90,10 @@ class FollowerProcess(ProcessProtocol):
     def _kill(self) -> None:
         if self.runs:
             self._process.signalProcess("KILL")
+
+    def inConnectionLost(self) -> None:
+        """It does not listen any more: it ends, or we have asked it to."""
+        self._listens = False
 
     def outReceived(self, data: bytes) -> None:
         """Whole lines are heard."""
