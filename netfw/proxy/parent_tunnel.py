@@ -95,7 +95,7 @@ class _Asking(Protocol):
         self._reader.feed(data)
         try:
             event = self._reader.next_event()
-            while isinstance(event, ResponseHeadReceived) and event.head.status < 200:
+            while isinstance(event, ResponseHeadReceived) and event.head.status < 200 and event.head.status != 101:
                 event = self._reader.next_event()
         except FramingError as problem:
             self._fail(self._error("its answer is not valid HTTP/1.1", "http_protocol_error", str(problem)))
@@ -104,7 +104,7 @@ class _Asking(Protocol):
             self._judge(event.head)
 
     def _judge(self, head: ResponseHead) -> None:
-        if head.status < 300:
+        if 200 <= head.status < 300:
             self.transport.pauseProducing()
             self._settle().callback(self._reader.remaining())
         else:

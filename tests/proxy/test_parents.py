@@ -433,8 +433,16 @@ def test_a_tunnel_that_the_parent_refuses(answered, status, token):
 
 
 @pytest.mark.parametrize(
-    "answer, token", [(b"SSH-2.0-x\r\n\r\n", "http_protocol_error"), (b"", "connection_terminated")]
-)
+    "answer, token",
+    [
+        (b"SSH-2.0-x\r\n\r\n", "http_protocol_error"),
+        (b"", "connection_terminated"),
+        (b"HTTP/1.1 102 Processing\r\n\r\n" * 17, "http_protocol_error"),
+        # Not what was asked for, and whatever follows it is nobody's: it must not be heaped up until the time is over.
+        (b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n" + bytes(70_000),
+         "destination_unavailable"),
+    ],
+)  # fmt: skip
 def test_a_parent_that_is_no_proxy(answer, token):
     """Another parent would be asked; here is none."""
     with Conversation(upstream=over(ONE)) as play:
