@@ -67,13 +67,14 @@ class SyslogSection:
 @dataclass(frozen=True, slots=True)
 class RecordForm:
     """What an output gets of records of one type. `fields`: those kept, empty for all; `sample`: the share of records
-    that is kept; `treatments`: mask, drop or hash, by field.
+    that is kept; `treatments`: mask, drop or hash, by field; `delimiter`: between columns, where the format has some.
     """
 
     format: str = "json"
     fields: tuple[str, ...] = ()
     sample: float = 1.0
     treatments: Mapping[str, str] = field(default_factory=dict)
+    delimiter: str = "\t"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 from netfw.config import values
 from netfw.config.index_section import read_index
 from netfw.config.log_model import LogSection, OutputSection
-from netfw.config.output_section import OutputReader, refuse_doubles
+from netfw.config.output_section import OutputReader, refuse_doubles, refuse_formats
 from netfw.config.retention_section import read_retention
 from netfw.config.table import Table
 
@@ -38,6 +38,7 @@ def read_log(table: Table, directory: Path) -> LogSection:
         outputs.append(OutputSection("stdout", forms=reader.general.forms()))
     outputs += [reader.read(entry) for entry in table.tables("outputs")]
     refuse_doubles(table, outputs)
+    refuse_formats(table, outputs)
     retention, keep_index = read_retention(table, outputs)
     index = read_index(table, [output.path for output in outputs], directory)
     if index is not None and keep_index is not None:

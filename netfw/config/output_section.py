@@ -14,19 +14,20 @@ from typing import Any
 
 from netfw.config import values
 from netfw.config.delivery_section import DELIVERIES, read_delivery
+from netfw.config.format_rules import delimiter, format_name, format_problems
 from netfw.config.log_model import RECORD_TYPES, OutputSection, RecordForm
 from netfw.config.nearest import nearest
 from netfw.config.syslog_section import read_syslog
 from netfw.config.table import Table
-from netfw.telemetry.record_fields import FIELD_NAMES, FORMATS, HASHED, MANDATORY
+from netfw.telemetry.record_fields import COLUMN_FORMATS, FIELD_NAMES, HASHED, MANDATORY
 
 _TREATMENTS = ("keep", "mask", "drop", "hash")
 _QUEUE = (100, 1_000_000)
-_MEMBERS = ("format", "fields", "sample", "treat")
+_MEMBERS = ("format", "fields", "delimiter", "sample", "treat")
 _JOURNAL = "journal"
 
 Given = Mapping[str, Any]
-"""What the file says at one place: some of format, fields, sample and treatments."""
+"""What the file says at one place: some of format, fields, delimiter, sample and treatments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,10 @@ class Wanted:
     def treatments(self) -> Mapping[str, str]:
         """Of all records."""
         return merged(self.of_all).treatments
+
+    def says(self, member: str) -> bool:
+        """Whether this setting is given, here or for a type."""
+        return any(member in given for given in (self.of_all, *self.by_type.values()))
 
     def forms(self, *closer: Wanted) -> dict[str, RecordForm]:
         """The forms by type, where what is said closer wins."""
@@ -91,11 +96,11 @@ class OutputReader:
         if table.is_empty_list("types"):
             table.complain("types", f"is empty: the output would get nothing; write some of {', '.join(RECORD_TYPES)}")
         queue = table.take("queue", values.count(*_QUEUE), 10_000)
-        forms = self.general.forms(self._wanted(table))
-        if delivery is not None and delivery.otlp is not None and any(form.format != "json" for form in forms.values()):
-            table.complain(
-                "format", "is json for OTLP, whose messages are made of a record's fields; write format: json"
-            )
+        wanted = self._wanted(table)
+        forms = self.general.forms(wanted)
+        if wanted.says("delimiter") and not any(form.format in COLUMN_FORMATS for form in forms.values()):
+            shown = " or ".join(COLUMN_FORMATS)
+            table.complain("delimiter", f"stands between columns; write format: {shown}, or leave it out")
         table.close()
         return OutputSection(name, path, syslog, types, forms, queue, table.path, delivery)
 
@@ -114,7 +119,9 @@ class OutputReader:
         given: dict[str, Any] = {}
         table.may_have(*_MEMBERS)
         if "format" in table:
-            given["format"] = table.take("format", values.word(*FORMATS), "json")
+            given["format"] = table.take("format", format_name, "json")
+        if "delimiter" in table:
+            given["delimiter"] = table.take("delimiter", delimiter, "\t")
         if "fields" in table:
             given["fields"] = table.take_list("fields", _field, single=True)
             if table.is_empty_list("fields"):
@@ -158,6 +165,14 @@ def refuse_doubles(log: Table, outputs: Sequence[OutputSection]) -> None:
                 log.complain("outputs", f"{spool} is the spool of two outputs; give each its own")
             if output.is_stdout and earlier.is_stdout and None not in (output.name, earlier.name):
                 log.complain("outputs", f"{earlier.name} and {output.name} are both standard output; keep one of them")
+
+
+def refuse_formats(log: Table, outputs: Sequence[OutputSection]) -> None:
+    """What a kind of output cannot have, in whichever of the four places it was said."""
+    for output in outputs:
+        place = output.place.removeprefix(log.path).lstrip(".")
+        for setting, problem in format_problems(output):
+            log.complain(f"{place}.{setting}".lstrip("."), problem)
 
 
 def _name(value: object) -> str:

@@ -12,13 +12,15 @@ from typing import Any
 
 from netfw import __version__
 from netfw.config.delivery_model import AwsService, DeliverySection, Signal
-from netfw.config.log_model import OutputSection
+from netfw.config.log_model import EXCHANGE_TYPES, OutputSection, RecordForm
 from netfw.telemetry import otlp_message
-from netfw.telemetry.carrier import Carrier
+from netfw.telemetry.carrier import JSON_LINES, TEXT_LINES, Carrier
+from netfw.telemetry.record_fields import JSON_FORMATS
 from netfw.telemetry.record_log import Printer
 from netfw.telemetry.record_printer import Finish, as_line
 from netfw.telemetry.spool import BatchLimits, Spool
 from netfw.telemetry.spooled_destination import SpooledDestination, SpooledLog
+from netfw.telemetry.w3c_file import with_columns
 
 # A spool that holds fewer batches than this could not keep the newest and deliver the oldest.
 _BATCHES = 4
@@ -35,7 +37,7 @@ def build_delivery(
     """The log of this output. `credentials` gives those in force; `processes`: how many share the spool's size."""
     section = output.delivery
     assert section is not None
-    carrier, finish = _carrier(section, credentials, reactor)
+    carrier, finish = _carrier(section, credentials, reactor, _form(output))
     share = section.spool.size // processes
     limits = BatchLimits(section.batch.records, min(section.batch.size, share // _BATCHES), section.batch.wait)
     spool = Spool(section.spool.path, size=share, limits=limits, drop=section.spool.drop.value)
@@ -43,19 +45,32 @@ def build_delivery(
     return SpooledLog(destination, printer=printer(output, finish), queued_records=output.queue)
 
 
-def _carrier(section: DeliverySection, credentials: Callable[[], Any], reactor: Any) -> tuple[Carrier, Finish]:
+def _form(output: OutputSection) -> RecordForm:
+    """What most of its records are; with columns they all are (`config.format_rules`)."""
+    return output.form(next((kind for kind in EXCHANGE_TYPES if kind in output.types), output.types[0]))
+
+
+def _carrier(
+    section: DeliverySection, credentials: Callable[[], Any], reactor: Any, form: RecordForm
+) -> tuple[Carrier, Finish]:
     """What sends, and what it wants of a record. A new kind of server has its line here."""
     if section.aws is not None:
         from netfw.telemetry.aws_carriers import CARRIERS, with_moment
 
         service = section.aws.service
-        return CARRIERS[service](section.aws, credentials), with_moment if service is AwsService.CLOUDWATCH else as_line
+        finish: Finish = with_moment if service is AwsService.CLOUDWATCH else as_line
+        if form.format == "w3c":
+            finish = with_columns(form.fields)
+        return CARRIERS[service](section.aws, credentials, form), finish
     from netfw.telemetry.http_carrier import HttpCarrier
 
     posts, otlp = section.posts, section.otlp
     assert posts is not None
     if otlp is None:
-        return HttpCarrier(posts.url, credentials, reactor=reactor, compress=posts.compress), as_line
+        kind = JSON_LINES if form.format in JSON_FORMATS else TEXT_LINES
+        return HttpCarrier(
+            posts.url, credentials, reactor=reactor, compress=posts.compress, content_type=kind
+        ), as_line
     resource = {"service.name": "netfw", "service.version": __version__, "host.name": socket.gethostname()}
     carrier = HttpCarrier(
         posts.url,

@@ -29,10 +29,13 @@ from botocore.exceptions import (
 )
 
 from netfw.config.delivery_model import AwsSection, AwsService
-from netfw.telemetry.carrier import Carried, NotCarried, Stopping, TooLarge
+from netfw.config.log_model import RecordForm
+from netfw.telemetry.carrier import JSON_LINES, TEXT_LINES, Carried, NotCarried, Stopping, TooLarge
 from netfw.telemetry.delivery_secrets import AwsKeys
+from netfw.telemetry.record_fields import JSON_FORMATS
 from netfw.telemetry.record_text import Record, ended_at
 from netfw.telemetry.retry_after import retry_after
+from netfw.telemetry.w3c_file import w3c_file
 
 _CONNECT = 5
 _READ = 20
@@ -60,17 +63,25 @@ _EVENT = 26
 _EVENTS = 1_048_576
 _LARGEST_EVENT = 256 * 1024 - _EVENT
 _DAY = 24 * 3600 * 1000
+_DIGITS = 15
+# An event without a text would have the whole batch refused.
+_NOTHING = "-"
 _LARGEST_RECORD = 1000 * 1024
 _RECORDS = 4 * 1024 * 1024
 
 
 class AwsCarrier:
-    """What the three have in common. `keys` gives those in force; None: those that boto3 finds."""
+    """What the three have in common. `keys` gives those in force; None: those that boto3 finds. `form`: what the
+    records are, which objects and streams tell.
+    """
 
-    def __init__(self, section: AwsSection, keys: Callable[[], AwsKeys | None]) -> None:
+    def __init__(
+        self, section: AwsSection, keys: Callable[[], AwsKeys | None], form: RecordForm = RecordForm()
+    ) -> None:
         self.shown = section.shown
         self._section = section
         self._keys = keys
+        self._form = form.format
         self._used: AwsKeys | None = None
         self._client: Any = None
         self._stopping = False
@@ -147,20 +158,24 @@ class AwsCarrier:
 
 
 class S3Carrier(AwsCarrier):
-    """An object for each batch: `PREFIX YEAR/MONTH/DAY/HOUR/BATCH.jsonl.gz`, by when the batch was begun."""
+    """An object for each batch: `PREFIX YEAR/MONTH/DAY/HOUR/BATCH.jsonl.gz`, by when the batch was begun; `.log` where
+    its lines are no JSON.
+    """
 
     def _put(self, client: Any, records: list[bytes], identity: str) -> Carried:
         section = self._section
         prefix = _PREFIX if section.name is None else section.name
         began = datetime.fromtimestamp(int(identity[:20]) / 1e9, UTC)
-        body = b"".join(records)
-        key = f"{prefix}{began:%Y/%m/%d/%H}/{identity}.jsonl"
+        is_json = self._form in JSON_FORMATS
+        body = w3c_file(records) if self._form == "w3c" else b"".join(records)
+        key = f"{prefix}{began:%Y/%m/%d/%H}/{identity}.{'jsonl' if is_json else 'log'}"
+        kind = JSON_LINES if is_json else TEXT_LINES
         more = {}
         if section.compress:
             key += ".gz"
             body = gzip.compress(body, 5, mtime=0)
             more["ContentEncoding"] = "gzip"
-        client.put_object(Bucket=section.target, Key=key, Body=body, ContentType="application/x-ndjson", **more)
+        client.put_object(Bucket=section.target, Key=key, Body=body, ContentType=kind, **more)
         return Carried()
 
 
@@ -168,10 +183,8 @@ class CloudWatchCarrier(AwsCarrier):
     """Events in a stream of the group, which is made where it is not there; the group has to be."""
 
     def _put(self, client: Any, records: list[bytes], identity: str) -> Carried:
-        events: list[dict[str, Any]] = []
-        for record in records:
-            moment, _, text = record.rstrip(b"\n").partition(b" ")
-            events.append({"timestamp": int(moment), "message": text.decode()})
+        began = int(identity[:20]) // 1_000_000
+        events = [_event(record, began) for record in records]
         moments = [event["timestamp"] for event in events]
         if (
             sum(len(record) + _EVENT for record in records) > _EVENTS
@@ -198,6 +211,8 @@ class FirehoseCarrier(AwsCarrier):
     def _put(self, client: Any, records: list[bytes], identity: str) -> Carried:
         if sum(map(len, records)) > _RECORDS or max(map(len, records)) > _LARGEST_RECORD:
             raise TooLarge(f"{self.shown}: more than the service takes at once")
+        if self._form == "raw":
+            records = [record.removesuffix(b"\n") for record in records]
         answer = client.put_record_batch(
             DeliveryStreamName=self._section.target, Records=[{"Data": record} for record in records]
         )
@@ -214,6 +229,15 @@ CARRIERS = {
     AwsService.CLOUDWATCH: CloudWatchCarrier,
     AwsService.FIREHOSE: FirehoseCarrier,
 }
+
+
+def _event(record: bytes, began: int) -> dict[str, Any]:
+    """A line as `with_moment` makes it; whatever else lies in the spool is sent as of when the batch was begun."""
+    text = record.rstrip(b"\n").decode("utf-8", "backslashreplace")
+    moment, _, behind = text.partition(" ")
+    if moment.isascii() and moment.isdigit() and len(moment) <= _DIGITS and behind:
+        return {"timestamp": int(moment), "message": behind}
+    return {"timestamp": began, "message": text or _NOTHING}
 
 
 def with_moment(text: str, record: Record) -> bytes:

@@ -23,6 +23,9 @@ REASONS = (
     "disk",
 )
 """Why a batch, or a record, did not arrive: labels of metrics."""
+JSON_LINES = "application/x-ndjson"
+TEXT_LINES = "text/plain; charset=utf-8"
+"""What a batch is to whoever asks for its type."""
 
 
 @dataclass(frozen=True, slots=True)

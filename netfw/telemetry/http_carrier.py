@@ -23,7 +23,7 @@ from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed, Respon
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from netfw.telemetry.carrier import Carried, NotCarried, Stopping, TooLarge
+from netfw.telemetry.carrier import JSON_LINES, Carried, NotCarried, Stopping, TooLarge
 from netfw.telemetry.delivery_secrets import HttpCredentials, ServerVerification, tls_words
 from netfw.telemetry.retry_after import retry_after
 
@@ -58,7 +58,7 @@ class HttpCarrier:
         credentials: Callable[[], HttpCredentials],
         *,
         reactor: Any,
-        content_type: str = "application/x-ndjson",
+        content_type: str = JSON_LINES,
         envelope: Envelope = json_lines,
         compress: bool = True,
         accepted: Callable[[bytes, int], Carried] = lambda _body, _count: Carried(),

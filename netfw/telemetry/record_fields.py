@@ -8,10 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FORMATS = ("json", "aws", "squid", "pretty", "ecs", "ocsf")
+FORMATS = ("json", "aws", "squid", "pretty", "ecs", "ocsf", "plain")
 """The forms that a record may be printed in."""
+COLUMN_FORMATS = ("plain", "w3c", "raw")
+"""Those that are columns of text; the last two are for servers that know them."""
+JSON_FORMATS = ("json", "aws", "ecs", "ocsf")
+"""Those whose lines are documents."""
+OUTPUT_FORMATS = (*FORMATS, "w3c", "raw")
+"""Those that an output may have."""
 MANDATORY = ("event_timestamp", "proxy_name", "final_action", "kind", "id")
 """Never left out nor changed: without them a record says nothing, and nobody finds it again."""
+AWS_MANDATORY = ("event_timestamp", "proxy_name", "final_action")
+"""What every record of the vendor's log has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ def _shape(form: RecordForm, kind: str, tokens: Callable[[str], str]) -> Shape:
     return Shape(
         form=form.format,
         fields=form.fields,
+        delimiter=form.delimiter,
         sample=form.sample,
         sampled=sampled,
         treatments=form.treatments,

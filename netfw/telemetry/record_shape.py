@@ -12,7 +12,8 @@ from typing import Any
 from zlib import crc32
 
 from netfw.config.log_model import RECORD_TYPES
-from netfw.telemetry.record_fields import AWS_DEFAULT, FORMATS, MANDATORY
+from netfw.telemetry.record_columns import Columns
+from netfw.telemetry.record_fields import AWS_DEFAULT, COLUMN_FORMATS, MANDATORY
 from netfw.telemetry.record_privacy import treated
 from netfw.telemetry.record_schemas import ecs_text, ocsf_text
 from netfw.telemetry.record_text import FORMS, Record, is_alert
@@ -20,14 +21,13 @@ from netfw.telemetry.record_text import FORMS, Record, is_alert
 TYPES = RECORD_TYPES
 SAMPLED = frozenset(["allow", "dns"])
 _FORMS: dict[str, Callable[[Record], str | None]] = {**FORMS, "ecs": ecs_text, "ocsf": ocsf_text}
-assert tuple(_FORMS) == FORMATS
 _WHOLE = 1 << 32
 
 
 class Shape:
-    """`form`: one of `FORMATS`. `fields`: those kept, empty for all that the form has. `sample`: the share that is kept
-    of records all of whose types are `sampled`, which denials never are. `treatments` by field. `token`: what makes
-    tokens.
+    """`form`: one of `OUTPUT_FORMATS`. `fields`: those kept, empty for all that the form has. `delimiter`: between
+    columns, where it has some. `sample`: the share that is kept of records all of whose types are `sampled`, which
+    denials never are. `treatments` by field. `token`: what makes tokens.
     """
 
     def __init__(
@@ -35,13 +35,15 @@ class Shape:
         *,
         form: str = "json",
         fields: tuple[str, ...] = (),
+        delimiter: str = "\t",
         sample: float = 1.0,
         sampled: frozenset[str] = SAMPLED,
         treatments: Mapping[str, str] | None = None,
         token: Callable[[str], str] | None = None,
     ) -> None:
-        self._form = _FORMS[form]
-        chosen = fields or (AWS_DEFAULT if form == "aws" else ())
+        is_columns = form in COLUMN_FORMATS
+        self._form = Columns(form, fields, delimiter).text if is_columns else _FORMS[form]
+        chosen = () if is_columns else fields or (AWS_DEFAULT if form == "aws" else ())
         self._fields = frozenset((*chosen, *MANDATORY)) if chosen else None
         self._below = int(sample * _WHOLE)
         self._sample = sample

@@ -21,7 +21,8 @@ Record = Mapping[str, Any]
 _AWS = tuple(name for name in AWS_NAMES if "." not in name)
 _SAFE = "!#$%&'()*+,/:;=?@[]~-._"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
-_OURS = ("audit", "dns")
+OURS = ("audit", "dns")
+"""Kinds of records that no other program's log has a line for."""
 _MARKS = {"allow": "+", "deny": "-"}
 
 
@@ -37,14 +38,14 @@ def json_text(record: Record) -> str:
 
 def aws_text(record: Record) -> str | None:
     """The vended log's fields, in its order. What is ours alone is left out."""
-    if record.get("kind") in _OURS:
+    if record.get("kind") in OURS:
         return None
     return compact({name: record[name] for name in _AWS if name in record})
 
 
 def squid_text(record: Record) -> str | None:
     """Squid's native access log: time, milliseconds, client, result/status, bytes, method, URL, user, peer, type."""
-    if record.get("kind") in _OURS:
+    if record.get("kind") in OURS:
         return None
     duration = record.get("duration_ms", 0)
     ended = ended_at(record)

@@ -93,8 +93,8 @@ class Cloud:
         settings = {"target": TARGETS[service], "region": REGION, "endpoint": self.relay.url, **changes}
         return AwsSection(service, compress=service is AwsService.S3, **settings)
 
-    def carrier(self, service: AwsService, **changes: Any) -> AwsCarrier:
-        return CARRIERS[service](self.section(service, **changes), lambda: KEYS)
+    def carrier(self, service: AwsService, form: str = "json", **changes: Any) -> AwsCarrier:
+        return CARRIERS[service](self.section(service, **changes), lambda: KEYS, RecordForm(form))
 
     def objects(self, bucket: str) -> list[bytes]:
         """The content of all, by their names."""
@@ -180,6 +180,45 @@ def test_an_object_is_named_by_its_batch_so_that_one_sent_twice_is_the_same(clou
     found = cloud.client("s3").list_objects_v2(Bucket=TARGETS[AwsService.S3], Prefix="twice/")["Contents"]
     assert [entry["Key"] for entry in found] == [f"twice/2030/03/17/17/{NOW * 10**9:020d}-abcd.jsonl.gz"]
     cloud.client("s3").delete_object(Bucket=TARGETS[AwsService.S3], Key=found[0]["Key"])
+
+
+def test_an_object_says_what_is_in_it(cloud: Cloud) -> None:
+    lines = [b"event_timestamp url\x1f1\thttp://a.test/\n", b"event_timestamp url\x1f2\t-\n"]
+    carrier = cloud.carrier(AwsService.S3, "w3c", name="columns/")
+    assert carrier.carry(lines, f"{NOW * 10**9:020d}-abcd") == Carried()
+    key = f"columns/2030/03/17/17/{NOW * 10**9:020d}-abcd.log.gz"
+    found = cloud.client("s3").get_object(Bucket=TARGETS[AwsService.S3], Key=key)
+    assert found["ContentType"] == "text/plain; charset=utf-8"
+    text = gzip.decompress(found["Body"].read()).decode("ascii")
+    cloud.client("s3").delete_object(Bucket=TARGETS[AwsService.S3], Key=key)
+    assert text.startswith("#Version: 1.0\n")
+    assert text.endswith("\n#Fields: event_timestamp url\n1\thttp://a.test/\n2\t-\n")
+
+
+def test_a_raw_record_has_no_end_of_line(cloud: Cloud) -> None:
+    before = set(cloud.objects("behind-firehose"))
+    carrier = cloud.carrier(AwsService.FIREHOSE, "raw")
+    assert carrier.carry([b"1\tp\n", b"2\tq\n"], f"{NOW * 10**9:020d}-raw") == Carried()
+    assert set(cloud.objects("behind-firehose")) - before == {b"1\tp2\tq"}
+    bucket = cloud.client("s3").list_objects_v2(Bucket="behind-firehose")["Contents"]
+    for entry in bucket:
+        cloud.client("s3").delete_object(Bucket="behind-firehose", Key=entry["Key"])
+
+
+@pytest.mark.parametrize("line", [b'{"id":"x"}\n', b"\xff\x00\n", b"\n", b"9" * 40 + b" x\n", b"12 \n"])
+def test_what_lies_in_the_spool_from_elsewhere_does_not_hold_up_what_comes_behind_it(cloud: Cloud, line: bytes) -> None:
+    """Another output's line in the former configuration, or what the machine's end left: it has no time before it."""
+    from time import time
+
+    began = int(time() * 1000)
+    stream = f"strange-{line.hex()[:8]}"
+    carrier = cloud.carrier(AwsService.CLOUDWATCH, name=stream)
+    assert carrier.carry([line, b"%d good\n" % began], f"{began * 1_000_000:020d}-a") == Carried()
+    events = cloud.client("logs").get_log_events(
+        logGroupName=TARGETS[AwsService.CLOUDWATCH], logStreamName=stream, startFromHead=True
+    )["events"]
+    assert {event["timestamp"] for event in events} == {began} and "good" in {event["message"] for event in events}
+    cloud.client("logs").delete_log_stream(logGroupName=TARGETS[AwsService.CLOUDWATCH], logStreamName=stream)
 
 
 @pytest.mark.parametrize("service", list(AwsService))
