@@ -98,8 +98,11 @@ class AwsCarrier:
         except ClientError as error:
             return self._answered(error, len(records))
         except BotoCoreError as error:
-            self._client = None
-            raise NotCarried(_reason(error), f"{self.shown}: {type(error).__name__}") from None
+            reason = _reason(error)
+            if reason == "credentials":
+                # Else it is kept: making one reads megabytes, and holds up the reactor for as long.
+                self._client = None
+            raise NotCarried(reason, f"{self.shown}: {type(error).__name__}") from None
 
     def renew(self) -> None:
         """See `Carrier`."""

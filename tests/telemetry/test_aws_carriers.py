@@ -5,9 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,69 +22,18 @@ from netfw.telemetry.delivery_secrets import AwsKeys  # noqa: E402
 from netfw.telemetry.record_printer import RecordPrinter, as_line  # noqa: E402
 from netfw.telemetry.spool import BatchLimits, Spool  # noqa: E402
 from netfw.telemetry.spooled_destination import SpooledDestination, SpooledLog  # noqa: E402
+from netfw.testing.aws_cloud import REGION, TARGETS, AwsCloud  # noqa: E402  # the same
 from netfw.testing.relay import Relay  # noqa: E402
 from netfw.testing.stores import wait_until  # noqa: E402
 
 KEYS = AwsKeys("AKIDEXAMPLE", "s3cret-key")
-REGION = "us-east-2"
-TARGETS = {AwsService.S3: "records-1", AwsService.CLOUDWATCH: "/netfw/records", AwsService.FIREHOSE: "to-siem"}
 NOW = 1_900_000_000
 
 
-@pytest.fixture(scope="module")
-def moto_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """moto's server in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path_factory.mktemp("moto") / "log"
-    with open(log, "wb") as file:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-            stdout=file,
-            stderr=file,
-            env={**os.environ, "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y"},
-        )
+class Cloud(AwsCloud):
+    """The services behind a relay that can be killed."""
 
-    def is_there() -> bool:
-        assert server.poll() is None, log.read_text()
-        with socket.socket() as trial:
-            return trial.connect_ex(("127.0.0.1", port)) == 0
-
-    try:
-        wait_until(is_there)
-        yield port
-    finally:
-        server.kill()
-        server.wait()
-
-
-class Cloud:
-    """The services behind a relay that can be killed, and what arrived in them."""
-
-    def __init__(self, moto_port: int, relay: Relay) -> None:
-        self.relay = relay
-        self.direct = f"http://127.0.0.1:{moto_port}"
-        bucket = {"LocationConstraint": REGION}
-        self.client("s3").create_bucket(Bucket=TARGETS[AwsService.S3], CreateBucketConfiguration=bucket)
-        self.client("s3").create_bucket(Bucket="behind-firehose", CreateBucketConfiguration=bucket)
-        self.client("logs").create_log_group(logGroupName=TARGETS[AwsService.CLOUDWATCH])
-        self.client("firehose").create_delivery_stream(
-            DeliveryStreamName=TARGETS[AwsService.FIREHOSE],
-            ExtendedS3DestinationConfiguration={
-                "RoleARN": "arn:aws:iam::123456789012:role/r",
-                "BucketARN": "arn:aws:s3:::behind-firehose",
-            },
-        )
-
-    def client(self, name: str) -> Any:
-        return boto3.client(
-            name,
-            endpoint_url=self.direct,
-            region_name=REGION,
-            aws_access_key_id="a",
-            aws_secret_access_key="b",
-        )
+    relay: Relay
 
     def section(self, service: AwsService, **changes: Any) -> AwsSection:
         settings = {"target": TARGETS[service], "region": REGION, "endpoint": self.relay.url, **changes}
@@ -96,29 +42,15 @@ class Cloud:
     def carrier(self, service: AwsService, form: str = "json", **changes: Any) -> AwsCarrier:
         return CARRIERS[service](self.section(service, **changes), lambda: KEYS, RecordForm(form))
 
-    def objects(self, bucket: str) -> list[bytes]:
-        """The content of all, by their names."""
-        s3 = self.client("s3")
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        names = sorted(entry["Key"] for page in pages for entry in page.get("Contents", ()))
-        found = [s3.get_object(Bucket=bucket, Key=name)["Body"].read() for name in names]
-        return [gzip.decompress(body) if body[:2] == b"\x1f\x8b" else body for body in found]
-
-    def arrived(self, service: AwsService) -> list[str]:
-        """The ids of all records."""
-        if service is AwsService.CLOUDWATCH:
-            pages = self.client("logs").get_paginator("filter_log_events").paginate(logGroupName=TARGETS[service])
-            lines = [event["message"].encode() for page in pages for event in page["events"]]
-        else:
-            bucket = TARGETS[service] if service is AwsService.S3 else "behind-firehose"
-            lines = [line for body in self.objects(bucket) for line in body.splitlines()]
-        return [json.loads(line)["final_rule_name"] for line in lines]
+    def rules(self, service: AwsService) -> list[str]:
+        """What tells records apart here."""
+        return [json.loads(line)["final_rule_name"] for line in self.arrived(service)]
 
 
 @pytest.fixture(scope="module")
-def cloud(moto_port: int) -> Iterator[Cloud]:
-    with Relay(moto_port) as relay:
-        yield Cloud(moto_port, relay)
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    with Cloud(tmp_path_factory.mktemp("moto") / "log") as cloud, Relay(cloud.port) as cloud.relay:
+        yield cloud
 
 
 def record(number: int) -> dict[str, Any]:
@@ -160,7 +92,7 @@ def test_killed_and_restored_during_load(cloud: Cloud, tmp_path: Path, service: 
     assert log.dropped == 0 and set(destination.health.errors) == {"unreachable"}
     cloud.relay.start()
     wait_until(lambda: log.written == 300)
-    assert sorted(set(cloud.arrived(service))) == sent
+    assert sorted(set(cloud.rules(service))) == sent
     cloud.relay.kill()
     load(1000)
     wait_until(lambda: spool.records + log.written + log.dropped == 1300)
@@ -168,7 +100,7 @@ def test_killed_and_restored_during_load(cloud: Cloud, tmp_path: Path, service: 
     cloud.relay.start()
     wait_until(lambda: log.written + log.dropped == 1300)
     assert log.left_out == 1300
-    arrived = cloud.arrived(service)
+    arrived = cloud.rules(service)
     assert sorted(set(arrived)) == sent[: log.written]
     assert log.close(5.0)
 
