@@ -1,23 +1,24 @@
 """A checked policy as lines of JSON, and back: how it comes from the process that read it. PURE.
 
-A line holds a head, or at most `CHUNK` rules with at most `CHUNK_VALUES` values or so: who takes a policy of 100,000
-rules over can do it a line at a time and look after its connections in between. The values of a condition that has more
-go ahead of its rule, in lines of their own. Nothing is checked again here: both ends are ours, and what comes was
-checked.
+A line holds a head, or at most `CHUNK` rules with at most `CHUNK_VALUES` values or `CHUNK_TEXT` characters or so: who
+takes a policy of 100,000 rules over can do it a line at a time and look after its connections in between. The values of
+a condition that has more go ahead of its rule, in lines of their own. Nothing is checked again here: both ends are
+ours, and what comes was checked.
 """
 
 from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from netfw.policy.long_tuple import in_parts, put_together
 from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule, RuleGroup
 
 CHUNK = 100
 CHUNK_VALUES = 1000
+CHUNK_TEXT = 64 * 1024
 
 Plain = tuple[list[str], list[list[Any]]]
 """What a line holds of rules: values that go ahead, then rules."""
@@ -52,55 +53,55 @@ def _line(value: Any) -> bytes:
 def plain_rules(rules: Iterable[Rule]) -> Iterator[Plain]:
     """The rules as they stand in lines, a line's worth at a time."""
     plain: list[list[Any]] = []
-    values = 0
+    values = text = 0
     for rule in rules:
+        conditions: list[list[Any]] = []
         for condition in rule.conditions:
-            values += len(condition.values)
-            if len(condition.values) > CHUNK_VALUES:
-                if plain:
-                    yield [], plain
-                    plain = []
-                for start in range(0, len(condition.values), CHUNK_VALUES):
-                    yield list(condition.values[start : start + CHUNK_VALUES]), []
-        plain.append(_plain_rule(rule))
-        if len(plain) >= CHUNK or values >= CHUNK_VALUES:
+            if len(condition.values) <= CHUNK_VALUES and (size := sum(map(len, condition.values))) <= CHUNK_TEXT:
+                conditions.append([condition.key, condition.operator, list(condition.values)])
+                values, text = values + len(condition.values), text + size
+                continue
+            if plain:
+                yield [], plain
+                plain, values, text = [], 0, 0
+            for ahead in _sent_ahead(condition.values):
+                yield ahead, []
+            conditions.append([condition.key, condition.operator, len(condition.values)])
+        plain.append(
+            [rule.name, rule.action.value, conditions, rule.description, rule.not_after, rule.owner, rule.ticket]
+        )
+        if len(plain) >= CHUNK or values >= CHUNK_VALUES or text >= CHUNK_TEXT:
             yield [], plain
-            plain, values = [], 0
+            plain, values, text = [], 0, 0
     if plain:
         yield [], plain
 
 
-def _plain_rule(rule: Rule) -> list[Any]:
-    return [
-        rule.name,
-        rule.action.value,
-        [
-            [
-                condition.key,
-                condition.operator,
-                # Their number, where they went ahead.
-                condition.values if len(condition.values) <= CHUNK_VALUES else len(condition.values),
-            ]
-            for condition in rule.conditions
-        ],
-        rule.description,
-        rule.not_after,
-        rule.owner,
-        rule.ticket,
-    ]
+def _sent_ahead(values: Iterable[str]) -> Iterator[list[str]]:
+    """Values of one condition, a line's worth at a time."""
+    waiting: list[str] = []
+    text = 0
+    for value in values:
+        waiting.append(value)
+        text += len(value)
+        if len(waiting) >= CHUNK_VALUES or text >= CHUNK_TEXT:
+            yield waiting
+            waiting, text = [], 0
+    if waiting:
+        yield waiting
 
 
 class RuleReader:
     """Rules from what lines hold of them, in their order."""
 
     def __init__(self) -> None:
-        self._ahead: deque[list[str]] = deque()
+        self._ahead: deque[tuple[str, ...]] = deque()
 
-    def take(self, values: list[str], rules: list[list[Any]]) -> list[Rule]:
+    def take(self, values: list[str], rules: list[list[Any]]) -> tuple[Rule, ...]:
         """The rules of the next line; `values` are for those of lines to come. ValueError: no line of ours."""
         if values:
-            self._ahead.append(values)
-        return [self._rule(plain) for plain in rules]
+            self._ahead.append(tuple(values))
+        return tuple([self._rule(plain) for plain in rules])
 
     def _rule(self, plain: list[Any]) -> Rule:
         name, action, conditions, description, not_after, owner, ticket = plain
@@ -114,17 +115,17 @@ class RuleReader:
             ticket,
         )
 
-    def _values(self, values: list[str] | int) -> tuple[str, ...]:
+    def _values(self, values: list[str] | int) -> Sequence[str]:
         if not isinstance(values, int):
-            return tuple(values)
-        found: list[list[str]] = []
+            return in_parts(values)
+        found: list[tuple[str, ...]] = []
         missing = values
         while missing > 0 and self._ahead:
             found.append(self._ahead.popleft())
             missing -= len(found[-1])
         if missing or not found:
             raise ValueError(f"{values} values should have gone ahead: {missing} are missing")
-        return tuple(chain.from_iterable(found))
+        return put_together(found)
 
 
 class PolicyLines:
@@ -133,7 +134,7 @@ class PolicyLines:
     def __init__(self) -> None:
         self.is_complete = False
         self._head: dict[str, Any] | None = None
-        self._rules: list[dict[Phase, list[Rule]]] = []
+        self._rules: list[dict[Phase, list[tuple[Rule, ...]]]] = []
         self._reader = RuleReader()
 
     def take(self, line: bytes) -> None:
@@ -146,14 +147,14 @@ class PolicyLines:
             self.is_complete = True
         else:
             number, phase, values, rules = value
-            self._rules[number][_PHASES[phase]] += self._reader.take(values, rules)
+            self._rules[number][_PHASES[phase]].append(self._reader.take(values, rules))
 
     def policy(self) -> PolicyConfiguration:
         """The whole policy; only when `is_complete`."""
         head = self._head
         assert head is not None and self.is_complete
         groups = tuple(
-            RuleGroup(name, {phase: tuple(rules) for phase, rules in by_phase.items()}, description)
+            RuleGroup(name, {phase: put_together(rules) for phase, rules in by_phase.items()}, description)
             for (name, description), by_phase in zip(head["groups"], self._rules, strict=True)
         )
         attached = head["attached"]

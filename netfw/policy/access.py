@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 from netfw.policy.indexes import AddressIndex, Index, NameIndex, TextIndex
 from netfw.policy.keys import Key, Kind, find_key
+from netfw.policy.large_table import LargeTable
 from netfw.policy.model import Condition, Rule
 from netfw.policy.operators import Comparison, Operator, SetPrefix, find_operator
 
@@ -36,7 +36,7 @@ def possible_accesses(rule: Rule) -> list[Access]:
     return found
 
 
-def best_access(possible: list[Access], sharing: Mapping[tuple[IndexName, str], int]) -> Access | None:
+def best_access(possible: list[Access], sharing: LargeTable[tuple[IndexName, str], int]) -> Access | None:
     """The one that the fewest rules share; names and addresses first where two are equal, for they are known first.
 
     `sharing` counts the rules by index and value; it is only looked at where there is a choice.
@@ -46,7 +46,8 @@ def best_access(possible: list[Access], sharing: Mapping[tuple[IndexName, str], 
 
     def rank(access: Access) -> tuple[int, int]:
         condition, name = access
-        return max(sharing[name, value] for value in condition.values[:SAMPLE]), _FACT_ORDER.get(name[0], 5)
+        shared = [sharing.get((name, value)) or 0 for value in condition.values[:SAMPLE]]
+        return max(shared), _FACT_ORDER.get(name[0], 5)
 
     return min(possible, key=rank)
 

@@ -7,7 +7,7 @@ matches if either does and an ALLOW rule only if both do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address
 from math import floor
 from operator import attrgetter
@@ -57,7 +57,7 @@ def address_forms(address: Address) -> tuple[tuple[int, int], ...]:
     return ((6, int(address)), (4, int(inner)))
 
 
-def condition_parts(condition: Condition) -> tuple[Key, Operator, tuple[str, ...]]:
+def condition_parts(condition: Condition) -> tuple[Key, Operator, Sequence[str]]:
     """Key, operator and texts of a condition that was checked at load; a mistake here is a bug and raises."""
     key, operator = find_key(condition.key), find_operator(condition.operator)
     if key is None or operator is None:

@@ -13,8 +13,9 @@ from typing import Any
 from netfw.policy.glob_index import GlobIndex
 from netfw.policy.globs import Text, glob_matcher, has_wildcard
 from netfw.policy.keys import Key, Kind
+from netfw.policy.large_table import LargeTable, members
 from netfw.policy.operators import Comparison, Family, Operator
-from netfw.policy.slices import Building, Slices, emptied, keep_apart, portions, set_of, sort_in_slices
+from netfw.policy.slices import Building, Slices, emptied, portions, sort_in_slices
 from netfw.policy.values import AddressRange
 
 Test = Callable[[Any], bool]
@@ -45,38 +46,41 @@ def _member_test(wanted: list[Any], leftovers: list[Slices]) -> Building[Test]:
     if len(wanted) == 1:
         only = wanted[0]
         return lambda value: bool(value == only)
-    members = yield from set_of(wanted)
-    leftovers.append(emptied(members))
-    return members.__contains__
+    table = yield from members(wanted)
+    leftovers.append(table.emptied())
+    return table.contains()
 
 
 def _ignoring_case(wanted: list[Any], leftovers: list[Slices]) -> Building[Test]:
-    lowered = yield from set_of(wanted)
-    leftovers.append(emptied(lowered))
-    return lambda text: text.lower() in lowered
+    table = yield from members(wanted)
+    leftovers.append(table.emptied())
+    holds = table.contains()
+    return lambda text: holds(text.lower())
 
 
 def _like_test(patterns: list[Text], leftovers: list[Slices]) -> Building[Test]:
     """Whether a text matches any pattern."""
-    literals: set[Text] = set()
-    leftovers.append(emptied(literals))
+    literals: LargeTable[Text, None] = LargeTable()
     globs: list[Text] = []
     for portion in portions(patterns):
         for pattern in portion:
             if has_wildcard(pattern):
                 globs.append(pattern)
             else:
-                literals.add(pattern)
+                literals.setdefault(pattern, None)
+        yield from literals.room()
         yield
+    leftovers.append(literals.emptied())
+    is_literal = literals.contains()
     if len(globs) > _MANY:
         found_by_literal = yield from _many_globs(globs, leftovers)
-        return lambda text: text in literals or found_by_literal(text)
+        return lambda text: is_literal(text) or found_by_literal(text)
     matchers = tuple(map(glob_matcher, globs))
     if not literals and len(matchers) == 1:
         return matchers[0]
 
     def test(text: Text) -> bool:
-        if text in literals:
+        if is_literal(text):
             return True
         for matches in matchers:  # noqa: SIM110  # a generator costs more than the loop
             if matches(text):
@@ -88,32 +92,34 @@ def _like_test(patterns: list[Text], leftovers: list[Slices]) -> Building[Test]:
 
 def _domain_test(patterns: list[str], leftovers: list[Slices]) -> Building[Test]:
     """Whether a canonical host text matches any of `x`, `.x`, `*.x` or a pattern."""
-    exact: set[str] = set()
-    suffixes: set[str] = set()
+    exact: LargeTable[str, None] = LargeTable()
+    suffixes: LargeTable[str, None] = LargeTable()
     globs: list[str] = []
-    leftovers.append(emptied(exact, suffixes))
     for portion in portions(patterns):
         for pattern in portion:
             name, suffix = domain_parts(pattern)
             if name is not None:
-                exact.add(name)
+                exact.setdefault(name, None)
             if suffix is not None:
-                suffixes.add(suffix)
-                keep_apart(suffixes)
+                suffixes.setdefault(suffix, None)
             if name is None and suffix is None:
                 globs.append(pattern)
+        yield from exact.room()
+        yield from suffixes.room()
         yield
+    leftovers += [exact.emptied(), suffixes.emptied()]
+    is_name, is_zone = exact.contains(), suffixes.contains() if suffixes else None
     matchers: tuple[Test, ...] = tuple(map(glob_matcher, globs[:_MANY]))
     if len(globs) > _MANY:
         matchers = ((yield from _many_globs(globs, leftovers)),)
 
     def test(host: str) -> bool:
-        if host in exact:
+        if is_name(host):
             return True
-        if suffixes:
+        if is_zone is not None:
             place = host.find(".")
             while place >= 0:
-                if host[place:] in suffixes:
+                if is_zone(host[place:]):
                     return True
                 place = host.find(".", place + 1)
         for matches in matchers:  # noqa: SIM110  # a generator costs more than the loop
@@ -129,7 +135,9 @@ def _many_globs(globs: list[Text], leftovers: list[Slices]) -> Building[Test]:
     for portion in portions(globs):
         for pattern in portion:
             index.add(pattern, 0)
+        yield from index.room()
         yield
+    yield from emptied(globs)
     yield from index.finish()
     leftovers.append(index.dismantle())
 

@@ -8,7 +8,7 @@ the order of evaluation, so what an index finds is merged into exactly the order
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
@@ -17,9 +17,10 @@ from netfw.policy.access import SAMPLE, Access, IndexName, best_access, new_inde
 from netfw.policy.checks import Check, build_check, build_in_slices, condition_parts
 from netfw.policy.decision import DEFAULT_RULE, Decision, Match, RuleRef
 from netfw.policy.indexes import Index
+from netfw.policy.large_table import LargeTable, count
 from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule
 from netfw.policy.operators import Operator
-from netfw.policy.slices import STEP, Building, Slices, emptied, finished, grows_soon, portions
+from netfw.policy.slices import STEP, Building, Slices, emptied, finished, portions
 from netfw.policy.values import trusted_value
 
 _FEW_VALUES = 4
@@ -61,12 +62,15 @@ class CompiledRule:
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One phase: its rules by position, the indexes over them, the rules that are always tried, the default."""
+    """One phase: its rules by position, the indexes over them, the rules that are always tried, the default.
+
+    `rules` and `residual` are the very lists that were filled: to make tuples of them would take too long a step.
+    """
 
     phase: Phase
-    rules: tuple[CompiledRule, ...]
+    rules: Sequence[CompiledRule]
     indexes: tuple[Index, ...]
-    residual: tuple[int, ...]
+    residual: Sequence[int]
     default: Decision
     leftovers: tuple[Slices, ...] = ()
     """What takes apart the large tables of checks, for whoever frees the program."""
@@ -138,7 +142,7 @@ class _PhaseCompiler:
         self._residual: list[int] = []
         self._indexes: dict[IndexName, Index] = {}
         self._members: dict[IndexName, list[int]] = {}
-        self._checks: dict[tuple[Condition, bool], Check] = {}
+        self._checks: LargeTable[tuple[Condition, bool], Check] = LargeTable()
 
     def take(self, group: str, rule: Rule) -> None:
         """The next rule in the order of evaluation."""
@@ -157,6 +161,7 @@ class _PhaseCompiler:
                 if access is not None:
                     weight[access[1]] += len(access[0].values)
             yield
+        done = 0
         for position, (rule, access) in enumerate(zip(self._live, self._accesses, strict=True)):
             if access is None or weight[access[1]] < _FEW_VALUES:
                 self._residual.append(position)
@@ -164,8 +169,13 @@ class _PhaseCompiler:
             else:
                 yield from self._compile(position, rule, access[0])
                 yield from self._fill(access, position)
-            if position % STEP == 0:
-                yield any(grows_soon(*index.sizes()) for index in self._indexes.values())
+            done += 1 + sum([len(condition.values) for condition in rule.conditions])
+            if done >= STEP:
+                done = 0
+                for index in self._indexes.values():
+                    yield from index.room()
+                yield from self._checks.room()
+                yield
         allowing = bytearray(len(self._rules))
         for number, rules in enumerate(portions(self._rules)):
             start = number * STEP
@@ -178,8 +188,8 @@ class _PhaseCompiler:
 
     def clear(self) -> Slices:
         """Free by and by what was only needed for this."""
-        yield from emptied(self._checks, self._groups, self._live, self._possible, self._accesses)
-        yield from emptied(*self._members.values(), self._rules, self._residual)
+        yield from self._checks.emptied()
+        yield from emptied(self._groups, self._live, self._possible, self._accesses, *self._members.values())
 
     def _fill(self, access: Access, position: int) -> Iterable[Any]:
         """Enter one rule; the result is empty unless it has many values."""
@@ -200,28 +210,29 @@ class _PhaseCompiler:
         for portion in portions(texts):
             for text in portion:
                 index.add(operator, trusted_value(key, operator, text), position)
-            yield grows_soon(*index.sizes())
+            yield from index.room()
+            yield
 
     def _choose(self) -> Slices:
         """For each rule the condition that it is found by, or None."""
-        sharing: Counter[tuple[IndexName, str]] = Counter()
+        sharing: LargeTable[tuple[IndexName, str], int] = LargeTable()
         if self._choices:
             for portion in portions(self._possible):
                 for choice in portion:
                     for condition, name in choice:
                         for value in condition.values[:SAMPLE]:
-                            sharing[name, value] += 1
+                            count(sharing, (name, value))
+                yield from sharing.room()
                 yield
         for portion in portions(self._possible):
             self._accesses += [best_access(choice, sharing) for choice in portion]
             yield
-        yield from emptied(sharing)
+        yield from sharing.emptied()
 
     def _compile(self, position: int, rule: Rule, access: Condition | None) -> Iterable[Any]:
-        """Make one rule; the result is empty unless one of its conditions has many values."""
-        for item in rule.conditions:
-            if len(item.values) > STEP:
-                return self._compile_large(position, rule, access)
+        """Make one rule; the result is empty unless it has many values."""
+        if sum([len(item.values) for item in rule.conditions]) > STEP:
+            return self._compile_large(position, rule, access)
         checks = tuple([self._check(item, rule.action) for item in rule.conditions if item is not access])
         self._rules.append(CompiledRule(self._phase, self._groups[position], rule, checks))
         return ()
@@ -238,9 +249,10 @@ class _PhaseCompiler:
         if len(condition.values) > SAMPLE:
             return build_check(condition, action)
         name = (condition, action is Action.ALLOW)
-        check = self._checks.get(name)
+        checks = self._checks.of(name)
+        check = checks.get(name)
         if check is None:
-            check = self._checks[name] = build_check(condition, action)
+            check = checks[name] = build_check(condition, action)
         return check
 
     def _late(self, members: list[int], late: list[int]) -> Slices:
@@ -262,9 +274,9 @@ class _PhaseCompiler:
         """What `run` has made."""
         return Program(
             self._phase,
-            tuple(self._rules),
+            self._rules,
             tuple(self._indexes.values()),
-            tuple(self._residual),
+            self._residual,
             default_decision(self._phase, default),
             tuple(self._leftovers),
         )

@@ -144,7 +144,7 @@ def _tell_condition(condition: Condition, action: Action, facts: Facts) -> Condi
     return ConditionStep(
         condition.key,
         condition.operator,
-        condition.values[:_SHOWN_VALUES],
+        tuple(condition.values[:_SHOWN_VALUES]),
         max(0, len(condition.values) - _SHOWN_VALUES),
         shown(key_reader(key)(facts)),
         "not yet known" if result == PENDING else "false" if result == FALSE else "true",

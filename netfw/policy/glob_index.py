@@ -7,15 +7,15 @@ or is one of a few, is tried each time.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from typing import Any
 
 from netfw.policy.globs import glob_matcher
 from netfw.policy.gram_table import GRAM, PAIR, SHORTEST_SAMPLE, GramTable, PairTable, Place, SampleTable
+from netfw.policy.large_table import LargeTable, count
 from netfw.policy.lookup_tables import HeadTable, add_position
-from netfw.policy.slices import Slices, emptied, grows_soon, portions
+from netfw.policy.slices import Slices, emptied, portions
 
 _FEW_BY_OCTETS = 48
 """Patterns up to which trying each is cheaper than to go through every text for a few octets."""
@@ -63,11 +63,11 @@ class GlobIndex:
     )
 
     def __init__(self) -> None:
-        self._entries: dict[Any, GlobEntry] = {}
+        self._entries: LargeTable[Any, GlobEntry] = LargeTable()
         self._heads: HeadTable[list[GlobEntry]] = HeadTable()
         self._tails: HeadTable[list[GlobEntry]] = HeadTable()
-        self._words: dict[bytes, list[GlobEntry]] = {}
-        self._words_known: set[bytes] = set()  # its keys once more: a set is intersected faster than they are
+        self._words: LargeTable[bytes, list[GlobEntry]] = LargeTable()
+        self._words_known: set[bytes] = set()  # its keys once more, where there is one part
         self._samples: SampleTable[GlobEntry] = SampleTable()
         self._grams: GramTable[GlobEntry] = GramTable()
         self._pairs: PairTable[GlobEntry] = PairTable()
@@ -79,38 +79,53 @@ class GlobIndex:
 
     def add(self, pattern: Any, position: int) -> None:
         """Note that the rule at `position` names this pattern. Positions come in ascending order."""
-        entry = self._entries.get(pattern)
+        entries = self._entries.of(pattern)
+        entry = entries.get(pattern)
         if entry is None:
-            entry = self._entries[pattern] = GlobEntry(pattern)
+            entry = entries[pattern] = GlobEntry(pattern)
         add_position(entry.positions, position)
+
+    def room(self) -> Iterable[None]:
+        """Steps that make room for some hundreds of further patterns."""
+        return self._entries.room()
 
     def finish(self) -> Slices:
         """Hang up every pattern; nothing may be added afterwards."""
         rows: Callable[[], Iterable[Row]] = self._rows
         kept: list[Row] = []
         for kind, literals in _KINDS.items():
-            shared: Counter[bytes] = Counter()
+            shared: LargeTable[bytes, int] = LargeTable()
             for portion in portions(rows(), _PORTION):
-                shared.update([literal for _, pieces, _ in portion for literal in literals(pieces)])
-                yield grows_soon(len(shared))
+                for _, pieces, _ in portion:
+                    for literal in literals(pieces):
+                        count(shared, literal)
+                yield from shared.room()
+                yield
             former, kept = kept, []
             for portion in portions(rows(), _PORTION):
                 for entry, pieces, best in portion:
-                    best = min([best, *[(shared[literal], kind, literal) for literal in literals(pieces)]])
+                    best = min([best, *[(shared.of(literal)[literal], kind, literal) for literal in literals(pieces)]])
                     if best[0] <= _FEW_OTHERS:
                         self._hang_up(best, entry)
                     else:
                         kept.append((entry, pieces, best))
-                yield grows_soon(len(self._heads), len(self._tails), len(self._words))
+                for table in (self._heads, self._tails, self._words):
+                    yield from table.room()
+                yield
             rows = kept.__iter__
-            yield from emptied(former, shared)
+            yield from emptied(former)
+            yield from shared.emptied()
         few = len(kept) < _FEW_BY_OCTETS
         for portion in portions(kept, _PORTION):
             for entry, pieces, best in portion:
                 if few or not self._hang_up_by_octets(best[0], pieces, entry):
                     self._hang_up(best, entry)
+            yield from self._samples.room()
             yield
         yield from emptied(kept)
+        if self._words.count == 1:
+            self._words_known = set(self._words)
+            yield
         yield from self._heads.finish()
         yield from self._tails.finish()
         tables = (self._heads, self._tails, self._words, self._samples, self._grams, self._pairs, self._loose)
@@ -136,7 +151,6 @@ class GlobIndex:
             self._tails.setdefault(literal, []).append(entry)
         elif kind == "word":
             self._words.setdefault(literal, []).append(entry)
-            self._words_known.add(literal)
         else:
             self._loose.append(entry)
 
@@ -167,7 +181,9 @@ class GlobIndex:
         # The entries last: a list of thousands that share a literal goes at once, but frees none of them.
         for table in (self._heads, self._tails, self._samples, self._grams, self._pairs):
             yield from table.dismantle()
-        yield from emptied(self._words, self._words_known, self._loose, self._entries)
+        yield from self._words.emptied()
+        yield from emptied(self._words_known, self._loose)
+        yield from self._entries.emptied()
 
     def find(self, text: Any, found: Found) -> None:
         """Append the positions of every pattern that the text matches."""
@@ -182,8 +198,11 @@ class GlobIndex:
         return self._tails.find(raw[::-1])
 
     def _find_words(self, raw: bytes) -> list[list[GlobEntry]]:
-        met = self._words_known.intersection(raw.translate(_BLANKED).split())
-        return [self._words[word] for word in met] if met else []
+        words = raw.translate(_BLANKED).split()
+        if self._words.count > 1:
+            return self._words.of_any(words)
+        met = self._words_known.intersection(words)  # faster than of a dict's keys
+        return [self._words.parts[0][word] for word in met] if met else []
 
     def _find_loose(self, _raw: bytes) -> list[list[GlobEntry]]:
         return [self._loose]

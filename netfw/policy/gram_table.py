@@ -14,10 +14,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from itertools import repeat
 from struct import Struct
 from typing import Generic, TypeVar
 
+from netfw.policy.large_table import LargeTable
 from netfw.policy.slices import Slices, emptied
 
 Entry = TypeVar("Entry")
@@ -34,9 +34,6 @@ _FOURS = [Struct(f"={count}I").unpack_from for count in range(_READY)]
 """What takes so many numbers of four octets out of a text: faster than a memoryview, which is left for long texts."""
 _TWOS = [Struct(f"={count}H").unpack_from for count in range(_READY)]
 
-_PART = 80_000
-"""Samples from which on a further dict is begun: to let a larger one grow is too long a step."""
-
 _LETTERS = b"etaoinsrhldcumpfgwybvkxjqz"
 _USUAL = [max(26 - _LETTERS.find(octet), 1) if octet in _LETTERS else 8 for octet in range(256)]
 """How often an octet is met in texts, roughly: letters by their frequency in English."""
@@ -46,22 +43,25 @@ _LEAST_USUAL = min(_USUAL) ** 2
 class SampleTable(Generic[Entry]):
     """Entries by two numbers of four octets each, of which a text that has the literal has one at an even place."""
 
-    __slots__ = ("_parts", "_samples")
+    __slots__ = ("_samples",)
 
     def __init__(self) -> None:
-        self._samples: dict[int, list[Entry]] = {}
-        self._parts = [self._samples]
+        self._samples: LargeTable[int, list[Entry]] = LargeTable()
 
     def __len__(self) -> int:
-        return sum(map(len, self._parts))
+        return len(self._samples)
+
+    def room(self) -> Iterable[None]:
+        """Steps that make room for some hundreds of further entries."""
+        return self._samples.room()
 
     def best(self, pieces: Iterable[bytes]) -> tuple[int, Place] | None:
         """(how many others are there already, where) of the emptiest place for any of these literals."""
         best: tuple[int, Place] | None = None
-        get = self._samples.get
+        samples = self._samples
         for piece in pieces:
             numbers = _every_four(piece)
-            loads = [*map(len, map(get, numbers, repeat(())))]
+            loads = [len(samples.get(number) or ()) for number in numbers]
             fuller = [*map(max, loads, loads[1:])]
             others = min(fuller)
             if best is None or others < best[0]:
@@ -75,9 +75,6 @@ class SampleTable(Generic[Entry]):
         """Hang it up at a place that `best` gave."""
         for number in place:
             self._samples.setdefault(number, []).append(entry)
-        if len(self._samples) > _PART:
-            self._samples = {}
-            self._parts.append(self._samples)
 
     def find(self, raw: bytes) -> list[list[Entry]]:
         """Those that a text may match, some of them more than once."""
@@ -91,15 +88,15 @@ class SampleTable(Generic[Entry]):
         else:
             view = memoryview(raw)
             numbers = {*view[: count * _WIDTH].cast("I"), *view[2 : 2 + rest * _WIDTH].cast("I")}
-        if len(self._parts) == 1:
-            samples = self._samples
-            met = samples.keys() & numbers
-            return [samples[number] for number in met] if met else []
-        return [part[number] for part in self._parts for number in part.keys() & numbers]
+        if self._samples.count > 1:
+            return self._samples.of_any(numbers)
+        samples = self._samples.parts[0]
+        met = samples.keys() & numbers
+        return [samples[number] for number in met] if met else []
 
     def dismantle(self) -> Slices:
         """Take it apart, when nobody looks anything up any more."""
-        yield from emptied(*self._parts)
+        yield from self._samples.emptied()
 
 
 class GramTable(Generic[Entry]):

@@ -7,6 +7,7 @@ from datetime import date, datetime
 from typing import Any
 
 from netfw.policy import short_form
+from netfw.policy.long_tuple import in_parts
 from netfw.policy.model import Action, Condition, Phase, Rule, RuleGroup
 from netfw.policy.shape import Report, joined, kind_of
 from netfw.policy.validate import ConditionPlace, ReadValues, read_condition
@@ -53,7 +54,7 @@ class GroupReader:
         self._check_group_limits(rules, path)
         if name is None:
             return None
-        return RuleGroup(name, {phase: tuple(rules[phase]) for phase in Phase}, description)
+        return RuleGroup(name, {phase: in_parts(rules[phase]) for phase in Phase}, description)
 
     def read_rules(self, raw: object, phase: Phase, path: str, seen: dict[str, str]) -> list[Rule]:
         """The rules of one phase in order of position; `seen` has the names of the group so far and their paths."""

@@ -7,8 +7,9 @@ rules that wait for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address
+from itertools import chain
 from operator import attrgetter
 from typing import Any
 
@@ -18,9 +19,10 @@ from netfw.policy.facts import NOT_YET, Facts, Unknown
 from netfw.policy.glob_index import GlobIndex
 from netfw.policy.globs import has_wildcard
 from netfw.policy.keys import Key, Kind
+from netfw.policy.large_table import LargeTable
 from netfw.policy.lookup_tables import NetworkTable, add_position
 from netfw.policy.operators import Comparison, Operator
-from netfw.policy.slices import Slices, emptied, keep_apart
+from netfw.policy.slices import Slices
 from netfw.policy.values import AddressRange
 
 Found = list[list[int]]
@@ -49,8 +51,8 @@ class Index:
         """Append what the fact finds; True: the fact is not yet known."""
         raise NotImplementedError
 
-    def sizes(self) -> tuple[int, ...]:
-        """How many entries each of its tables has."""
+    def room(self) -> Iterable[None]:
+        """Steps that make room for some hundreds of further values."""
         raise NotImplementedError
 
     def dismantle(self) -> Slices:
@@ -71,13 +73,14 @@ class Index:
 class NameIndex(Index):
     """Host names: exact ones and `.x` by hash, patterns by their literals."""
 
-    __slots__ = ("_exact", "_has_patterns", "_patterns", "_read", "_suffixes")
+    __slots__ = ("_exact", "_has_patterns", "_has_suffixes", "_patterns", "_read", "_suffixes")
 
     def __init__(self, key: Key) -> None:
         super().__init__()
         self._read: Callable[[Facts], Any] = attrgetter(key.attribute)
-        self._exact: dict[str, list[int]] = {}
-        self._suffixes: dict[str, list[int]] = {}
+        self._exact: LargeTable[str, list[int]] = LargeTable()
+        self._suffixes: LargeTable[str, list[int]] = LargeTable()
+        self._has_suffixes = False
         self._patterns = GlobIndex()
         self._has_patterns = False
 
@@ -87,7 +90,7 @@ class NameIndex(Index):
             add_position(self._exact.setdefault(name, []), position)
         if suffix is not None:
             add_position(self._suffixes.setdefault(suffix, []), position)
-            keep_apart(self._suffixes)
+            self._has_suffixes = True
         if name is None and suffix is None:
             self._patterns.add(value, position)
 
@@ -95,25 +98,28 @@ class NameIndex(Index):
         yield from self._patterns.finish()
         self._has_patterns = len(self._patterns) > 0
 
-    def sizes(self) -> tuple[int, ...]:
-        return len(self._exact), len(self._suffixes), len(self._patterns)
+    def room(self) -> Iterable[None]:
+        return chain(self._exact.room(), self._suffixes.room(), self._patterns.room())
 
     def dismantle(self) -> Slices:
-        yield from emptied(self._exact, self._suffixes)
+        yield from self._exact.emptied()
+        yield from self._suffixes.emptied()
         yield from self._patterns.dismantle()
 
     def collect(self, facts: Facts, found: Found) -> bool:
         host = self._read(facts)
         if host.__class__ is Unknown:
             return host is NOT_YET
-        positions = self._exact.get(host)
+        exact = self._exact
+        positions = (exact.parts[hash(host) % exact.count] if exact.count > 1 else exact.parts[0]).get(host)
         if positions is not None:
             found.append(positions)
-        suffixes = self._suffixes
-        if suffixes:
+        if self._has_suffixes:
+            parts, count = self._suffixes.parts, self._suffixes.count
             place = host.find(".")
             while place >= 0:
-                positions = suffixes.get(host[place:])
+                zone = host[place:]
+                positions = (parts[hash(zone) % count] if count > 1 else parts[0]).get(zone)
                 if positions is not None:
                     found.append(positions)
                 place = host.find(".", place + 1)
@@ -140,8 +146,8 @@ class AddressIndex(Index):
         for table in self._tables.values():
             yield from table.finish()
 
-    def sizes(self) -> tuple[int, ...]:
-        return tuple([len(table) for table in self._tables.values()])
+    def room(self) -> Iterable[None]:
+        return chain(self._tables[4].room(), self._tables[6].room())
 
     def dismantle(self) -> Slices:
         for table in self._tables.values():
@@ -175,7 +181,7 @@ class TextIndex(Index):
         super().__init__()
         self._read = key_reader(key)
         self._fold = fold
-        self._exact: dict[Any, list[int]] = {}
+        self._exact: LargeTable[Any, list[int]] = LargeTable()
         self._patterns = GlobIndex()
         self._has_patterns = False
         self._normal = normal_form(key) if key.kind is Kind.PATH else None
@@ -190,11 +196,11 @@ class TextIndex(Index):
         yield from self._patterns.finish()
         self._has_patterns = len(self._patterns) > 0
 
-    def sizes(self) -> tuple[int, ...]:
-        return len(self._exact), len(self._patterns)
+    def room(self) -> Iterable[None]:
+        return chain(self._exact.room(), self._patterns.room())
 
     def dismantle(self) -> Slices:
-        yield from emptied(self._exact)
+        yield from self._exact.emptied()
         yield from self._patterns.dismantle()
 
     def collect(self, facts: Facts, found: Found) -> bool:
@@ -219,7 +225,8 @@ class TextIndex(Index):
     def _find(self, value: Any, found: Found) -> None:
         if self._fold:
             value = value.lower()
-        positions = self._exact.get(value)
+        exact = self._exact
+        positions = (exact.parts[hash(value) % exact.count] if exact.count > 1 else exact.parts[0]).get(value)
         if positions is not None:
             found.append(positions)
         if self._has_patterns:

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from netfw.policy.compile import CompiledPolicy, Program
+from netfw.policy.long_tuple import parts_of
 from netfw.policy.model import PolicyConfiguration
-from netfw.policy.slices import STEP, Slices, emptied, portions
+from netfw.policy.slices import STEP, Slices, emptied
 
 
 def when_unused(policy: CompiledPolicy, free: Callable[[Slices], Any]) -> None:
@@ -39,29 +40,24 @@ def take_apart(parts: list[Any]) -> Slices:
                 yield from emptied(index.late)
             for leftover in part.leftovers:
                 yield from leftover
-            yield from _hold(part.rules, held)
+            yield from emptied(part.rules, part.residual)
         else:
             yield from _hold_rules(part, held)
         part = index = leftover = None  # type: ignore[assignment]
         yield
     while held:
-        del held[-STEP:]
-        yield
-
-
-def _hold(items: tuple[Any, ...], held: list[Any]) -> Slices:
-    for portion in portions(items, 10 * STEP):
-        held += portion
+        held.pop()
         yield
 
 
 def _hold_rules(configuration: PolicyConfiguration, held: list[Any]) -> Slices:
+    """Rules and values part by part, so that nothing large goes with what it belongs to: that goes before its parts."""
     for group in (*configuration.groups, *configuration.unattached):
         for rules in group.rules.values():
-            for portion in portions(rules):
-                held += portion
-                for rule in portion:
+            for some in parts_of(rules):
+                for rule in some:
                     for condition in rule.conditions:
                         if len(condition.values) > STEP:
-                            yield from _hold(condition.values, held)
+                            held += parts_of(condition.values)
+                held.append(some)
                 yield

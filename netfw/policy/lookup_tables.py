@@ -8,9 +8,11 @@ address one contains the other. So each entry knows its parent, and a lookup cli
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 
-from netfw.policy.slices import STEP, Slices, emptied, sort_in_slices
+from netfw.policy.large_table import LargeTable
+from netfw.policy.slices import STEP, Slices, emptied, list_of, sort_in_slices
 
 Entry = TypeVar("Entry")
 
@@ -21,7 +23,7 @@ class HeadTable(Generic[Entry]):
     __slots__ = ("_entries", "_heads", "_parents", "_rows")
 
     def __init__(self) -> None:
-        self._entries: dict[bytes, Entry] = {}
+        self._entries: LargeTable[bytes, Entry] = LargeTable()
         self._heads: list[bytes] = []
         self._parents: list[int] = []
         self._rows: list[Entry] = []
@@ -33,10 +35,13 @@ class HeadTable(Generic[Entry]):
         """The entry of a head, `entry` when it is a new one."""
         return self._entries.setdefault(head, entry)
 
+    def room(self) -> Iterable[None]:
+        """Steps that make room for some hundreds of further heads."""
+        return self._entries.room()
+
     def finish(self) -> Slices:
         """Put the table in order; nothing may be added afterwards."""
-        self._heads = list(self._entries)
-        yield
+        self._heads = yield from list_of(self._entries)
         yield from sort_in_slices(self._heads)
         above: list[int] = []
         for place, head in enumerate(self._heads):
@@ -44,13 +49,14 @@ class HeadTable(Generic[Entry]):
                 above.pop()
             self._parents.append(above[-1] if above else -1)
             above.append(place)
-            self._rows.append(self._entries[head])
+            self._rows.append(self._entries.of(head)[head])
             if place % STEP == 0:
                 yield
 
     def dismantle(self) -> Slices:
         """Take it apart, when nobody looks anything up any more."""
-        yield from emptied(self._entries, self._heads, self._parents, self._rows)
+        yield from self._entries.emptied()
+        yield from emptied(self._heads, self._parents, self._rows)
 
     def find(self, text: bytes) -> list[Entry]:
         """The entries of every head that the text begins with."""
@@ -70,7 +76,7 @@ class NetworkTable:
     __slots__ = ("_firsts", "_lasts", "_parents", "_positions", "_ranges")
 
     def __init__(self) -> None:
-        self._ranges: dict[tuple[int, int], list[int]] = {}
+        self._ranges: LargeTable[tuple[int, int], list[int]] = LargeTable()
         self._firsts: list[int] = []
         self._lasts: list[int] = []
         self._parents: list[int] = []
@@ -83,26 +89,32 @@ class NetworkTable:
         """Note that the rule at `position` names this network. Positions come in ascending order."""
         add_position(self._ranges.setdefault((first, -last), []), position)
 
+    def room(self) -> Iterable[None]:
+        """Steps that make room for some hundreds of further networks."""
+        return self._ranges.room()
+
     def finish(self) -> Slices:
         """Put the table in order; nothing may be added afterwards."""
-        order = list(self._ranges)
-        yield
+        order = yield from list_of(self._ranges)
         yield from sort_in_slices(order)
         above: list[int] = []
-        for place, (first, minus_last) in enumerate(order):
+        for place, network in enumerate(order):
+            first, minus_last = network
             while above and self._lasts[above[-1]] < first:
                 above.pop()
             self._firsts.append(first)
             self._lasts.append(-minus_last)
             self._parents.append(above[-1] if above else -1)
-            self._positions.append(self._ranges[first, minus_last])
+            self._positions.append(self._ranges.of(network)[network])
             above.append(place)
             if place % STEP == 0:
                 yield
+        yield from emptied(order)
 
     def dismantle(self) -> Slices:
         """Take it apart, when nobody looks anything up any more."""
-        yield from emptied(self._ranges, self._firsts, self._lasts, self._parents, self._positions)
+        yield from self._ranges.emptied()
+        yield from emptied(self._firsts, self._lasts, self._parents, self._positions)
 
     def find(self, number: int, found: list[list[int]]) -> None:
         """Append the positions of every network that holds the address."""

@@ -6,7 +6,7 @@ ProxyRuleGroup, ProxyRule, Condition); `conditions` of a rule are ANDed, `values
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -45,11 +45,13 @@ class Action(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One test of one key. `operator` is printed as it was written: prefix, name and suffix together."""
+    """One test of one key. `operator` is printed as it was written: prefix, name and suffix together. `values` is a
+    tuple, or a `LongTuple`.
+    """
 
     key: str
     operator: str
-    values: tuple[str, ...]
+    values: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,10 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class RuleGroup:
-    """A named container of rules. `rules` has all three phases, each in order of position."""
+    """A named container of rules. `rules` has all three phases, each in order of position: a tuple or `LongTuple`."""
 
     name: str
-    rules: Mapping[Phase, tuple[Rule, ...]]
+    rules: Mapping[Phase, Sequence[Rule]]
     description: str | None = None
 
 

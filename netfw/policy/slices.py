@@ -2,13 +2,12 @@
 
 Whoever serves connections runs them a few milliseconds at a time (`transport.slices`); whoever keeps nobody waiting
 runs them at once. No step may take longer than some two milliseconds, however many rules there are: not making, nor
-growing, nor freeing what there is of them.
+growing (`large_table`), nor freeing what there is of them (`long_tuple`).
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from heapq import merge
 from itertools import islice
 from typing import Any, TypeVar
@@ -18,16 +17,11 @@ T = TypeVar("T")
 STEP = 50
 """Rules, values or patterns between two yields: some tenths of a millisecond of work."""
 
-_RUN = 1024
+_RUN = 512
 
-Slices = Generator[Any, None, None]
-"""What yields True says that its next step is a long one, which had better have a slice to itself."""
-Building = Generator[Any, None, T]
+Slices = Generator[None, None, None]
+Building = Generator[None, None, T]
 """Slices that return what was built."""
-
-_GROWTH = tuple((2 << power) // 3 for power in range(14, 28))
-_MANY = 20_000
-APART = 10_000
 
 
 def finished(work: Building[T]) -> T:
@@ -47,44 +41,29 @@ def portions(items: Iterable[T], size: int = STEP) -> Iterator[list[T]]:
         yield portion
 
 
-def set_of(items: Iterable[T]) -> Building[set[T]]:
-    """A set that grows by and by: hashing 100,000 texts at once takes ten milliseconds."""
-    members: set[T] = set()
-    for portion in portions(items):
-        members.update(portion)
+def list_of(items: Iterable[T]) -> Building[list[T]]:
+    """A list that grows by and by."""
+    whole: list[T] = []
+    for portion in portions(items, 4 * STEP):
+        whole += portion
         yield
-    return members
-
-
-def keep_apart(table: dict[Any, Any] | set[Any]) -> None:
-    """Of two tables that get the same number of texts, let this one grow at another step than the other: once it has
-    `APART` entries it gets some more, that no text is equal to.
-    """
-    if len(table) == APART:
-        table.update(dict.fromkeys(range(8 * STEP), []))
-
-
-def grows_soon(*sizes: int) -> bool:
-    """Whether a dict of one of these sizes is moved to a larger place by the next entries: that takes four milliseconds
-    at 87,381 entries. CPython does it when two thirds of a power of two are taken.
-    """
-    return any(size > _MANY and _GROWTH[bisect_left(_GROWTH, size)] - size <= 2 * STEP for size in sizes)
+    return whole
 
 
 def sort_in_slices(items: list[Any]) -> Slices:
     """Sort a list in place: short runs by themselves, then merged."""
-    runs: list[Sequence[Any]] = []
+    runs: list[list[Any]] = []
     for run in portions(items, _RUN):
         run.sort()
         runs.append(run)
         yield
-    if len(runs) < 2:
-        items[:] = runs[0] if runs else []
-        return
-    items.clear()
-    merged = merge(*runs)
-    while portion := list(islice(merged, 4 * STEP)):
-        items += portion
+    place = 0
+    for portion in portions(merge(*runs), 4 * STEP):
+        items[place : place + len(portion)] = portion
+        place += len(portion)
+        yield
+    while runs:
+        runs.pop()
         yield
 
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from netfw.policy.keys import Key, find_key, nearest_key
+from netfw.policy.long_tuple import in_parts
 from netfw.policy.model import Condition, Phase
 from netfw.policy.operators import FAMILY_OF_KIND, Family, Operator, SetPrefix, find_operator, nearest_operator
 from netfw.policy.shape import Report, kind_of
@@ -52,7 +53,7 @@ def read_condition(raw: object, place: ConditionPlace, read_values: ReadValues |
         check_values(key, operator, texts, place)
     if len(place.report.problems) > before or key is None or operator is None or texts is None:
         return None
-    return Condition(key.name, operator.name, tuple(texts))
+    return Condition(key.name, operator.name, in_parts(texts))
 
 
 def _read_key(raw: object, place: ConditionPlace) -> Key | None:

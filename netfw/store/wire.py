@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from netfw.config.policy_lines import RuleReader, plain_rules
+from netfw.policy.long_tuple import put_together
 from netfw.policy.model import Action, Phase, PolicyConfiguration, Rule, RuleGroup
 from netfw.store.resources import AskedOfProxy, asked_from_plain
 
@@ -73,7 +74,7 @@ class ChangeLines:
         self._head = head
         self._known = known
         self._reader = RuleReader()
-        self._rules: dict[str, dict[Phase, list[Rule]]] = {
+        self._rules: dict[str, dict[Phase, list[tuple[Rule, ...]]]] = {
             digest: {phase: [] for phase in Phase} for digest in head["sent"]
         }
 
@@ -84,17 +85,19 @@ class ChangeLines:
             self.is_complete = True
             return
         digest, phase, values, rules = value
-        self._rules[digest][_PHASES[phase]] += self._reader.take(values, rules)
+        self._rules[digest][_PHASES[phase]].append(self._reader.take(values, rules))
 
     def groups(self) -> dict[str, RuleGroup]:
         """The groups of the policy by digest; only when `is_complete`."""
         assert self.is_complete
         return {
-            digest: RuleGroup(name, {phase: tuple(rules) for phase, rules in self._rules[digest].items()}, description)
-            if digest in self._rules
-            else self._known[digest]
+            digest: self._group(name, digest, description) if digest in self._rules else self._known[digest]
             for name, description, digest in self._head["groups"]
         }
+
+    def _group(self, name: str, digest: str, description: str | None) -> RuleGroup:
+        rules = {phase: put_together(lines) for phase, lines in self._rules[digest].items()}
+        return RuleGroup(name, rules, description)
 
     def policy(self, groups: Mapping[str, RuleGroup]) -> PolicyConfiguration:
         """The policy of these groups."""

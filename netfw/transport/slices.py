@@ -39,7 +39,7 @@ class _Collector:
 
 
 _collector = _Collector()
-Work = Generator[Any, None, T]
+Work = Generator[None, None, T]
 
 SLICE = 0.002
 PAUSE = 0.002
@@ -48,7 +48,6 @@ PAUSE = 0.002
 
 def run_in_slices(clock: IReactorTime, work: Work[T], pause: float = PAUSE) -> Deferred[T]:
     """Run the generator to its end, with a `pause` between slices; a Deferred of what it returns. Cancelling closes it.
-    One that yields True has its next step in a slice to itself.
 
     The garbage collector is held off until all such work is at its end: a full collection over what it makes is a stall
     of its own. What is alive then is taken out of its sight for good; it is freed as soon as nobody refers to it.
@@ -70,8 +69,7 @@ def run_in_slices(clock: IReactorTime, work: Work[T], pause: float = PAUSE) -> D
         until = perf_counter() + SLICE
         try:
             while perf_counter() < until:
-                if next(work):
-                    break
+                next(work)
         except StopIteration as stopped:
             end()
             done.callback(stopped.value)

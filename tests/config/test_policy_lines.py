@@ -11,7 +11,7 @@ import pytest
 
 from netfw.config.model import PolicySection
 from netfw.config.policy_files import read_policy
-from netfw.config.policy_lines import CHUNK, CHUNK_VALUES, PolicyLines, print_policy
+from netfw.config.policy_lines import CHUNK, CHUNK_TEXT, CHUNK_VALUES, PolicyLines, print_policy
 from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule, RuleGroup
 
 ETC = Path(__file__).parents[2] / "etc"
@@ -67,6 +67,22 @@ def test_values_go_ahead_of_their_rule() -> None:
     assert policy == read_back(lines)
     with pytest.raises(ValueError, match="should have gone ahead"):
         read_back([line for line in lines if b"h2000." not in line])
+
+
+def test_long_texts_go_ahead_as_well() -> None:
+    """A line has its share of characters too, however few values that are."""
+    text = "x" * (CHUNK_TEXT // 8)
+    agent = ("request:Http:UserAgent", "StringLike")
+    many = tuple(f"{text}{number}" for number in range(40))
+    rules = (
+        Rule("many", Action.DENY, (Condition(*agent, many), Condition(*agent, many[:3]))),
+        *(Rule(f"some-{number}", Action.DENY, (Condition(*agent, (many[number],)),)) for number in range(40)),
+    )
+    group = RuleGroup("g", {Phase.PRE_DNS: (), Phase.PRE_REQUEST: rules, Phase.POST_RESPONSE: ()}, "")
+    policy = PolicyConfiguration("p", dict.fromkeys(Phase, Action.ALLOW), (group,), "", ())
+    lines = list(print_policy(policy))
+    assert max(map(len, lines)) < 2 * CHUNK_TEXT
+    assert policy == read_back(lines)
 
 
 def test_the_example_policy() -> None:

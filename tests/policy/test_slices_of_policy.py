@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from netfw.policy.compile import compile_in_slices, compile_policy
 from netfw.policy.evaluate import evaluate
-from netfw.policy.letting_go import when_unused
+from netfw.policy.letting_go import take_apart, when_unused
 from netfw.policy.load import load_policy
-from netfw.policy.model import Phase
-from netfw.policy.slices import APART, STEP, emptied, finished, grows_soon, portions, set_of, sort_in_slices
+from netfw.policy.long_tuple import in_parts, put_together
+from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule, RuleGroup
+from netfw.policy.slices import STEP, emptied, finished, list_of, portions, sort_in_slices
 
 MANY = 4000
 NAMES = [f"host{number}.example.com" for number in range(MANY)]
@@ -47,38 +48,15 @@ def test_no_step_is_over_many():
     """As many steps as it takes."""
     items = [(number * 7919) % 50_021 for number in range(50_000)]
     assert sum(1 for _ in sort_in_slices(items)) > 100
-    assert sum(1 for _ in set_of(items)) >= len(items) / STEP
     assert [one for portion in portions(items) for one in portion] == items
-    assert finished(set_of(items)) == set(items)
+    assert sum(1 for _ in list_of(items)) >= 100
+    assert finished(list_of(iter(items))) == items
     table = dict.fromkeys(items)
     members = set(items)
     assert sum(1 for _ in emptied(items, members, table)) >= 3 * 50_000 / STEP - 3
     assert not items
     assert not members
     assert not table
-
-
-def test_growth_is_foreseen():
-    """A dict that is filled a step at a time is moved only where that was said."""
-    table, before = {}, None
-    moved = 0
-    for start in range(0, 200_000, STEP):
-        said, before = grows_soon(len(table)), table.__sizeof__()
-        table.update(dict.fromkeys(range(start, start + STEP)))
-        if table.__sizeof__() != before and len(table) > 21_000:
-            moved += 1
-            assert said, len(table)
-    assert moved >= 3
-
-
-@pytest.mark.parametrize("operator", ["StringEquals", "StringNotEquals"])
-def test_zones_and_names_grow_at_different_steps(operator):
-    """What that takes is in nobody's way: the same names are found."""
-    zones = [f".zone{number}.example.com" for number in range(APART + 50)]
-    compiled = compile_policy(policy_of(condition(DOMAIN, operator, *zones)), 1, 0.0)
-    for host, listed in (("zone7.example.com", True), (f"a.zone{APART + 40}.example.com", True), ("0.example", False)):
-        denied = evaluate(compiled, Phase.PRE_DNS, connect(host)).matches[-1].rule.name == "large"
-        assert denied is (listed is (operator == "StringEquals")), host
 
 
 @pytest.mark.parametrize("large", LARGE)
@@ -105,3 +83,35 @@ def test_a_policy_is_taken_apart_when_nobody_has_it(large):
     del under_way
     [work] = works
     assert sum(1 for _ in work) >= MANY / STEP
+
+
+class Freed:
+    """A text of a rule, of which it is known when it goes."""
+
+    alive = 0
+
+    def __init__(self):
+        type(self).alive += 1
+
+    def __del__(self):
+        type(self).alive -= 1
+
+
+@pytest.mark.parametrize(("rules", "values"), [(1, 20_000), (3000, 1), (200, 60), (60, 500)])
+def test_never_many_are_let_go_in_one_step(rules, values):
+    """However they are spread over rules."""
+
+    def made(name):
+        texts = in_parts(Freed() for _ in range(values))
+        return Rule(name, Action.DENY, (Condition(DOMAIN, "StringEquals", texts),))
+
+    parts = [tuple(map(made, portion)) for portion in portions(map(str, range(rules)), 100)]
+    group = RuleGroup("g", {Phase.PRE_DNS: put_together(parts), Phase.PRE_REQUEST: (), Phase.POST_RESPONSE: ()})
+    held = [PolicyConfiguration("test", dict.fromkeys(Phase, Action.ALLOW), (group,))]
+    del parts, group, made
+    assert Freed.alive == rules * values
+    before, most = Freed.alive, 0
+    for _ in take_apart(held):
+        most, before = max(most, before - Freed.alive), Freed.alive
+    assert Freed.alive == 0
+    assert 0 < most <= 100 * STEP
