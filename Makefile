@@ -18,6 +18,8 @@ SIDE_BY_SIDE = -n 3 --dist loadfile
 # A test that hangs is a failed one. pytest-timeout reads this.
 export PYTEST_TIMEOUT ?= 120
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Where this is set, pytest would rewrite every test module anew in every process of every run.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help
 help: ## This list

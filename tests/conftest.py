@@ -9,6 +9,7 @@ there means a test that silently stopped testing.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections import Counter
 
@@ -63,6 +64,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return places.get("/".join(item.path.parts[-2:]), len(LONGEST))
 
     items.sort(key=place)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was imported and collected out of every later collection of garbage.
+
+    Hundreds of tests collect, so that a Deferred whose failure nobody took tells of it: with the heap of all modules
+    and 11,000 tests to look through, that alone would take longer than most of these tests.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _skips(config: pytest.Config) -> Counter[str]:

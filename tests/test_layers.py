@@ -7,6 +7,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -148,12 +149,23 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {module_name(path): ast.parse(path.read_text(), str(path)) for path in SOURCES}
+MODULES = {module_name(path): path for path in SOURCES}
+
+
+@cache
+def tree_of(module: str) -> ast.Module:
+    """Its syntax tree; made in tests alone, for collecting them happens in every process that runs some."""
+    return ast.parse(MODULES[module].read_text(), str(MODULES[module]))
+
+
+def trees() -> Iterator[tuple[str, ast.Module]]:
+    """Each module with its tree."""
+    return ((module, tree_of(module)) for module in MODULES)
 
 
 def imports_of(module: str) -> Iterator[Import]:
     """Every import wherever it stands, those for annotations only as well: they bind rooms together too."""
-    for node in ast.walk(MODULES[module]):
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield Import(module, alias.name, node.lineno)
@@ -169,7 +181,10 @@ def imports_of(module: str) -> Iterator[Import]:
                 )
 
 
-IMPORTS = [found for module in MODULES for found in imports_of(module)]
+@cache
+def all_imports() -> tuple[Import, ...]:
+    """Those of every module."""
+    return tuple(found for module in MODULES for found in imports_of(module))
 
 
 def within(name: str, packages: tuple[str, ...]) -> bool:
@@ -212,14 +227,14 @@ def test_every_room_has_its_place() -> None:
 
 def test_rooms_import_only_what_is_below_them() -> None:
     """Level by level; rooms of one level know nothing of one another."""
-    wrong = [str(found) for found in IMPORTS if found.name.startswith("netfw") and not is_allowed(found)]
+    wrong = [str(found) for found in all_imports() if found.name.startswith("netfw") and not is_allowed(found)]
     assert wrong == []
 
 
 def test_level_0_is_pure() -> None:
     """No Twisted, no OpenSSL, no I/O, no clock, no log: those are arguments, or somebody else's."""
     wrong = []
-    for found in IMPORTS:
+    for found in all_imports():
         if not is_pure(found.module) or found.name.startswith("netfw"):
             continue
         root = found.name.split(".")[0]
@@ -237,7 +252,7 @@ def is_standard(root: str) -> bool:
 def test_level_0_opens_no_file_and_reads_no_clock(module: str) -> None:
     """Nor does it print, or ask."""
     wrong = []
-    for node in ast.walk(MODULES[module]):
+    for node in ast.walk(tree_of(module)):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             if called in ("open", "print", "input") or called.endswith(
@@ -249,7 +264,7 @@ def test_level_0_opens_no_file_and_reads_no_clock(module: str) -> None:
 
 def test_the_reactor_is_imported_in_one_place() -> None:
     """Everything else gets it as an argument."""
-    importers = {found.module for found in IMPORTS if found.name == "twisted.internet.reactor"}
+    importers = {found.module for found in all_imports() if found.name == "twisted.internet.reactor"}
     assert {module for module in importers if not within(module, ("netfw.testing",))} == {"netfw.service.maker"}
 
 
@@ -257,11 +272,11 @@ def test_no_private_part_of_twisted_or_pyopenssl_is_used() -> None:
     """They change without notice, and four years of releases are supported."""
     wrong = [
         str(found)
-        for found in IMPORTS
+        for found in all_imports()
         if found.name.split(".")[0] in ("twisted", "OpenSSL", "cryptography")
         and any(part.startswith("_") for part in found.name.split("."))
     ]
-    for module, tree in MODULES.items():
+    for module, tree in trees():
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and node.attr in ("_lib", "_ffi"):
                 wrong.append(f"{module} line {node.lineno} uses {node.attr}")
@@ -272,7 +287,7 @@ def test_contexts_are_built_in_one_place() -> None:
     """One place decides about protocol versions, ciphers and trust."""
     builders = {
         module
-        for module, tree in MODULES.items()
+        for module, tree in trees()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in ("SSL.Context", "Context")
     }
@@ -283,7 +298,7 @@ def test_the_command_stays_off_twisted() -> None:
     """`netfw check` starts in a blink."""
     wrong = [
         str(found)
-        for found in IMPORTS
+        for found in all_imports()
         if within(found.module, ("netfw.cli", "netfw.config")) and found.name.startswith("twisted")
     ]
     assert wrong == []
@@ -299,7 +314,7 @@ def test_only_the_deadlines_call_the_reactors_clock() -> None:
     """One sweep for all: a delayed call an exchange costs more than its parsing."""
     callers = {
         module
-        for module, tree in MODULES.items()
+        for module, tree in trees()
         for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "callLater"
     }
