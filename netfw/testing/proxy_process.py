@@ -197,7 +197,7 @@ class ProxyProcess:
 
     # asking
 
-    def admin(self, path: str, method: str = "GET", timeout: float = 5.0) -> tuple[int, bytes]:
+    def admin(self, path: str, method: str = "GET", timeout: float = 30.0) -> tuple[int, bytes]:
         """Ask the admin socket."""
         connection = _UnixConnection(Path(self.config["admin"]["socket"]), timeout)
         try:

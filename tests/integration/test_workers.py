@@ -144,8 +144,12 @@ def pair(make_proxy: Any) -> ProxyProcess:
     return proxy
 
 
-def test_connections_are_spread_evenly(make_proxy: Any) -> None:
-    """Each of two workers has within a fifth of half of a thousand."""
+@pytest.mark.parametrize(("count", "least", "most"), [(1000, 400, 600), (64, 16, 48)])
+def test_connections_are_spread_evenly(count: int, least: int, most: int, make_proxy: Any) -> None:
+    """Each of two workers has within a fifth of half of a thousand, and within half of half of a few.
+
+    The kernel throws dice: these bounds are four of its standard deviations away, and more.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < 2000:
         pytest.skip("the limit of open files is too low")
@@ -153,12 +157,12 @@ def test_connections_are_spread_evenly(make_proxy: Any) -> None:
     proxy = make_proxy(policy(), workers=2, limits={"connections_per_client": 5000})
     clients = []
     try:
-        for _ in range(1000):
+        for _ in range(count):
             clients.append(WireClient(proxy.port()))
-        wait_until(lambda: proxy.status()["connections"] == 1000)
+        wait_until(lambda: proxy.status()["connections"] == count)
         counts = [row["connections"] for row in proxy.status()["workers"]]
-        assert sum(counts) == 1000
-        assert all(400 <= count <= 600 for count in counts), counts
+        assert sum(counts) == count
+        assert all(least <= has <= most for has in counts), counts
     finally:
         for client in clients:
             client.close()
