@@ -8,6 +8,7 @@ VENV ?= .venv
 CONFIG ?= etc/proxy.yaml
 ARGS ?=
 WORKERS ?= 2
+WHOLE_SERVER ?= tests/integration
 BIN := $(VENV)/bin
 OLDEST ?= /usr/bin/python3
 SUITE ?= bookworm
@@ -50,7 +51,7 @@ test: $(VENV)/.stamp-dev ## All tests; as root it first installs the client prog
 
 .PHONY: test-workers
 test-workers: $(VENV)/.stamp-dev ## The tests of the whole server again, with WORKERS processes where none are asked for
-	NETFW_TEST_WORKERS=$(WORKERS) $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) tests/integration $(ARGS)
+	NETFW_TEST_WORKERS=$(WORKERS) $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(WHOLE_SERVER) $(ARGS)
 
 .PHONY: test-oldest
 test-oldest: ## The tests with Debian 12's own Python, Twisted and libraries; as root it first installs them
