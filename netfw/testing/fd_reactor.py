@@ -66,7 +66,7 @@ class FdReactor(Clock):
             if selectable is not None:
                 self._dispatch(selectable, fd, event)
 
-    def turn_until(self, condition: Callable[[], object], seconds: float = 5.0) -> None:
+    def turn_until(self, condition: Callable[[], object], seconds: float = 30.0) -> None:
         """Turn until the condition holds; AssertionError when it does not within so many seconds of real time."""
         turn_until(self.turn, condition, seconds)
 
@@ -110,7 +110,7 @@ class FdReactor(Clock):
             selectable.connectionLost(Failure(problem))
 
 
-def turn_until(turn: Callable[[float], object], condition: Callable[[], object], seconds: float = 5.0) -> None:
+def turn_until(turn: Callable[[float], object], condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Turn any reactor, waiting a millisecond at most each time, until the condition holds."""
     end = monotonic() + seconds
     while not condition():

@@ -21,8 +21,8 @@ from typing import Any
 
 import yaml
 
-START_SECONDS = 60.0
-STOP_SECONDS = 40.0
+START_SECONDS = 100.0
+STOP_SECONDS = 60.0
 RECORD_SECONDS = 10.0
 WORKERS = int(os.environ.get("NETFW_TEST_WORKERS", "0"))
 """Of every test proxy that does not say how many it wants: `NETFW_TEST_WORKERS=2` tests with worker processes."""

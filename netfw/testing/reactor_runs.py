@@ -38,7 +38,7 @@ class PrivateDescriptorSet(DescriptorSet):
         self.seconds = reactor.seconds
 
 
-def run_in_reactor(function: Callable[[Any], Any], timeout: float = 10.0) -> Any:
+def run_in_reactor(function: Callable[[Any], Any], timeout: float = 30.0) -> Any:
     """Call `function(reactor)`, run the reactor until its coroutine or Deferred is done, and return its result.
 
     Raises what it failed with; TimeoutError after `timeout` seconds; AssertionError when a delayed call, a reader or a

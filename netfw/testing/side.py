@@ -20,7 +20,7 @@ from typing import Any
 from netfw.testing.pki import TestAuthority
 from netfw.testing.streams import Peer
 
-PATIENCE = 5.0
+PATIENCE = 30.0
 """Real seconds that something expected may take."""
 
 

@@ -24,7 +24,7 @@ from netfw.testing.origins import HttpOrigin
 from netfw.testing.proxy_process import ProxyProcess, domain_rule, policy
 from netfw.testing.wire_client import WireClient
 
-PATIENCE = 30.0
+PATIENCE = 90.0
 
 
 def wait_until(holds: Callable[[], Any], seconds: float = PATIENCE) -> Any:

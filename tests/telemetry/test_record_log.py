@@ -149,8 +149,8 @@ def test_a_destination_that_is_away_holds_up_no_other(start: Any) -> None:
     until(lambda: logs["alive"].written == 2000)
     until(lambda: logs["dead"].failing)
     began = monotonic()
-    assert not outputs.close(30.0)
-    assert monotonic() - began < 20.0
+    assert not outputs.close(300.0)
+    assert monotonic() - began < 100.0
     assert alive.got == lines(2000)
     assert (logs["dead"].written, logs["dead"].dropped) == (0, 2000)
     assert (outputs.written, outputs.dropped) == (2000, 2000)
