@@ -8,7 +8,7 @@ Parts are returned as a list so that content is never copied: hand them to `writ
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from netfw.http1.errors import IncompleteBody
 from netfw.http1.fields import Fields
@@ -22,7 +22,11 @@ _UNTIL_CLOSE = FramingKind.UNTIL_CLOSE
 
 
 class BodyPrinter(Protocol):
-    """Prints one body. `data` any number of times, then `end` once."""
+    """Prints one body. `data` any number of times, then `end` once. `is_bare`: content goes out as
+    it is, and may go by without being seen here: `pass_over` counts it.
+    """
+
+    is_bare: ClassVar[bool]
 
     def data(self, content: bytes) -> list[bytes]:
         """The wire bytes of some content; an empty list for none."""
@@ -36,6 +40,8 @@ class LengthPrinter:
 
     __slots__ = ("_left",)
 
+    is_bare: ClassVar[bool] = True
+
     def __init__(self, length: int) -> None:
         self._left = length
 
@@ -46,6 +52,13 @@ class LengthPrinter:
             raise IncompleteBody("more content than Content-Length promised")
         self._left = left
         return [content] if content else []
+
+    def pass_over(self, count: int) -> None:
+        """Count content that goes by. Raises IncompleteBody before an octet too many goes out."""
+        left = self._left - count
+        if left < 0:
+            raise IncompleteBody("more content than Content-Length promised")
+        self._left = left
 
     def end(self, trailers: Fields) -> list[bytes]:
         """Print nothing. Raises IncompleteBody when octets are missing."""
@@ -58,6 +71,8 @@ class ChunkedPrinter:
     """Transfer-Encoding: chunked, a chunk for each piece of content, no extensions."""
 
     __slots__ = ()
+
+    is_bare: ClassVar[bool] = False
 
     def data(self, content: bytes) -> list[bytes]:
         """Print one chunk. Nothing for no content: an empty chunk would be the last one."""
@@ -78,9 +93,14 @@ class UntilClosePrinter:
 
     __slots__ = ()
 
+    is_bare: ClassVar[bool] = True
+
     def data(self, content: bytes) -> list[bytes]:
         """Pass content on as it is."""
         return [content] if content else []
+
+    def pass_over(self, count: int) -> None:
+        """Any amount of content may go by."""
 
     def end(self, trailers: Fields) -> list[bytes]:
         """Print nothing."""

@@ -36,6 +36,9 @@ _MAX_EMPTY_LINES = 2
 _MAX_INTERIM = 16
 """Interim responses before a final one. Nobody needs more; without a bound an origin could send them for ever."""
 
+UNENDING = 1 << 62
+"""So many bytes are `unfed` of a body that ends by close."""
+
 _COMPLETE = MessageComplete(Fields.EMPTY)
 _ALWAYS_WITHOUT_BODY = frozenset([204, 304])
 _SPECIAL_METHODS = frozenset([b"HEAD", b"CONNECT"])
@@ -110,6 +113,28 @@ class MessageReader:
             return False
         self._finish()
         return True
+
+    @property
+    def unfed(self) -> int:
+        """How many bytes of the body are still to be fed, once all that were fed have been read.
+
+        0 where that is not known: within chunks, and while bytes wait to be read.
+        """
+        if self._at < len(self._data) or self._error is not None:
+            return 0
+        if self._step is MessageReader._read_length:
+            return self._left
+        return UNENDING if self._step is MessageReader._read_until_close else 0
+
+    def pass_over(self, count: int) -> None:
+        """So many bytes of the body went by and are not fed. Raises RuntimeError for more than are `unfed`."""
+        if count > self.unfed:
+            raise RuntimeError(f"{count} bytes cannot have gone by {self!r}")
+        self._starved = True
+        if self._step is MessageReader._read_length:
+            self._left -= count
+            if not self._left:
+                self._step = type(self)._finish
 
     def remaining(self) -> bytes:
         """Take the bytes that were fed and not read, for whoever speaks on this connection from now on."""

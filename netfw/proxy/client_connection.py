@@ -10,6 +10,7 @@ Whatever cannot be parsed, or could be read in two ways, is answered 400 and not
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Shape
 
@@ -27,9 +28,11 @@ from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Caller, Exchange
 from netfw.proxy.rest import Rest
 from netfw.proxy.routing import route
+from netfw.proxy.spliced_body import splice_rest
 from netfw.tls.failures import TlsAlertReceived
 from netfw.transport.closing import close, linger
 from netfw.transport.deadlines import next_turn
+from netfw.transport.pipes import Pipe
 from netfw.transport.socket_facts import carrier
 
 if TYPE_CHECKING:
@@ -56,6 +59,7 @@ class ClientConnection(Protocol):
     """Reads requests from one client transport. `tunnel` is the CONNECT that this connection is inside of, if any."""
 
     transport: Any  # an IByteTransport: Stream, TlsStream or Twisted's own
+    _receive_spliced: Callable[[Pipe], object] | None = None
 
     def __init__(
         self, plane: DataPlane, listener: ListenerSection, caller: Caller, tunnel: Tunnel | None = None
@@ -220,6 +224,27 @@ class ClientConnection(Protocol):
             user.request_batch_end()
         return True
 
+    def splice_body(self, sink: Any, receive: Callable[[Pipe], object]) -> None:
+        """From now on `receive` gets what is still to come of the body in pipes, to be sent to `sink`, where both sides
+        can do that.
+        """
+        self._receive_spliced = receive
+        splice_rest(self.transport, self._reader, sink)
+
+    def splicedReceived(self, pipe: Pipe) -> None:
+        """The client's bytes, which stay in the kernel."""
+        user, receive = self._user, self._receive_spliced
+        if self._refused or user is None or receive is None:
+            return
+        self._received += pipe.held
+        self._deadline.restart(self.plane.configuration.timeouts.body)
+        self._reader.pass_over(pipe.held)
+        receive(pipe)
+        if self._user is user and self._reader.ends_here():
+            self.request_is_complete = True
+            user.request_complete(Fields.EMPTY)
+            user.request_batch_end()
+
     @property
     def served(self) -> int:
         """How many requests have begun."""
@@ -286,6 +311,12 @@ class ClientConnection(Protocol):
         if self.is_open:
             self._sent += sum(map(len, parts))
             self.transport.writeSequence(parts)
+
+    def write_spliced(self, pipe: Pipe) -> None:
+        """Send response bytes that stand in the kernel."""
+        if self.is_open:
+            self._sent += pipe.held
+            self.transport.write_spliced(pipe)
 
     def may_keep(self) -> bool:
         """Whether this connection may serve another request after this one, as far as the client's side goes."""

@@ -42,6 +42,7 @@ from netfw.proxy.limits_bodies import check_request, check_response, request_exc
 from netfw.proxy.steps import Steps, exception_of
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.proxy.upstream_opening import open_origin
+from netfw.transport.pipes import Pipe
 from netfw.transport.resolution import Resolution
 
 if TYPE_CHECKING:
@@ -227,8 +228,21 @@ class Forwarding:
         if parts and upstream is not None and upstream.is_open:
             self._to_origin = []
             upstream.write(parts)
+            if not self._request_done and self._request_printer.is_bare:
+                self._client.splice_body(upstream.transport, self._request_spliced)
         if self._request_done:
             self._stop_uploading()
+
+    def _request_spliced(self, pipe: Pipe) -> None:
+        """Content on its way to the origin, in the kernel."""
+        count = pipe.held
+        self._exchange.request_size += count
+        if error := request_excess(self._plane.configuration.limits, self._exchange.request_size):
+            self._failed(error)
+            return
+        self._request_printer.pass_over(count)
+        if self._upstream is not None and self._upstream.is_open:
+            self._upstream.write_spliced(pipe)
 
     def request_failed(self, error: NetfwError) -> None:
         """The request broke framing or stopped coming in the middle of its body, or the proxy stops."""
@@ -321,6 +335,18 @@ class Forwarding:
             self._produces = True
             assert self._upstream is not None
             self._client.transport.registerProducer(self._upstream, True)
+            if self._response_printer.is_bare:
+                self._upstream.splice_body(self._client.transport, self._response_spliced)
+
+    def _response_spliced(self, pipe: Pipe) -> None:
+        """Content on its way to the client, in the kernel."""
+        count = pipe.held
+        self._exchange.response_size += count
+        if error := response_excess(self._plane.configuration.limits, self._exchange.response_size):
+            self._failed(error)
+            return
+        self._response_printer.pass_over(count)
+        self._client.write_spliced(pipe)
 
     def response_failed(self, error: NetfwError) -> None:
         """The origin's answer will not come, or will not end."""

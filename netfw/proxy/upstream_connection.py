@@ -31,8 +31,10 @@ from netfw.http1.limits import HeadLimits
 from netfw.http1.reader import ResponseReader
 from netfw.names.authority import Authority
 from netfw.policy.facts import Unknown
+from netfw.proxy.spliced_body import splice_rest
 from netfw.transport.closing import close as close_in_time
 from netfw.transport.deadlines import Deadlines
+from netfw.transport.pipes import Pipe
 from netfw.transport.socket_facts import carrier
 from netfw.x509.reading import Validity
 
@@ -56,6 +58,7 @@ class UpstreamConnection(Protocol):
     transport: Any
     way: Any = None
     route: dict[str, Any] | None = None
+    _receive_spliced: Callable[[Pipe], object] | None = None
 
     def __init__(
         self,
@@ -121,6 +124,19 @@ class UpstreamConnection(Protocol):
         if self._deadline is not None and not self._head_seen:
             self._deadline.restart(self._response_timeout)
         self.transport.writeSequence(parts)
+
+    def write_spliced(self, pipe: Pipe) -> None:
+        """Send request bytes that stand in the kernel."""
+        if self._deadline is not None and not self._head_seen:
+            self._deadline.restart(self._response_timeout)
+        self.transport.write_spliced(pipe)
+
+    def splice_body(self, sink: Any, receive: Callable[[Pipe], object]) -> None:
+        """From now on `receive` gets what is still to come of the body in pipes, to be sent to `sink`, where both sides
+        can do that.
+        """
+        self._receive_spliced = receive
+        splice_rest(self.transport, self._reader, sink)
 
     def pauseProducing(self) -> None:
         """The client takes no more for now: stop reading from the origin."""
@@ -196,6 +212,21 @@ class UpstreamConnection(Protocol):
         if not self._held:
             self._read()
         if self._user is not None and self._head_seen and self._deadline is not None:
+            self._deadline.restart(self._idle_timeout)
+
+    def splicedReceived(self, pipe: Pipe) -> None:
+        """The origin's bytes, which stay in the kernel."""
+        user = self._user
+        if user is None:
+            return
+        self._reader.pass_over(pipe.held)
+        assert self._receive_spliced is not None
+        self._receive_spliced(pipe)
+        if self._user is user and self._reader.ends_here():
+            self._user = None
+            user.response_complete(Fields.EMPTY)
+        user.response_batch_end()
+        if self._user is not None and self._deadline is not None:
             self._deadline.restart(self._idle_timeout)
 
     def _read(self) -> None:

@@ -151,6 +151,7 @@ class Side:
             if not self.reads or self.left:
                 return
             data = self.peer.read()
+            self.peer.forget()  # it is kept here
         if self._tls is None:
             self._data += data
             return

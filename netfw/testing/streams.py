@@ -97,7 +97,7 @@ class Peer:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.sock = sock
-        self.data = b""
+        self._data = bytearray()
         self.ended = False
         self.was_reset = False
 
@@ -111,8 +111,17 @@ class Peer:
             self.was_reset = self.ended = True
             return b""
         self.ended = self.ended or not data
-        self.data += data
+        self._data += data
         return data
+
+    @property
+    def data(self) -> bytes:
+        """All that was read."""
+        return bytes(self._data)
+
+    def forget(self) -> None:
+        """Keep nothing of what was read."""
+        self._data.clear()
 
     def send(self, data: bytes) -> int:
         """Send what the kernel takes now."""

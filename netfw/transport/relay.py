@@ -22,7 +22,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from netfw.interfaces import IByteTransport
-from netfw.transport import splice
+from netfw.transport import pipes, splice
 from netfw.transport.closing import close
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.relay_life import LEFT, RIGHT, RelayLife, RelayOutcome
@@ -49,7 +49,7 @@ def relay(
     or `lifetime` seconds in all, abort both sides; None is no such deadline. When one connection breaks the other is
     aborted. Cancelling aborts both, and the Deferred fires with the reason `cancelled`.
     """
-    if isinstance(left, Stream) and isinstance(right, Stream) and splice.AVAILABLE:
+    if isinstance(left, Stream) and isinstance(right, Stream) and pipes.AVAILABLE:
         right.write(left_first)
         left.write(right_first)
         # What the kernel did not take keeps the streams in use; so short a buffer is rare enough to copy instead.

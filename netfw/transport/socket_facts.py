@@ -43,6 +43,13 @@ class SocketFacts:
     _sock: Any
     _host: Any
     _peer: Any
+    _fd: int
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def logPrefix(self) -> str:
+        return "stream"
 
     def getPeer(self) -> Address:
         if not isinstance(self._peer, Address):

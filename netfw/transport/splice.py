@@ -1,18 +1,14 @@
 """Splice: two plain TCP streams joined inside the kernel (splice(2)).
 
-In this room: moving bytes from socket to pipe to socket without copying them into the process, and the pool of pipes.
-Not here: TLS, or any look at the bytes: what must be read first is read from the Stream before.
+In this room: moving bytes from socket to pipe to socket without copying them into the process. Not here: the pipes
+(`pipes`); TLS, or any look at the bytes: what must be read first is read from the Stream before.
 
 Each socket is a descriptor of its own in the reactor. A pipe is borrowed only while bytes are in flight, so an idle
-tunnel owns two descriptors and no pipe, and the kernel's limit on the memory of pipes (64 MiB for a user that is not
-root) is shared by the tunnels that move something right now. Without a descriptor for a pipe bytes are copied
-instead.
+tunnel owns two descriptors and no pipe. Without a descriptor for a pipe bytes are copied instead.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import socket
 import struct
 from typing import Any
@@ -24,117 +20,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from netfw.transport.deadlines import Deadlines
+from netfw.transport.pipes import BULK, SHARED, Buffer, Pipe, PipePool
 from netfw.transport.relay_life import LEFT, RIGHT, RelayLife, RelayOutcome
 from netfw.transport.stream import Stream
 
-AVAILABLE = hasattr(os, "splice") and hasattr(os, "pipe2")
-"""Whether this platform has it: Linux."""
-
-_BULK = 1 << 18
 _ROUNDS_A_TURN = 4
-_FLAGS = 1 | 2  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK, which os names only since Python 3.14
-_F_SETPIPE_SZ = 1031
-_LARGE_PIPE = 1 << 20
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-
-
-class Pipe:
-    """Bytes in flight in the kernel."""
-
-    __slots__ = ("reader", "writer", "held")
-
-    def __init__(self, reader: int, writer: int) -> None:
-        self.reader = reader
-        self.writer = writer
-        self.held = 0
-
-    def fill(self, fd: int) -> int:
-        """Take what a socket has; 0 at its end. Raises BlockingIOError when it has nothing now."""
-        moved = os.splice(fd, self.writer, _BULK, flags=_FLAGS)
-        self.held += moved
-        return moved
-
-    def drain(self, fd: int) -> int:
-        """Give a socket what it takes. Raises BlockingIOError when it takes nothing now."""
-        moved = os.splice(self.reader, fd, self.held, flags=_FLAGS)
-        self.held -= moved
-        return moved
-
-    def close(self) -> None:
-        """Drop what it holds."""
-        os.close(self.reader)
-        os.close(self.writer)
-
-
-class Buffer:
-    """The same in the process's memory, for when there is no descriptor left for a pipe."""
-
-    __slots__ = ("data", "held")
-
-    def __init__(self) -> None:
-        self.data = b""
-        self.held = 0
-
-    def fill(self, fd: int) -> int:
-        """As `Pipe.fill`; only called when it is empty."""
-        self.data = os.read(fd, 1 << 16)
-        self.held = len(self.data)
-        return self.held
-
-    def drain(self, fd: int) -> int:
-        """As `Pipe.drain`."""
-        moved = os.write(fd, self.data)
-        self.data = self.data[moved:]
-        self.held -= moved
-        return moved
-
-    def close(self) -> None:
-        """Drop what it holds."""
-        self.data = b""
-
-
-class PipePool:
-    """Empty pipes to borrow. It keeps no more than `capacity`; no more than `large` of all are made large."""
-
-    def __init__(self, capacity: int = 64, large: int = 32) -> None:
-        self._idle: list[Pipe] = []
-        self._capacity = capacity
-        self._may_be_large = large
-
-    def __len__(self) -> int:
-        """How many are idle."""
-        return len(self._idle)
-
-    def borrow(self) -> Pipe | Buffer:
-        """An empty pipe, or a buffer when there is no descriptor for one."""
-        if self._idle:
-            return self._idle.pop()
-        try:
-            reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
-            return Buffer()
-        if self._may_be_large > 0:
-            self._may_be_large -= 1
-            try:
-                fcntl.fcntl(writer, _F_SETPIPE_SZ, _LARGE_PIPE)
-            except OSError:  # EPERM: this user's pipes hold as much memory as they may; the usual size does too
-                self._may_be_large = 0
-        return Pipe(reader, writer)
-
-    def give_back(self, pipe: Pipe | Buffer) -> None:
-        """An empty pipe is kept; one that holds bytes, of a relay that was cut, is closed."""
-        if isinstance(pipe, Pipe) and not pipe.held and len(self._idle) < self._capacity:
-            self._idle.append(pipe)
-        else:
-            pipe.close()
-
-    def close(self) -> None:
-        """Close the idle ones."""
-        while self._idle:
-            self._idle.pop().close()
-
-
-_pipes = PipePool()
 
 
 class SplicedRelay:
@@ -149,7 +40,7 @@ class SplicedRelay:
         deadlines: Deadlines,
         idle: float | None,
         lifetime: float | None,
-        pipes: PipePool = _pipes,
+        pipes: PipePool = SHARED,
     ) -> None:
         self.reactor = left.reactor
         self.pipes = pipes
@@ -237,7 +128,7 @@ class _End:
                 self.input_ended()
                 return
             self.pipe = pipe
-            if not self.push() or moved < _BULK:
+            if not self.push() or moved < BULK:
                 return
 
     def push(self) -> bool:

@@ -47,7 +47,7 @@ from zope.interface import implementer
 
 from netfw.interfaces import IByteTransport
 from netfw.transport.deadlines import Deadline, next_turn
-from netfw.transport.socket_facts import SocketFacts
+from netfw.transport.splicing import Splicing
 from netfw.transport.unsent import PARTS_A_WRITE, Unsent
 
 HIGH_WATER = 1 << 16
@@ -65,14 +65,14 @@ _DONE = Failure(ConnectionDone())
 
 
 @implementer(IByteTransport, ITCPTransport, IConsumer, IPushProducer, IReadWriteDescriptor)
-class Stream(SocketFacts):
+class Stream(Splicing):
     """A transport over one connected, non-blocking socket, which it owns from now on.
 
     `host` and `peer` may be given as addresses, as the socket module's tuples or, when they are not known, as None.
     """
 
     __slots__ = (
-        "reactor", "protocol", "started", "connected", "disconnecting", "read_ended", "bytes_in", "bytes_out",
+        "reactor", "protocol", "started", "connected", "disconnecting", "read_ended",
         "closing_deadline", "when_closed", "_fd", "_paused", "_registered", "_in_read", "_read_size", "_direct",
         "_unsent", "_writing", "_write_closing", "_write_ended", "_write_error", "_producer", "_producer_paused",
         "_outcome", "_aborted", "__weakref__",
@@ -99,6 +99,7 @@ class Stream(SocketFacts):
         self._host = host
         self._peer = peer
         self._paused = False
+        self._to_splice = 0  # of the next bytes, this many are read into pipes
         self._registered = False  # as a reader
         self._in_read = False
         self._read_size = _USUAL_READ
@@ -151,6 +152,7 @@ class Stream(SocketFacts):
 
         Whether reading is paused, and which producer is registered, stays as it is.
         """
+        self._to_splice = 0
         self.protocol = protocol
         protocol.makeConnection(self)
 
@@ -233,7 +235,7 @@ class Stream(SocketFacts):
                 self._keep(memoryview(part)[sent:] if sent else part)
                 sent = 0
 
-    def _queue(self, data: bytes) -> None:
+    def _queue(self, data: Any) -> None:
         """A write behind bytes that wait; or behind the end, and then ignored."""
         if self._fd >= 0 and not self.disconnecting and not self._write_closing and self._write_error is None:
             self._keep(data)
@@ -309,6 +311,9 @@ class Stream(SocketFacts):
         self._in_read = True
         try:
             for _ in range(_READS_A_TURN):
+                if self._to_splice:
+                    self._read_spliced()
+                    break
                 size = self._read_size
                 try:
                     data = self._sock.recv(size)
@@ -492,9 +497,3 @@ class Stream(SocketFacts):
             producer.stopProducing()
         if protocol is not None:
             protocol.connectionLost(outcome)
-
-    def fileno(self) -> int:
-        return self._fd
-
-    def logPrefix(self) -> str:
-        return "stream"

@@ -92,3 +92,21 @@ def test_what_is_printed_reads_back(pieces, kind):
     assert head.framing == framing
     assert b"".join(event.data for event in body if isinstance(event, BodyReceived)) == content
     assert end == MessageComplete(TRAILERS if kind == "chunked" else Fields.EMPTY)
+
+
+def test_content_that_goes_by_is_counted():
+    """Where content goes out as it is it may go by without being seen; the length holds all the same."""
+    printer = body_printer(Framing.of_length(10))
+    assert printer.is_bare
+    printer.pass_over(4)
+    assert printer.data(b"x") == [b"x"]
+    with pytest.raises(IncompleteBody, match="5 octets before"):
+        printer.end(Fields.EMPTY)
+    with pytest.raises(IncompleteBody, match="more content"):
+        printer.pass_over(6)
+    printer.pass_over(5)
+    assert printer.end(Fields.EMPTY) == []
+    until_close = body_printer(Framing.UNTIL_CLOSE)
+    until_close.pass_over(1 << 40)
+    assert until_close.is_bare
+    assert not body_printer(Framing.CHUNKED).is_bare

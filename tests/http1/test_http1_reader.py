@@ -533,3 +533,61 @@ def test_any_bytes_give_events_or_a_framing_error(pieces):
             pull(one)
         except FramingError:
             pass
+
+
+def test_a_body_may_go_by():
+    """What is still to be fed of a body is known, and may go by; then the message ends as if it had been fed."""
+    reader = ResponseReader(LIMITS)
+    reader.expect(b"GET")
+    assert reader.unfed == 0
+    reader.feed(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab")
+    assert isinstance(reader.next_event(), ResponseHeadReceived)
+    assert reader.unfed == 0  # two of it wait
+    with pytest.raises(RuntimeError, match="1 bytes cannot have gone by"):
+        reader.pass_over(1)
+    assert reader.next_event() == BodyReceived(b"ab")
+    assert reader.unfed == 8
+    reader.pass_over(3)
+    assert reader.next_event() is None
+    reader.feed(b"cd")
+    assert reader.next_event() == BodyReceived(b"cd")
+    with pytest.raises(RuntimeError, match="4 bytes cannot have gone by"):
+        reader.pass_over(4)
+    assert not reader.ends_here()
+    reader.pass_over(3)
+    assert (reader.unfed, reader.ends_here(), reader.unfed) == (0, True, 0)
+    reader.expect(b"GET")
+    reader.feed(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert isinstance(reader.next_event(), ResponseHeadReceived)
+
+
+def test_a_body_that_goes_by_may_be_cut():
+    """The end of input in the middle of it is an incomplete message, told at once."""
+    reader = RequestReader(LIMITS)
+    reader.feed(b"POST /x HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n")
+    assert isinstance(reader.next_event(), RequestHeadReceived)
+    reader.pass_over(9)
+    with pytest.raises(IncompleteMessage):
+        reader.feed_eof()
+    assert reader.unfed == 0
+
+
+def test_a_body_until_close_goes_by():
+    """Any amount of it, until the end of input."""
+    reader = ResponseReader(LIMITS)
+    reader.expect(b"GET")
+    reader.feed(b"HTTP/1.1 200 OK\r\n\r\n")
+    assert isinstance(reader.next_event(), ResponseHeadReceived)
+    reader.pass_over(1 << 40)
+    assert reader.unfed > 1 << 60
+    reader.feed_eof()
+    assert isinstance(reader.next_event(), MessageComplete)
+
+
+def test_chunks_do_not_go_by():
+    """Somebody has to read them."""
+    reader = RequestReader(LIMITS)
+    reader.feed(CHUNKED[: CHUNKED.index(b"5;")])
+    assert isinstance(reader.next_event(), RequestHeadReceived)
+    assert reader.next_event() is None
+    assert reader.unfed == 0

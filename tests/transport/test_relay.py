@@ -16,7 +16,7 @@ from netfw.testing.deferreds import result_of
 from netfw.testing.fd_reactor import FdReactor, turn_until
 from netfw.testing.reactor_runs import PrivateDescriptorSet, private_reactor
 from netfw.testing.streams import HalfClosingRecorder, Peer, Recorder, stream_wire, tcp_pair
-from netfw.transport import splice
+from netfw.transport import pipes
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.relay import RelayOutcome, relay
 from netfw.transport.stream import HIGH_WATER, Stream
@@ -83,13 +83,13 @@ class Joined:
 @pytest.fixture(params=["copied", "spliced", "spliced without pipes"])
 def way(request, monkeypatch):
     if request.param == "copied":
-        monkeypatch.setattr(splice, "AVAILABLE", False)
+        monkeypatch.setattr(pipes, "AVAILABLE", False)
     elif request.param == "spliced without pipes":
 
         def no_pipe(flags):
             raise OSError(errno.EMFILE, "none left")
 
-        splice._pipes.close()
+        pipes.SHARED.close()
         monkeypatch.setattr(os, "pipe2", no_pipe)
     return request.param
 

@@ -1,7 +1,5 @@
-"""Pipes and their pool, and what only a spliced relay does."""
+"""What only a spliced relay does."""
 
-import errno
-import fcntl
 import os
 
 import pytest
@@ -12,111 +10,19 @@ from zope.interface.verify import verifyObject
 
 from netfw.testing.deferreds import result_of
 from netfw.testing.fd_reactor import FdReactor
-from netfw.testing.streams import Recorder, stream_wire, tcp_pair
-from netfw.transport import splice
+from netfw.testing.streams import Recorder, stream_wire
+from netfw.transport import pipes
 from netfw.transport.deadlines import Deadlines
-from netfw.transport.splice import Buffer, Pipe, PipePool, SplicedRelay
+from netfw.transport.pipes import PipePool
+from netfw.transport.splice import SplicedRelay
 
-pytestmark = pytest.mark.skipif(not splice.AVAILABLE, reason="this platform has no splice")
-
-F_GETPIPE_SZ = 1032
-
+pytestmark = pytest.mark.skipif(not pipes.AVAILABLE, reason="this platform has no splice")
 
 @pytest.fixture
 def pool():
     pool = PipePool(capacity=2, large=2)
     yield pool
     pool.close()
-
-
-@pytest.fixture
-def pair():
-    near, far = tcp_pair()
-    yield near, far
-    near.close()
-    far.close()
-
-
-def test_a_pipe_carries_bytes(pool, pair):
-    """From a socket into the pipe, and into another socket; it knows what it holds."""
-    near, far = pair
-    other, end = tcp_pair()
-    for carrier in (pool.borrow(), Buffer()):
-        with pytest.raises(BlockingIOError):
-            carrier.fill(near.fileno())
-        far.send(b"hello")
-        assert (carrier.fill(near.fileno()), carrier.held) == (5, 5)
-        assert (carrier.drain(other.fileno()), carrier.held) == (5, 0)
-        assert end.recv(10) == b"hello"
-        pool.give_back(carrier)
-    far.close()
-    for carrier in (pool.borrow(), Buffer()):
-        assert carrier.fill(near.fileno()) == 0
-        carrier.close()
-    other.close()
-    end.close()
-
-
-def test_the_pool_keeps_empty_pipes(pool):
-    """A pipe that was given back is borrowed again; no more than the capacity are kept."""
-    pipes = [pool.borrow() for _ in range(3)]
-    assert len({pipe.reader for pipe in pipes}) == 3
-    for pipe in pipes:
-        pool.give_back(pipe)
-    assert len(pool) == 2
-    with pytest.raises(OSError, match="Bad file"):
-        os.fstat(pipes[2].reader)
-    assert pool.borrow() is pipes[1]
-
-
-def test_a_pipe_with_bytes_is_not_kept(pool, pair):
-    """Another relay must never get them."""
-    near, far = pair
-    pipe = pool.borrow()
-    far.send(b"secret")
-    pipe.fill(near.fileno())
-    pool.give_back(pipe)
-    assert len(pool) == 0
-    with pytest.raises(OSError, match="Bad file"):
-        os.fstat(pipe.reader)
-
-
-def test_only_the_first_pipes_are_large(pool):
-    """Memory of pipes is limited for each user, so not every pipe asks for more than the usual."""
-    sizes = [fcntl.fcntl(pool.borrow().reader, F_GETPIPE_SZ) for _ in range(3)]
-    assert sizes[0] == sizes[1] == 1 << 20 or sizes[0] <= 1 << 16  # the second where this user has used up its limit
-    assert sizes[2] <= 1 << 16
-
-
-def test_a_refused_size_is_not_asked_for_again(monkeypatch):
-    """EPERM: the usual size will do, for this pipe and the next."""
-    asked = []
-
-    def refuse(fd, command, size):
-        asked.append(size)
-        raise PermissionError(errno.EPERM, "no")
-
-    pool = PipePool()
-    monkeypatch.setattr(splice.fcntl, "fcntl", refuse)
-    pipes = [pool.borrow(), pool.borrow()]
-    assert (len(asked), [type(pipe) for pipe in pipes]) == (1, [Pipe, Pipe])
-    for pipe in pipes:
-        pool.give_back(pipe)
-    pool.close()
-    assert len(pool) == 0
-
-
-def test_without_descriptors_bytes_are_copied(monkeypatch, pool):
-    """A buffer instead of a pipe; it is not kept."""
-
-    def none_left(flags):
-        raise OSError(errno.EMFILE, "none left")
-
-    monkeypatch.setattr(os, "pipe2", none_left)
-    buffer = pool.borrow()
-    assert isinstance(buffer, Buffer)
-    pool.give_back(buffer)
-    assert len(pool) == 0
 
 
 class Scene:

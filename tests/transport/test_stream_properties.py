@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from netfw.testing.deferreds import result_of
 from netfw.testing.fd_reactor import FdReactor
 from netfw.testing.streams import HalfClosingRecorder, Recorder, RecordingProducer, stream_wire
-from netfw.transport import splice
+from netfw.transport import pipes
 from netfw.transport.closing import close, linger
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.relay import relay
@@ -145,7 +145,7 @@ def test_every_connection_ends_once(steps, endings, half_closing):
 )
 def test_a_relay_delivers_all(spliced, steps, order):
     """However two peers send, read and end, each gets all that the other sent before it ended."""
-    available, splice.AVAILABLE = splice.AVAILABLE, spliced and splice.AVAILABLE
+    available, pipes.AVAILABLE = pipes.AVAILABLE, spliced and pipes.AVAILABLE
     try:
         reactor = FdReactor()
         deadlines = Deadlines(reactor)
@@ -173,4 +173,4 @@ def test_a_relay_delivers_all(spliced, steps, order):
         for peer in peers:
             peer.close()
     finally:
-        splice.AVAILABLE = available
+        pipes.AVAILABLE = available

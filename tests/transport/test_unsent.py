@@ -1,9 +1,14 @@
 """Bytes that wait for the kernel."""
 
+import os
+import socket
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netfw.transport import pipes
+from netfw.transport.pipes import SHARED, Pipe
 from netfw.transport.unsent import PARTS_A_WRITE, Unsent
 
 
@@ -64,3 +69,48 @@ def test_clear():
     unsent.keep(b"x")
     unsent.clear()
     assert unsent.size == 0
+
+
+needs_splice = pytest.mark.skipif(not pipes.AVAILABLE, reason="this platform has no splice")
+
+
+def pipe_of(data):
+    pipe = SHARED.borrow()
+    assert isinstance(pipe, Pipe)
+    pipe.held = os.write(pipe.writer, data)
+    return pipe
+
+
+@needs_splice
+@given(st.lists(st.tuples(st.booleans(), st.binary(min_size=1, max_size=2000)), min_size=1, max_size=20))
+def test_pipes_keep_their_place(pieces):
+    """Bytes in the kernel go out in their order between bytes in memory, and their pipes go back empty."""
+    SHARED.close()
+    unsent = Unsent()
+    for in_kernel, data in pieces:
+        unsent.keep(pipe_of(data) if in_kernel else data)
+    assert unsent.size == sum(len(data) for _, data in pieces)
+    near, far = socket.socketpair()
+    with near, far:
+        sent = 0
+        while unsent.size:
+            sent += unsent.send(near)
+        assert far.recv(1 << 20, socket.MSG_WAITALL | socket.MSG_DONTWAIT) == b"".join(data for _, data in pieces)
+    assert sent == sum(len(data) for _, data in pieces)
+    assert len(SHARED) == sum(in_kernel for in_kernel, _ in pieces)
+    SHARED.close()
+
+
+@needs_splice
+def test_clear_closes_pipes():
+    """What they hold is for nobody else."""
+    SHARED.close()
+    unsent = Unsent()
+    pipe = pipe_of(b"secret")
+    reader = pipe.reader
+    unsent.keep(pipe)
+    assert pipe.has_moved
+    unsent.clear()
+    assert len(SHARED) == 0
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(reader)
