@@ -15,7 +15,7 @@ import os
 AVAILABLE = hasattr(os, "splice") and hasattr(os, "pipe2")
 """Whether this platform has it: Linux. Where it does not, bytes are copied."""
 
-BULK = 1 << 18
+BULK = 1 << 19
 """How much is taken from a socket at once."""
 _FLAGS = 1 | 2  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK, which os names only since Python 3.14
 _F_SETPIPE_SZ = 1031

@@ -20,10 +20,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from netfw.transport.deadlines import Deadlines
-from netfw.transport.pipes import BULK, SHARED, Buffer, Pipe, PipePool
+from netfw.transport.pipes import SHARED, Buffer, Pipe, PipePool
 from netfw.transport.relay_life import LEFT, RIGHT, RelayLife, RelayOutcome
 from netfw.transport.stream import Stream
 
+_MORE_MAY_BE_THERE = 1 << 16
+"""Where so much came at once; it is all that a pipe of the usual size takes."""
 _ROUNDS_A_TURN = 4
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
@@ -128,7 +130,7 @@ class _End:
                 self.input_ended()
                 return
             self.pipe = pipe
-            if not self.push() or moved < BULK:
+            if not self.push() or moved < _MORE_MAY_BE_THERE:
                 return
 
     def push(self) -> bool:

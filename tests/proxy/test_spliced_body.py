@@ -179,20 +179,20 @@ def test_the_client_leaves_early(how):
 
 def test_a_slow_client_holds_the_origin_up():
     """What it does not take is not read from the origin beyond a bound, and all of it arrives in the end."""
-    body = bytes(1 << 24)
+    body = bytes(1 << 26)
     with Conversation() as play:
         client, origin = begun(play)
         client.stops_reading()
         origin.says(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
         sent = origin.offers(body)
         assert sent < len(body)
-        assert max(stream.unsent for stream in play.streams) <= HIGH_WATER + (1 << 18)
+        assert max(stream.unsent for stream in play.streams) <= HIGH_WATER + pipes.BULK
         for _ in range(5):
             client.reads_again()
             play.turn()
             client.stops_reading()
             sent += origin.offers(body[sent:])
-            assert max(stream.unsent for stream in play.streams) <= HIGH_WATER + (1 << 18)
+            assert max(stream.unsent for stream in play.streams) <= HIGH_WATER + pipes.BULK
         client.reads_again()
         client.hears_head()
         origin.says(body[sent:])
@@ -499,13 +499,13 @@ def test_a_large_answer_before_the_end_of_the_request():
 
 def test_a_slow_origin_holds_the_client_up():
     """What it does not take is not read from the client beyond a bound; all of it arrives in the end."""
-    body = bytes(1 << 24)
+    body = bytes(1 << 26)
     with Conversation() as play:
         client, origin = begun(play, post(b"Content-Length: %d" % len(body)))
         origin.stops_reading()
         sent = client.offers(body)
         assert sent < len(body)
-        assert max(stream.unsent for stream in play.streams) <= HIGH_WATER + (1 << 18)
+        assert max(stream.unsent for stream in play.streams) <= HIGH_WATER + pipes.BULK
         origin.reads_again()
         client.says(body[sent:])
         assert origin.hears_exactly(len(body)) == body

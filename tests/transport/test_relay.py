@@ -191,7 +191,7 @@ def test_backpressure(joined):
     # The kernel may make room for a little more while it sorts its buffers.
     for _ in range(100):
         joined.settle()
-        if not (last := joined.client.send(b"x")):
+        if not (last := joined.client.send(BIG)):
             break
     assert last == 0
     unsent = getattr(joined.right, "unsent", 0)
