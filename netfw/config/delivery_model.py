@@ -112,11 +112,12 @@ class BatchSection:
 
 @dataclass(frozen=True, slots=True)
 class SpoolSection:
-    """At most `size` bytes below `path`, of all of the proxy's processes together."""
+    """At most `size` bytes below `path`, of all of the proxy's processes together. `sync`: synchronised to the disk."""
 
     path: Path
     size: int = 256 * MIB
     drop: Drop = Drop.OLDEST
+    sync: bool = True
 
 
 @dataclass(frozen=True, slots=True)

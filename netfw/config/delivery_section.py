@@ -232,7 +232,8 @@ def _spool(output: Table, directory: Path, batch: BatchSection) -> SpoolSection:
     if size < _SPOOLED_BATCHES * batch.size and not table.has_problem("size"):
         table.complain("size", f"is less than {_SPOOLED_BATCHES} batches of {batch.size} bytes; write a larger one, or "
                        "a smaller batch: {size: ...}")  # fmt: skip
-    section = SpoolSection(path or directory, size, table.take("drop", values.one_of(Drop), Drop.OLDEST))
+    drop = table.take("drop", values.one_of(Drop), Drop.OLDEST)
+    section = SpoolSection(path or directory, size, drop, table.take("sync", values.boolean, True))
     table.close()
     return section
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from netfw.config.model import ListenerSection, ListenerType
@@ -27,6 +27,7 @@ from netfw.proxy.parent_checks import ParentChecks
 from netfw.proxy.ways import Ways
 from netfw.service import replaceable
 from netfw.service.connection_rows import connection_rows
+from netfw.telemetry.last_deliveries import LastDeliveries
 from netfw.telemetry.metrics_merge import export
 from netfw.telemetry.record_outputs import RecordOutputs
 from netfw.transport.accepting import ListeningSocket
@@ -81,6 +82,7 @@ class DataPath:
         self._checks: ParentChecks | None = None
         self._bound = False
         self._ends_at = 0.0
+        self._last = LastDeliveries(records.logs.values(), plane.reactor)
 
     def bind(self, open_socket: OpenSocket) -> None:
         """Open every listener's socket, unless that has happened. Raises OSError for a port that no store chose; one
@@ -235,7 +237,8 @@ class DataPath:
         self.plane.scope.in_force.on = on
 
     def drain(self, seconds: float) -> Deferred[None]:
-        """Accept nothing more; fires when nothing is under way, or when so many seconds are over.
+        """Accept nothing more; fires when nothing is under way, or when so many seconds are over, and records that wait
+        for a server have been tried once more.
 
         Whoever the kernel has let in already is served, and a kept connection has `_DRAIN_LOOK` seconds for a request
         that is on its way: closing it at once would lose that.
@@ -251,18 +254,19 @@ class DataPath:
         leaving = Leaving(plane.live)
         leaving.close_idle()
         if not len(leaving):
-            return succeed(None)
+            return self._last.make()
         _log.info("draining: {open} connections are under way", open=len(leaving))
         self._ends_at = plane.monotonic() + seconds
         finished: Deferred[None] = Deferred()
         self._look(leaving, finished)
-        return finished
+        return finished.addCallback(lambda _: self._last.make())
 
     def hurry(self, seconds: float) -> None:
         """While it drains: no more than so many seconds from now on; 0 cuts what is under way."""
         self._ends_at = min(self._ends_at, self.plane.monotonic() + seconds)
         if seconds <= 0:
             Leaving(self.plane.live).abort_all()
+            self._last.cut()
 
     def _look(self, leaving: Leaving, finished: Deferred[None]) -> None:
         plane = self.plane

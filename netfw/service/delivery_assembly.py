@@ -40,7 +40,8 @@ def build_delivery(
     carrier, finish = _carrier(section, credentials, reactor, _form(output))
     share = section.spool.size // processes
     limits = BatchLimits(section.batch.records, min(section.batch.size, share // _BATCHES), section.batch.wait)
-    spool = Spool(section.spool.path, size=share, limits=limits, drop=section.spool.drop.value)
+    wanted = section.spool
+    spool = Spool(wanted.path, size=share, limits=limits, drop=wanted.drop.value, sync=wanted.sync)
     destination = SpooledDestination(spool, carrier)
     return SpooledLog(destination, printer=printer(output, finish), queued_records=output.queue)
 

@@ -25,6 +25,7 @@ from netfw.service.reloading import Commit, Reloading
 from netfw.service.reopening import reopen_files
 from netfw.service.signals import Signals
 from netfw.service.systemd import Notifier
+from netfw.telemetry.last_deliveries import LastDeliveries
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.record_outputs import RecordOutputs
 from netfw.transport.deadlines import Deadlines
@@ -72,6 +73,7 @@ class SupervisorService(MultiService):
         self._unused: dict[Path, int] = {}
         self._renewed = renewed
         self._signals = Signals(reactor)
+        self._last = LastDeliveries(records.logs.values(), reactor)
         self._reloading = Reloading(configuration, policies, self._prepare)
         self.supervisor: Supervisor
 
@@ -180,11 +182,17 @@ class SupervisorService(MultiService):
         self._notifier.stopping(self._configuration.timeouts.drain)
         self._policies.stop()
         self.inheritance.stop_listening()
-        self._signals.take(signal.SIGTERM, self.supervisor.abort)
-        self._signals.take(signal.SIGINT, self.supervisor.abort)
+        self._signals.take(signal.SIGTERM, self._abort)
+        self._signals.take(signal.SIGINT, self._abort)
         drained = self.supervisor.drain()
+        # Its own: audits, and what workers that were killed have left.
+        drained.addCallback(lambda _: self._last.make())
         drained.addCallback(lambda _: self._end())
         return drained
+
+    def _abort(self) -> None:
+        self._last.cut()
+        self.supervisor.abort()
 
     def _end(self) -> Any:
         ended = super().stopService()

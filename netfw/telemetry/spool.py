@@ -5,7 +5,10 @@ left, so nothing waits for a process that does not come back: a restart, fewer w
 are named by when they were begun, so batches of several owners keep their order when they are put together.
 
 A batch grows in an open file (`NUMBER.TOKEN.open`) and is sealed (`NUMBER.TOKEN.COUNT.batch`) once it is full or old.
-What was written stands in the kernel's memory: it survives the process, and, as with the record file, not the machine.
+What was written survives the process at once. It survives the machine when it is on the disk: with `sync` that is asked
+for when a batch is sealed, and of one that grows whenever it has become as old as a batch may; without it the kernel
+does it by itself, within half a minute as it is usually set. A directory is synchronised after each name in it that
+matters: a name that is gone and comes back only has its records sent twice.
 Not here: who delivers (`spooled_destination`).
 """
 
@@ -27,6 +30,10 @@ _FILE = 0o600
 _SEALED = re.compile(r"([0-9]{20})\.([0-9a-f]{8})\.([0-9]{1,9})\.batch", re.ASCII)
 _OPEN = re.compile(r"([0-9]{20})\.([0-9a-f]{8})\.open", re.ASCII)
 _MOST_OWNERS = 10_000
+# However short a batch's time is, a growing one is not synchronised more often: seconds.
+_SYNC = 1.0
+# A clock that was set back further than this was wrong before.
+_SET_BACK = 3600 * 10**9
 
 OLDEST = "oldest"
 NEWEST = "newest"
@@ -62,8 +69,8 @@ class Batch:
 
 class Spool:
     """At most `size` bytes in a directory of its own below `root`. `drop`: what goes when it is full, `oldest` or
-    `newest`. For several threads. `dropped` and `found` (records that a former process left) only grow;
-    `bytes` is the size of all files now.
+    `newest`. `sync`: records shall survive the machine's end, too. For several threads. `dropped` and `found` (records
+    that a former process left) only grow; `bytes` is the size of all files now.
     """
 
     def __init__(
@@ -73,6 +80,7 @@ class Spool:
         size: int,
         limits: BatchLimits,
         drop: str = OLDEST,
+        sync: bool = True,
         now: Callable[[], float] = monotonic,
     ) -> None:
         self.root = root
@@ -81,6 +89,10 @@ class Spool:
         self._size = size
         self._limits = limits
         self._drop = drop
+        self._sync = sync
+        self._hurried = False
+        self._unsynced = False
+        self._synced_at = 0.0
         self._now = now
         self._lock = Lock()
         self._directory: Path | None = None
@@ -168,6 +180,7 @@ class Spool:
                         raise
                     # What is stored must not come again.
                     return position
+            self._sync_grown()
         return len(records)
 
     def take(self) -> tuple[Batch | None, float | None]:
@@ -177,11 +190,12 @@ class Spool:
         with self._lock:
             assert self._taken is None, "one at a time"
             batch = self._open
+            self._sync_grown()
             if not self._waiting:
                 if batch is None:
                     return None, None
                 age = self._now() - batch.began
-                if age < self._limits.wait:
+                if age < self._limits.wait and not self._hurried:
                     return None, self._limits.wait - age
                 self._seal()
             taken = self._waiting[0]
@@ -210,6 +224,10 @@ class Spool:
         with self._lock:
             if self._open is not None:
                 self._seal()
+
+    def hurry(self) -> None:
+        """From now on no batch waits until it is full or old."""
+        self._hurried = True
 
     def close(self) -> None:
         """Leave it to the next process. Never raises."""
@@ -267,12 +285,14 @@ class Spool:
     def _write(self, records: list[bytes]) -> None:
         batch = self._open
         if batch is None:
-            self._number = max(self._number + 1, time_ns())
+            present = time_ns()
+            self._number = max(self._number + 1, present) if self._number - present < _SET_BACK else present
             token = token_hex(4)
             path = self.directory / f"{self._number:020d}.{token}.open"
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
             self._descriptor = os.open(path, flags, _FILE)
             batch = self._open = Batch(path, self._number, token, 0, 0, self._now())
+            self._synced_at = batch.began
         data = memoryview(b"".join(records))
         written = 0
         try:
@@ -290,6 +310,7 @@ class Spool:
         batch.left += len(records)
         self.bytes += len(data)
         self._came += len(records)
+        self._unsynced = True
         if batch.left >= self._limits.records or batch.size >= self._limits.size:
             with suppress(OSError):  # the records are stored: who comes next tries it again
                 self._seal()
@@ -298,11 +319,29 @@ class Spool:
         batch = self._open
         assert batch is not None
         target = self.directory / f"{batch.number:020d}.{batch.token}.{batch.left}.batch"
+        if self._sync:
+            # First: a name must not tell of records that are not there.
+            os.fdatasync(self._descriptor)
         batch.path.rename(target)
         os.close(self._descriptor)
         batch.path = target
         self._open = None
         self._waiting.append(batch)
+        if self._sync:
+            with suppress(OSError):  # it is sealed all the same
+                os.fsync(self._owned)
+
+    def _sync_grown(self) -> None:
+        """What waits behind others for its turn may grow for hours."""
+        if not self._sync or not self._unsynced or self._open is None:
+            return
+        present = self._now()
+        if present - self._synced_at >= max(self._limits.wait, _SYNC):
+            self._synced_at = present
+            self._unsynced = False
+            with suppress(OSError):  # sealing it fails, and tells
+                os.fdatasync(self._descriptor)
+                os.fsync(self._owned)
 
     def _read(self, batch: Batch) -> list[bytes]:
         """Its records. What is not there any more, since the machine died or somebody has been at it, is counted."""

@@ -81,6 +81,8 @@ class SpooledDestination:
         self._wake = Event()
         self._asked = False
         self._is_idle = False
+        self._failures = 0
+        self._failures_before: int | None = None
         self._closing = False
         self._pause = 0.0
         self._at_once: int | None = None
@@ -116,6 +118,18 @@ class SpooledDestination:
         self._carrier.renew()
         self._asked = True
         self._wake.set()
+
+    def hurry(self) -> None:
+        """The end is near: whatever is stored from now on is sent at once, and what has failed is tried once more."""
+        self._failures_before = self._failures
+        self.spool.hurry()
+        self._asked = True
+        self._wake.set()
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing waits here, or what `hurry` asked for has failed."""
+        return not self.spool.records or (self._failures_before is not None and self._failures > self._failures_before)
 
     def close(self) -> None:
         """See `IRecordDestination`. What has not arrived is delivered by the next process."""
@@ -201,6 +215,7 @@ class SpooledDestination:
 
     def _failed(self, error: NotCarried) -> float:
         self.failing = True
+        self._failures += 1
         self._note(error.reason, error.detail)
         self._pause = min(self._pause * 2 or self._first_pause, self._longest_pause)
         asked = min(error.retry_after or 0.0, _LONGEST_ASKED)
@@ -268,3 +283,8 @@ class SpooledLog(RecordLog):
     def failing(self) -> bool:
         """The last attempt failed, and none has succeeded since."""
         return super().failing or self.destination.failing
+
+    @property
+    def is_done(self) -> bool:
+        """Nothing waits in memory; nor in the spool, unless it cannot be sent (`SpooledDestination.hurry`)."""
+        return not self.queue_length and self.destination.is_done

@@ -31,7 +31,8 @@ HUNG = 10
 """Ticks without a word. Counted, not measured: a machine that slept would find every worker silent."""
 HUNG_AT_START = 60
 """The same until the first word: a cold start on a busy machine imports for seconds."""
-_GRACE = 5.0
+# After the time to drain: for records that are sent once more and written, each for some seconds at most.
+_GRACE = 8.0
 _log = Logger()
 
 

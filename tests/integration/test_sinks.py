@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -144,3 +146,40 @@ def test_killed_restored_and_restarted_it_loses_nothing(
     for path in (side.root / "spool").rglob("*"):
         assert path.stat().st_mode & 0o077 == 0
     assert "s3cret" not in written and "k3y-of" not in written
+
+
+def stopped_with(proxy_maker: Any, origin: HttpOrigin, name: str, url: str, root: Path, workers: int) -> float:
+    """Five records whose batch would be an hour old, and a stop. Return how many seconds that took."""
+    output = {"name": "siem", "http": url, "batch": {"wait": "1h"}, "spool": str(root / name)}
+    proxy = proxy_maker(name, log={"outputs": [output]}, workers=workers)
+    with proxy:
+        ask(proxy, origin, 5)
+        proxy.wait_until(lambda: row(proxy)["spooled"] == 5)
+        begun = monotonic()
+        proxy.stop()
+        return monotonic() - begun
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_waits_when_it_stops_is_sent_once_more(
+    proxy_maker: Any, origin: HttpOrigin, tmp_path: Path, workers: int
+) -> None:
+    """A container without a volume takes its spool along."""
+    with Collector() as collector:
+        stopped_with(proxy_maker, origin, f"last-{workers}", collector.url(), tmp_path, workers)
+        assert len(set(collector.records)) == 5
+    assert not [path for path in (tmp_path / f"last-{workers}").rglob("*") if path.is_file()]
+
+
+def test_a_receiver_that_never_answers_holds_up_the_end_for_seconds(
+    proxy_maker: Any, origin: HttpOrigin, tmp_path: Path
+) -> None:
+    """It takes the connection and says nothing; one that is not there holds up nothing. What waits is kept."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/"
+        assert 2.5 < stopped_with(proxy_maker, origin, "silent", url, tmp_path, 0) < 15.0
+    quick = stopped_with(proxy_maker, origin, "gone", url, tmp_path, 0)
+    for name in ("silent", "gone"):
+        (kept,) = [path for path in (tmp_path / name).rglob("*") if path.is_file()]
+        assert len(kept.read_bytes().splitlines()) == 5 and ".5.batch" in kept.name
+    assert quick < 10.0

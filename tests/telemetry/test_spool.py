@@ -307,3 +307,108 @@ def test_every_record_is_delivered_dropped_or_waiting(tmp_path_factory: Any, dro
     assert numbers == sorted(set(numbers))
     assert came == len(got) + dropped + spool.dropped
     spool.close()
+
+
+class Disk:
+    """What is asked of the disk, in its order; the real calls are made."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        for name in ("fdatasync", "fsync", "rename", "unlink"):
+            monkeypatch.setattr(os, name, self._watched(name, getattr(os, name)))
+
+    def _watched(self, name: str, real: Any) -> Any:
+        def watched(target: Any, *more: Any) -> Any:
+            if isinstance(target, int):
+                kind = "directory" if stat.S_ISDIR(os.stat(target).st_mode) else "file"
+                self.asked.append(f"{name} {kind}")
+            else:
+                self.asked.append(name)
+            return real(target, *more)
+
+        return watched
+
+
+def test_a_batch_is_on_the_disk_before_its_name_says_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = spool_in(tmp_path / "spool")
+    disk = Disk(monkeypatch)
+    spool.append(lines(0, 1, 2))
+    assert disk.asked == []
+    spool.append(lines(3))
+    assert disk.asked == ["fdatasync file", "rename", "fsync directory"]
+
+
+def test_one_that_grows_behind_others_is_on_the_disk_when_it_is_as_old_as_a_batch_may_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server is away, and little comes: it may not be full for hours."""
+    hands = Hands()
+    spool = spool_in(tmp_path / "spool", now=hands)
+    spool.append(lines(0, 1, 2, 3, 4))
+    disk = Disk(monkeypatch)
+    hands.now += 4.9
+    spool.append(lines(5))
+    assert disk.asked == []
+    hands.now += 0.2
+    spool.append(lines(6))
+    assert disk.asked == ["fdatasync file", "fsync directory"]
+    hands.now += 60
+    batch, _ = spool.take()
+    assert batch is not None and disk.asked[2:] == []
+    spool.release(batch)
+    spool.append([])
+    assert disk.asked[2:] == []
+
+
+def test_without_sync_the_disk_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hands = Hands()
+    spool = spool_in(tmp_path / "spool", now=hands, sync=False)
+    disk = Disk(monkeypatch)
+    spool.append(lines(*range(9)))
+    hands.now += 60
+    spool.append(lines(9))
+    assert disk.asked == ["rename", "rename"]
+
+
+def test_a_disk_that_fails_to_synchronise_is_told_and_the_batch_is_there_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = spool_in(tmp_path / "spool")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", lambda _: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        assert spool.append(lines(0, 1, 2, 3)) == 4
+        with pytest.raises(OSError, match="Input/output"):
+            spool.seal()
+    assert delivered(spool) == lines(0, 1, 2, 3)
+    assert spool.dropped == 0
+
+
+def test_in_a_hurry_no_batch_grows_older(tmp_path: Path) -> None:
+    spool = spool_in(tmp_path / "spool", now=Hands())
+    spool.append(lines(0))
+    assert spool.take() == (None, 5.0)
+    spool.hurry()
+    batch, _ = spool.take()
+    assert batch is not None and batch.records == lines(0)
+
+
+def test_a_clock_that_was_far_ahead_is_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Objects are named by a batch's number, and must not stay in the year of the mistake. A little keeps the order."""
+    from netfw.telemetry import spool as module
+
+    clock = 1_900_000_000 * 10**9
+    monkeypatch.setattr(module, "time_ns", lambda: clock)
+    spool = spool_in(tmp_path / "spool")
+    numbers = []
+    for step in (0, -60, 10**9, -(10**9)):
+        clock += step * 10**9
+        spool.append(lines(0))
+        spool.seal()
+        batch, _ = spool.take()
+        assert batch is not None
+        spool.settle(batch, [])
+        numbers.append(batch.number)
+    assert numbers[1] == numbers[0] + 1
+    assert numbers[3] == clock < numbers[2]
