@@ -11,6 +11,7 @@ from typing import Any
 
 _SPOOLED = "netfw_log_spooled_records"
 _BYTES = "netfw_log_spooled_bytes"
+_LIMIT = "netfw_log_spool_limit_bytes"
 _SUCCESS = "netfw_log_last_success_timestamp_seconds"
 _ERROR = "netfw_log_last_error_timestamp_seconds"
 
@@ -22,6 +23,7 @@ def delivery_rows(names: Iterable[str], families: Iterable[Any]) -> list[dict[st
             "output": name,
             "spooled": 0,
             "spooled_bytes": 0,
+            "limit": 0,
             "last_success": None,
             "last_error": None,
             "why": None,
@@ -39,6 +41,8 @@ def delivery_rows(names: Iterable[str], families: Iterable[Any]) -> list[dict[st
                 row["spooled"] = int(sample.value)
             elif sample.name == _BYTES:
                 row["spooled_bytes"] = int(sample.value)
+            elif sample.name == _LIMIT:
+                row["limit"] = int(sample.value)
             elif sample.name == _SUCCESS:
                 row["last_success"] = _moment(sample.value)
             elif sample.name == _ERROR and sample.value > latest.get(name, 0.0):

@@ -81,6 +81,7 @@ def _described() -> Iterator[Described]:
         ("gauge", "netfw_log_failing", "sink", "Processes whose output fails now."),
         ("gauge", "netfw_log_spooled_records", "sink", "Records that wait on disk for a server."),
         ("gauge", "netfw_log_spooled_bytes", "sink", "The size of what waits there."),
+        ("gauge", "netfw_log_spool_limit_bytes", "sink", "The size at which records are dropped."),
         ("gauge", "netfw_log_last_success_timestamp_seconds", "sink", "When a server took a batch last."),
         (
             "gauge",

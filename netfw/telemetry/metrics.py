@@ -243,6 +243,7 @@ class Metrics:
             return
         yield _by_word("netfw_log_spooled_records", {sink: one.spool.records for sink, one in deliveries.items()})
         yield _by_word("netfw_log_spooled_bytes", {sink: one.spool.bytes for sink, one in deliveries.items()})
+        yield _by_word("netfw_log_spool_limit_bytes", {sink: one.spool.size for sink, one in deliveries.items()})
         health = {sink: one.health for sink, one in deliveries.items()}
         yield _by_word(
             "netfw_log_last_success_timestamp_seconds",

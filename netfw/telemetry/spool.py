@@ -70,7 +70,7 @@ class Batch:
 class Spool:
     """At most `size` bytes in a directory of its own below `root`. `drop`: what goes when it is full, `oldest` or
     `newest`. `sync`: records shall survive the machine's end, too. For several threads. `dropped` and `found` (records
-    that a former process left) only grow; `bytes` is the size of all files now.
+    that a former process left) only grow; `bytes` is the size of all files now, of `size` at most.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Spool:
         self.root = root
         self.dropped = 0
         self.found = 0
-        self._size = size
+        self.size = size
         self._limits = limits
         self._drop = drop
         self._sync = sync
@@ -258,7 +258,7 @@ class Spool:
                 break
             count += 1
             size += len(record)
-        while self.bytes + size > self._size:
+        while self.bytes + size > self.size:
             if self._drop == OLDEST and self._drop_oldest():
                 continue
             if count == 1:

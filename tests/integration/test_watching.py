@@ -35,6 +35,7 @@ ELSEWHERE = {
     "netfw_store_reachable", "netfw_ca_not_after_timestamp_seconds", "netfw_leaf_cache_hits_total",
     "netfw_leaf_cache_misses_total", "netfw_parent_connections_total", "netfw_parent_up",
     "netfw_egress_connections_total", "netfw_log_spooled_records", "netfw_log_spooled_bytes",
+    "netfw_log_spool_limit_bytes",
     "netfw_log_last_success_timestamp_seconds", "netfw_log_last_error_timestamp_seconds",
 }  # fmt: skip
 """What this proxy has not, for it has neither store nor CA, neither parents nor pools of addresses, and no servers that

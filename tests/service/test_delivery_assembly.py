@@ -95,5 +95,5 @@ def test_processes_share_the_spools_size(tmp_path: Path, reactor: Any) -> None:
     """Seven workers and the supervisor: an eighth each, and batches that leave room for others."""
     outputs = outputs_of(tmp_path, reactor, HttpCredentials(), workers=7, http=HttpSection("http://127.0.0.1:1/"))
     spool = outputs.logs["o"].destination.spool
-    assert (spool._size, spool._limits.size) == (4 * MIB, MIB)
+    assert (spool.size, spool._limits.size) == (4 * MIB, MIB)
     outputs.close()

@@ -51,6 +51,7 @@ def test_one_process(tmp_path: Path) -> None:
             "output": "siem",
             "spooled": 3,
             "spooled_bytes": 21,
+            "limit": 10_000,
             "last_success": None,
             "last_error": "1970-01-01T00:33:20Z",
             "why": "refused",
