@@ -41,6 +41,7 @@ PURE_MODULES = (
     "netfw.control.signature",
     "netfw.control.throttle",
     "netfw.telemetry.record_fields",
+    "netfw.telemetry.record_values",
     "netfw.tls.client_hello",
     "netfw.store.resources",
     "netfw.transport.dns_cache",

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
 
+from netfw.telemetry.record_values import query_text
+
 MIB = 1 << 20
 
 
@@ -57,6 +59,12 @@ class HttpSection:
     certificate: Path | None = None
     private_key: Path | None = None
     compress: bool = True
+
+    @property
+    def shown(self) -> str:
+        """The address for people, without the secrets that some services want in its query."""
+        place, mark, query = self.url.partition("?")
+        return place + mark + query_text(query.encode("ascii", "replace"))
 
     @property
     def files(self) -> Iterator[Path]:
@@ -141,7 +149,7 @@ class DeliverySection:
         if self.aws is not None:
             return self.aws.shown
         assert self.posts is not None
-        return self.posts.url
+        return self.posts.shown
 
     @property
     def files(self) -> tuple[Path, ...]:

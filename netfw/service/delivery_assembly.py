@@ -70,7 +70,7 @@ def _carrier(
     if otlp is None:
         kind = JSON_LINES if form.format in JSON_FORMATS else TEXT_LINES
         return HttpCarrier(
-            posts.url, credentials, reactor=reactor, compress=posts.compress, content_type=kind
+            posts.url, credentials, reactor=reactor, compress=posts.compress, content_type=kind, shown=posts.shown
         ), as_line
     resource = {"service.name": "netfw", "service.version": __version__, "host.name": socket.gethostname()}
     carrier = HttpCarrier(
@@ -79,6 +79,7 @@ def _carrier(
         reactor=reactor,
         compress=posts.compress,
         content_type=otlp_message.CONTENT_TYPE,
+        shown=posts.shown,
         envelope=otlp_message.envelope(otlp.signal.value, {**resource, **otlp.resource}, __version__),
         accepted=otlp_message.accepted,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from queue import Empty, SimpleQueue
 from time import time
 from typing import Any
@@ -16,15 +17,18 @@ from typing import Any
 from OpenSSL import SSL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError, TimeoutError
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool, ResponseFailed, ResponseNeverReceived
-from twisted.web.iweb import IBodyProducer
+from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer
 from zope.interface import implementer
 
 from netfw.telemetry.carrier import JSON_LINES, Carried, NotCarried, Stopping, TooLarge
 from netfw.telemetry.delivery_secrets import HttpCredentials, ServerVerification, tls_words
+from netfw.telemetry.record_values import MASK
 from netfw.telemetry.retry_after import retry_after
 
 CONNECT = 10.0
@@ -33,6 +37,8 @@ WHOLE = 30.0
 _LOOK = 0.5
 _ANSWER = 64 * 1024
 _SHOWN = 200
+# Shorter words of our fields are words of others, too.
+_SECRET = 6
 _BUSY = frozenset([408, 425, 429, 502, 503, 504])
 # The batch itself is at fault: it would be the next time.
 _REFUSED = frozenset([400, 422])
@@ -48,8 +54,8 @@ def json_lines(records: list[bytes]) -> bytes:
 
 
 class HttpCarrier:
-    """POSTs to `url`. `credentials` gives those in force, and is asked for each batch; `accepted` reads a 2xx answer's
-    body.
+    """POSTs to `url`, which is `shown` to people. `credentials` gives those in force, and is asked for each batch;
+    `accepted` reads a 2xx answer's body.
     """
 
     def __init__(
@@ -63,8 +69,9 @@ class HttpCarrier:
         compress: bool = True,
         accepted: Callable[[bytes, int], Carried] = lambda _body, _count: Carried(),
         whole: float = WHOLE,
+        shown: str | None = None,
     ) -> None:
-        self.shown = url
+        self.shown = url if shown is None else shown
         self._url = url
         self._credentials = credentials
         self._reactor = reactor
@@ -87,8 +94,10 @@ class HttpCarrier:
             headers["Content-Encoding"] = ["gzip"]
         status, answered, answer = self._wait_for(lambda: self._post(body, headers))
         if 200 <= status < 300:
-            return self._accepted(answer, len(records))
-        detail = f"{self._url} answered {status}: {answer[:_SHOWN].decode('utf-8', 'replace')}"
+            carried = self._accepted(answer, len(records))
+            return replace(carried, detail=self._without_secrets(carried.detail))
+        said = self._without_secrets(answer.decode("utf-8", "replace"))
+        detail = f"{self.shown} answered {status}: {said[:_SHOWN]}"
         if status == 413:
             raise TooLarge(detail)
         if status in _REFUSED:
@@ -105,6 +114,15 @@ class HttpCarrier:
         self._stopping = True
         self._reactor.callFromThread(self._forget)
 
+    def _without_secrets(self, said: str) -> str:
+        """A server may tell us what we have sent."""
+        if said and self._connected_by is not None:
+            for value in self._connected_by.headers.values():
+                for word in (value, *value.split()):
+                    if len(word) >= _SECRET:
+                        said = said.replace(word, MASK)
+        return said
+
     def _wait_for(self, begin: Callable[[], Deferred[Any]]) -> Any:
         """The Deferred's result. The reactor may stop meanwhile, and will never say so."""
         done: SimpleQueue[Any] = SimpleQueue()
@@ -115,7 +133,7 @@ class HttpCarrier:
             except Empty:
                 continue
             if isinstance(result, Failure):
-                raise _not_carried(self._url, result.value or result, self._whole) from None
+                raise _not_carried(self.shown, result.value or result, self._whole) from None
             return result
         raise Stopping
 
@@ -143,13 +161,8 @@ class HttpCarrier:
             self._connected_by = credentials
             self._pool = HTTPConnectionPool(self._reactor)
             self._pool.maxPersistentPerHost = 1
-            agent = Agent(
-                self._reactor,
-                contextFactory=ServerVerification(credentials),
-                connectTimeout=CONNECT,
-                pool=self._pool,
-            )
-            self._client = HTTPClient(agent)
+            roads = _Roads(self._reactor, ServerVerification(credentials))
+            self._client = HTTPClient(Agent.usingEndpointFactory(self._reactor, roads, pool=self._pool))
         told = {**headers, **{name: [value] for name, value in credentials.headers.items()}}
         client = self._client
 
@@ -168,6 +181,36 @@ class HttpCarrier:
         pool, self._pool, self._client = self._pool, None, None
         if pool is not None:
             pool.closeCachedConnections()
+
+
+@implementer(IAgentEndpointFactory)
+class _Roads:
+    """To servers, with a time to connect in."""
+
+    def __init__(self, reactor: Any, verification: ServerVerification) -> None:
+        self._reactor = reactor
+        self._verification = verification
+
+    def endpointForURI(self, uri: Any) -> _Road:
+        """See `IAgentEndpointFactory`."""
+        endpoint: Any = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=CONNECT)
+        if uri.scheme == b"https":
+            endpoint = wrapClientTLS(self._verification.creatorForNetloc(uri.host, uri.port), endpoint)
+        return _Road(endpoint)
+
+
+@implementer(IStreamClientEndpoint)
+class _Road:
+    """One that the program's log says nothing of, whenever a connection is made or not."""
+
+    def __init__(self, endpoint: Any) -> None:
+        self._endpoint = endpoint
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """See `IStreamClientEndpoint`."""
+        factory.noisy = False
+        connected: Deferred[Any] = self._endpoint.connect(factory)
+        return connected
 
 
 @implementer(IBodyProducer)
@@ -194,8 +237,11 @@ class _Body:
 
 
 def _with_body(response: Any) -> Deferred[tuple[int, Any, bytes]]:
-    collected: Deferred[bytes] = Deferred()
-    response.deliverBody(_Beginning(collected))
+    beginning: _Beginning
+    # Whoever sends for ever is hung up on; else each attempt would leave a connection behind.
+    collected: Deferred[bytes] = Deferred(lambda _: beginning.hang_up())
+    beginning = _Beginning(collected)
+    response.deliverBody(beginning)
     return collected.addCallback(lambda body: (response.code, response.headers, body))
 
 
@@ -209,9 +255,13 @@ class _Beginning(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self._body += data
         if len(self._body) > _ANSWER:
-            assert self.transport is not None
-            self.transport.loseConnection()
+            self.hang_up()
             self._done()
+
+    def hang_up(self) -> None:
+        """Read nothing more."""
+        assert self.transport is not None
+        self.transport.loseConnection()
 
     def connectionLost(self, reason: Any = None) -> None:
         self._done()

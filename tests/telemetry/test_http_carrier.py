@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from email.utils import formatdate
@@ -11,7 +12,9 @@ from typing import Any
 
 import pytest
 from twisted.internet.epollreactor import EPollReactor
+from twisted.logger import formatEvent, globalLogPublisher
 
+from netfw.config.delivery_model import HttpSection
 from netfw.telemetry.carrier import Carried, NotCarried, Stopping, TooLarge
 from netfw.telemetry.delivery_secrets import HttpCredentials, ServerVerification
 from netfw.telemetry.http_carrier import HttpCarrier
@@ -157,6 +160,81 @@ def test_a_server_that_says_nothing_is_given_up(collector: Collector, carrier_to
     finally:
         said.set()
     assert raised.value.reason == "timeout"
+
+
+def test_a_server_that_repeats_what_it_was_sent_is_not_quoted(collector: Collector, carrier_to: Make) -> None:
+    """Debugging servers answer with the request; its fields are the way into the collector."""
+    secret = "c0llectors-t0ken"
+    credentials = HttpCredentials({"Authorization": f"Bearer {secret}", "X-Team": "ops"})
+    collector.respond = lambda posted: Answer(403, f"{'x' * 150}no ops for {posted.headers['authorization']}".encode())
+    with pytest.raises(NotCarried) as raised:
+        carrier_to(collector.url(), credentials).carry(RECORDS, "b")
+    assert raised.value.detail.endswith("no ops for ***")
+    collector.respond = lambda _: Answer(400, f"unknown token {secret}".encode())
+    carried = carrier_to(collector.url(), credentials).carry(RECORDS, "b")
+    assert carried.detail.endswith("unknown token ***")
+    accepted = carrier_to(
+        collector.url(), credentials, accepted=lambda body, _: Carried(refused=1, detail=body.decode())
+    )
+    collector.respond = lambda _: Answer(200, f"token {secret} may send less".encode())
+    assert accepted.carry(RECORDS, "b").detail == "token *** may send less"
+
+
+def test_a_secret_in_the_address_is_sent_and_not_shown(collector: Collector, carrier_to: Make) -> None:
+    section = HttpSection(collector.url() + "?api_key=t0psecret&team=ops")
+    carrier = carrier_to(section.url, shown=section.shown)
+    carrier.carry(RECORDS, "b")
+    assert collector.posted[-1].path.endswith("?api_key=t0psecret&team=ops")
+    collector.kill()
+    with pytest.raises(NotCarried) as raised:
+        carrier.carry(RECORDS, "b")
+    assert carrier.shown.endswith("?api_key=***&team=ops") and carrier.shown in raised.value.detail
+    assert "t0psecret" not in raised.value.detail
+
+
+@pytest.mark.parametrize("head", [b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"HTTP/1.1 200 OK\r\nX: "])
+def test_a_server_that_answers_a_byte_at_a_time_is_hung_up_on(carrier_to: Make, head: bytes) -> None:
+    """In the head or in the body: what it took is unknown, and its connection is closed."""
+    closed = threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        served, _ = listener.accept()
+        with served:
+            served.recv(65536)
+            try:
+                served.sendall(head)
+                while True:
+                    served.sendall(b"x")
+                    if closed.wait(0.05):
+                        return
+            except OSError:
+                closed.set()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        with pytest.raises(NotCarried) as raised:
+            carrier_to(f"http://127.0.0.1:{listener.getsockname()[1]}/", whole=0.5).carry(RECORDS, "b")
+        assert raised.value.reason == "timeout"
+        wait_until(closed.is_set)
+        thread.join(5)
+
+
+def test_the_programs_log_hears_nothing_of_connections(collector: Collector, carrier_to: Make) -> None:
+    """Each attempt at a server that is away would leave two lines."""
+    heard: list[str] = []
+    observe = lambda event: heard.append(formatEvent(event))  # noqa: E731  # added and removed by identity
+    globalLogPublisher.addObserver(observe)
+    try:
+        carrier = carrier_to(collector.url())
+        carrier.carry(RECORDS, "b")
+        carrier.renew()
+        collector.kill()
+        with pytest.raises(NotCarried):
+            carrier.carry(RECORDS, "b")
+    finally:
+        globalLogPublisher.removeObserver(observe)
+    assert [line for line in heard if "factory" in line] == []
 
 
 def test_stopping_ends_the_wait(collector: Collector, carrier_to: Make) -> None:
