@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from netfw.config.log_model import OutputSection
 from netfw.config.model import Configuration, ListenerSection
 
 # Whole sections, and members of others. What is in neither is read at the start only: sockets, names, keys, processes.
@@ -69,6 +70,42 @@ class _Comparison:
         }
         return replace(old, **members)
 
+    def outputs(
+        self, old: tuple[OutputSection, ...], new: tuple[OutputSection, ...], known: frozenset[str] | None
+    ) -> tuple[OutputSection, ...]:
+        """Servers that records go to come and go. Files and standard output stay, for others read them; and so does
+        whoever needs environment variables that are not `known` to running workers (None: all are).
+        """
+        former = {one.name: one for one in old}
+        found, taken, waiting = [], [], []
+        for one in new:
+            before = former.pop(one.name, None)
+            if before is not None and replace(one, place=before.place) == before:
+                found.append(before)
+            elif _can_change(one, known) and (before is None or before.is_server):
+                taken.append(one.name)
+                found.append(one)
+            else:
+                waiting.append(one.name)
+                found += [] if before is None else [before]
+        for name, one in former.items():
+            (taken if one.is_server else waiting).append(name)
+            found += [] if one.is_server else [one]
+        if not found:
+            # What replaces them waits: until then records must go somewhere.
+            self.waiting.append("log.outputs")
+            return old
+        self.taken += [f"log.outputs[{name}]" for name in taken]
+        self.waiting += [f"log.outputs[{name}]" for name in waiting]
+        return tuple(found)
+
+    def log(self, old: Configuration, new: Configuration) -> Any:
+        """The members of `log`."""
+        known = frozenset(old.log.variables) if old.workers else None
+        outputs = self.outputs(old.log.outputs, new.log.outputs, known)
+        merged = self.merge("log", "log", old.log, replace(new.log, outputs=old.log.outputs))
+        return replace(merged, outputs=outputs)
+
     def listeners(
         self, old: tuple[ListenerSection, ...], new: tuple[ListenerSection, ...]
     ) -> tuple[ListenerSection, ...]:
@@ -90,6 +127,8 @@ def compare(old: Configuration, new: Configuration) -> Changes:
         one, other = getattr(old, name), getattr(new, name)
         if name == "listeners":
             members[name] = comparison.listeners(one, other)
+        elif name == "log":
+            members[name] = comparison.log(old, new)
         elif name == "policy" and (one.store is not None or other.store is not None):
             # Following a store begins with the process.
             members[name] = one
@@ -100,3 +139,8 @@ def compare(old: Configuration, new: Configuration) -> Changes:
         else:
             members[name] = comparison.choose(name, name, one, other)
     return Changes(tuple(comparison.taken), tuple(comparison.waiting), replace(old, **members))
+
+
+def _can_change(output: OutputSection, known: frozenset[str] | None) -> bool:
+    variables = output.delivery.variables if output.delivery is not None else ()
+    return output.is_server and (known is None or known.issuperset(variables))

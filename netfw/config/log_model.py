@@ -100,6 +100,11 @@ class OutputSection:
         return self.path is None and self.syslog is None and self.delivery is None
 
     @property
+    def is_server(self) -> bool:
+        """Records leave for somebody else, and nobody here reads them."""
+        return self.syslog is not None or self.delivery is not None
+
+    @property
     def shown(self) -> str:
         """Where it leads, for people."""
         if self.syslog is not None:
@@ -183,6 +188,11 @@ class LogSection:
     def path(self) -> Path | None:
         """The first output's file; None where it has none."""
         return self.outputs[0].path
+
+    @property
+    def takes_dns(self) -> frozenset[str]:
+        """The names of outputs that get answers of the DNS."""
+        return frozenset(output.name for output in self.outputs if "dns" in output.types)
 
     @property
     def uses_stdout(self) -> bool:

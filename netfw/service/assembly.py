@@ -142,7 +142,7 @@ def _one_process(configuration: Configuration, reactor: Any, notifier: Notifier,
         "records",
         lambda: {"written": records.written, "dropped": records.dropped, "errors": records.errors},
     )
-    _show_outputs(configuration, status, plane.recording.metrics)
+    _show_outputs(lambda: plane.configuration, status, plane.recording.metrics)
     status.part("parents", lambda: plane.ways.rows() if plane.ways is not None else [])
     _watch(plane.recording.metrics, policies, configuration, expiry)
     _keep_index(configuration, reactor, service, status, plane.recording.metrics)
@@ -312,7 +312,7 @@ def _supervisor(configuration: Configuration, reactor: Any, notifier: Notifier, 
     status.part("refused", lambda: supervisor.tally.refused(supervisor.living()))
     status.part("upstream_idle", lambda: sum(figures.upstream_idle for figures in supervisor.living()))
     status.part("records", lambda: supervisor.tally.records(supervisor.living()))
-    _show_outputs(configuration, status, metrics)
+    _show_outputs(lambda: service.configuration, status, metrics)
     status.part("workers", supervisor.rows)
     status.part("parents", lambda: supervisor.tally.parents(supervisor.living()))
     _watch(metrics, policies, configuration, expiry)
@@ -384,7 +384,7 @@ def _add_switch(
     switch = InterceptionSwitch(
         configured=configuration.tls_intercept.enabled,
         apply=apply,
-        record=records.write,
+        record=lambda line: records.write(line),
         audit=control.audit.write,
         proxy_name=configuration.proxy.name,
         now=time.time,
@@ -396,13 +396,19 @@ def _add_switch(
     return switch
 
 
-def _show_outputs(configuration: Configuration, status: ProcessStatus, metrics: Metrics) -> None:
+def _show_outputs(in_force: Callable[[], Configuration], status: ProcessStatus, metrics: Metrics) -> None:
     """A row for each output of records, all workers together."""
-    places = {output.name: output.shown for output in configuration.log.outputs}
-    status.part("outputs", lambda: output_rows(places, metrics.families()))
-    delivering = [output.name for output in configuration.log.outputs if output.delivery is not None]
-    if delivering:
-        status.part("deliveries", lambda: delivery_rows(delivering, metrics.families()))
+
+    def outputs() -> list[dict[str, Any]]:
+        places = {output.name: output.shown for output in in_force().log.outputs}
+        return output_rows(places, metrics.families())
+
+    def deliveries() -> list[dict[str, Any]]:
+        delivering = [output.name for output in in_force().log.outputs if output.delivery is not None]
+        return delivery_rows(delivering, metrics.families()) if delivering else []
+
+    status.part("outputs", outputs)
+    status.part("deliveries", deliveries)
 
 
 def _keep_index(

@@ -82,7 +82,7 @@ class DataPath:
         self._checks: ParentChecks | None = None
         self._bound = False
         self._ends_at = 0.0
-        self._last = LastDeliveries(records.logs.values(), plane.reactor)
+        self._last = LastDeliveries(lambda: records.logs.values(), plane.reactor)
 
     def bind(self, open_socket: OpenSocket) -> None:
         """Open every listener's socket, unless that has happened. Raises OSError for a port that no store chose; one

@@ -18,6 +18,7 @@ from netfw.proxy.guard import DestinationGuard
 from netfw.service import replaceable
 from netfw.service.data_path import DataPath
 from netfw.service.descriptors import fitted
+from netfw.service.output_changes import prepare_outputs
 from netfw.telemetry.record_values import mask_also
 
 
@@ -29,6 +30,7 @@ def prepare(path: DataPath, wanted: Configuration, credentials: Credentials) -> 
     plane = path.plane
     old, new = plane.configuration, fitted(wanted)
     parts = _parts(path, old, new)
+    change_outputs = prepare_outputs(path.records, old.log, new.log, plane.reactor)
     if _leaves_otherwise(path, old, new, credentials):
         parts["ways"] = replaceable.ways(new, credentials, plane.recording.metrics, plane.ways)
 
@@ -51,6 +53,7 @@ def prepare(path: DataPath, wanted: Configuration, credentials: Credentials) -> 
         for position, factory in path.every_factory():
             factory.reconfigure(new.listeners[position], factory.context)
         path.renew(credentials)
+        change_outputs(credentials.records)
 
     return commit
 

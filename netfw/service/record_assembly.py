@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from netfw.config.log_model import EXCHANGE_TYPES, LogSection, OutputSection, RecordForm
@@ -18,6 +19,7 @@ from netfw.telemetry.record_log import Printer, RecordLog
 from netfw.telemetry.record_outputs import RecordOutputs
 from netfw.telemetry.record_printer import Finish, RecordPrinter, as_line
 from netfw.telemetry.record_secrets import CurrentSecrets, RecordSecrets
+from netfw.telemetry.spooled_destination import SpooledDestination
 from netfw.telemetry.syslog_destination import SyslogDestination
 from netfw.telemetry.syslog_message import syslog_finish
 
@@ -39,21 +41,15 @@ def build_outputs(
     this process's standard output through it, lines that are finished already; the journal is theirs, too.
     """
     current = CurrentSecrets(secrets)
+    servers = ServerOutputs(metrics, current, reactor, workers + 1 if workers else 1)
     logs: dict[str, RecordLog] = {}
     printed_first: dict[str, Printer] = {}
     for output in section.outputs:
-        if output.delivery is not None:
-            logs[output.name] = build_delivery(
-                output,
-                current.delivery_of(output.name),
-                lambda wanted, finish: _printer(wanted, current, finish),
-                reactor=reactor,
-                processes=workers + 1 if workers else 1,
-            )
-            metrics.watch_record_log(output.name, logs[output.name])
-            metrics.watch_delivery(output.name, logs[output.name].destination)
+        if output.is_server:
+            logs[output.name] = servers.build(output)
+            servers.watch(output.name, logs[output.name])
             continue
-        destination, finish = _destination(output, current)
+        destination, finish = FileDestination(output.path), as_line
         printer = _printer(output, current, finish)
         if relays and output.is_stdout:
             if printer is not None:
@@ -74,8 +70,38 @@ def build_outputs(
         journal,
         current=current,
         printed_first=printed_first,
-        takes_dns=frozenset(output.name for output in section.outputs if "dns" in output.types),
+        takes_dns=section.takes_dns,
+        servers=servers,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOutputs:
+    """Builds outputs to servers, now and for a reload; `processes`: how many share the size of a spool."""
+
+    metrics: Metrics
+    current: CurrentSecrets
+    reactor: Any
+    processes: int
+
+    def build(self, output: OutputSection) -> RecordLog:
+        """One that has not started. A new kind of output has its line here."""
+        if output.delivery is not None:
+            return build_delivery(
+                output,
+                self.current.delivery_of(output.name),
+                lambda wanted, finish: _printer(wanted, self.current, finish),
+                reactor=self.reactor,
+                processes=self.processes,
+            )
+        destination, finish = _syslog(output, self.current.context_of(output.name))
+        return RecordLog(destination, printer=_printer(output, self.current, finish), queued_records=output.queue)
+
+    def watch(self, name: str, log: RecordLog) -> None:
+        """Metrics show it under its name."""
+        self.metrics.watch_record_log(name, log)
+        if isinstance(log.destination, SpooledDestination):
+            self.metrics.watch_delivery(name, log.destination)
 
 
 class Relayed:
@@ -98,13 +124,6 @@ def _printer(output: OutputSection, current: CurrentSecrets, finish: Finish) -> 
     if output.is_untouched and finish is as_line:
         return None
     return RecordPrinter(output, current.tokens, finish)
-
-
-def _destination(output: OutputSection, current: CurrentSecrets) -> tuple[Any, Finish]:
-    """An `IRecordDestination`, and what it wants of a record. A new kind of output has its line here."""
-    if output.syslog is not None:
-        return _syslog(output, current.context_of(output.name))
-    return FileDestination(output.path), as_line
 
 
 def _syslog(output: OutputSection, context: Callable[[], Any]) -> tuple[Any, Finish]:

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from netfw.admin.status import ProcessStatus, State
 from netfw.config.model import Configuration
 from netfw.service.data_path import log_listener
+from netfw.service.output_changes import prepare_outputs
 from netfw.service.policy_source import PolicyInForce, ReloadResult
 from netfw.service.reading_anew import Found
 from netfw.service.reloading import Commit, Reloading
@@ -73,7 +74,7 @@ class SupervisorService(MultiService):
         self._unused: dict[Path, int] = {}
         self._renewed = renewed
         self._signals = Signals(reactor)
-        self._last = LastDeliveries(records.logs.values(), reactor)
+        self._last = LastDeliveries(lambda: records.logs.values(), reactor)
         self._reloading = Reloading(configuration, policies, self._prepare)
         self.supervisor: Supervisor
 
@@ -154,6 +155,7 @@ class SupervisorService(MultiService):
             # Those of a reload that was refused afterwards are nobody's.
             close_files(self._unused)
             self._unused = found.copies
+            change_outputs = prepare_outputs(self._records, self._configuration.log, new.log, self._reactor)
 
             def commit() -> None:
                 self._unused = {}
@@ -161,6 +163,7 @@ class SupervisorService(MultiService):
                 self.inheritance.reconfigure(new, found.copies)
                 # First the CA: a worker forgets its leaves when it hears of another one, and asks for new ones.
                 self._renewed(found)
+                change_outputs(found.credentials.records)
                 plain = to_plain(self.inheritance.configuration)
                 self.supervisor.reconfigure(plain, found.copies, new.timeouts.drain)
 

@@ -7,7 +7,7 @@ and what becomes of the rest: the next process has it (`spool`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -21,16 +21,18 @@ _LOOK = 0.02
 
 
 class LastDeliveries:
-    """Of those of `logs` that have a spool."""
+    """Of those of `logs` that have a spool; it is asked when that is due."""
 
-    def __init__(self, logs: Iterable[RecordLog], reactor: Any) -> None:
-        self._logs = [log for log in logs if isinstance(log, SpooledLog)]
+    def __init__(self, logs: Callable[[], Iterable[RecordLog]], reactor: Any) -> None:
+        self._all = logs
+        self._logs: list[SpooledLog] = []
         self._reactor = reactor
         self._ends_at = 0.0
         self._cut = False
 
     def make(self, seconds: float = SECONDS) -> Deferred[None]:
         """Fires when all have arrived, have failed, or the time is over. It never fails."""
+        self._logs = [log for log in self._all() if isinstance(log, SpooledLog)]
         if not self._logs or self._cut:
             return succeed(None)
         for log in self._logs:

@@ -132,6 +132,11 @@ class Metrics:
         """Show how a `spooled_destination.SpooledDestination` stands, beside its log's counters."""
         self._deliveries[sink] = destination
 
+    def forget_record_log(self, sink: str) -> None:
+        """It is no output any more."""
+        self._record_logs.pop(sink, None)
+        self._deliveries.pop(sink, None)
+
     def watch(self, name: str, value: Callable[[], float | None]) -> None:
         """Show one that is asked for when somebody looks; None leaves it out. KeyError: not in `metric_table`."""
         METRICS[name]

@@ -5,8 +5,10 @@ Not here: one output (`record_log`), and which there are (`service.record_assemb
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from time import monotonic
+from typing import Any
 
 from zope.interface import implementer
 
@@ -22,7 +24,7 @@ class RecordOutputs:
     none of them and is watched by itself.
 
     `current`: the secrets in force. `printed_first`: printers of outputs whose log takes finished lines from others as
-    well. `takes_dns`: which outputs get answers of the DNS.
+    well. `takes_dns`: which outputs get answers of the DNS. `servers`: what builds outputs to servers for a reload.
     """
 
     write: Callable[[bytes], None]
@@ -36,12 +38,23 @@ class RecordOutputs:
         current: CurrentSecrets | None = None,
         printed_first: Mapping[str, Printer] | None = None,
         takes_dns: frozenset[str] = frozenset(),
+        servers: Any = None,
     ) -> None:
-        self.logs = dict(logs)
+        self.servers = servers
         self._current = current
-        self._all = [*self.logs.values(), *([] if journal is None else [journal])]
-        self._dns = [log for name, log in self.logs.items() if name in takes_dns]
+        self._journal = journal
         self._printed_first = printed_first or {}
+        # What those have counted that are no outputs any more.
+        self._former = Counter[str]()
+        self.change(logs, takes_dns)
+
+    def change(self, logs: Mapping[str, RecordLog], takes_dns: frozenset[str]) -> None:
+        """From now on records go to these, which have started. What is none of them any more is the caller's to close.
+        `write` is another function afterwards.
+        """
+        self.logs = dict(logs)
+        self._all = [*self.logs.values(), *([] if self._journal is None else [self._journal])]
+        self._dns = [log for name, log in self.logs.items() if name in takes_dns]
         if self._printed_first:
             self.write = self._write_printed
         else:
@@ -51,17 +64,21 @@ class RecordOutputs:
     @property
     def written(self) -> int:
         """See `RecordLog`."""
-        return sum(log.written for log in self.logs.values())
+        return self._former["written"] + sum(log.written for log in self.logs.values())
 
     @property
     def dropped(self) -> int:
         """See `RecordLog`."""
-        return sum(log.dropped for log in self.logs.values())
+        return self._former["dropped"] + sum(log.dropped for log in self.logs.values())
 
     @property
     def errors(self) -> int:
         """See `RecordLog`."""
-        return sum(log.errors for log in self.logs.values())
+        return self._former["errors"] + sum(log.errors for log in self.logs.values())
+
+    def count_former(self, log: RecordLog) -> None:
+        """It is closed and no output any more: what it has counted stays in the sums."""
+        self._former += Counter(written=log.written, dropped=log.dropped, errors=log.errors)
 
     def start(self) -> None:
         """Open all. Raises OSError."""

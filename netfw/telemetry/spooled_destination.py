@@ -81,6 +81,7 @@ class SpooledDestination:
         self._wake = Event()
         self._asked = False
         self._is_idle = False
+        self._adopt_at = 0.0
         self._failures = 0
         self._failures_before: int | None = None
         self._closing = False
@@ -119,6 +120,12 @@ class SpooledDestination:
         self._asked = True
         self._wake.set()
 
+    def adopt_soon(self) -> None:
+        """Somebody has left records in this spool's directory."""
+        self._adopt_at = 0.0
+        self._asked = True
+        self._wake.set()
+
     def hurry(self) -> None:
         """The end is near: whatever is stored from now on is sent at once, and what has failed is tried once more."""
         self._failures_before = self._failures
@@ -144,11 +151,11 @@ class SpooledDestination:
     # The delivering thread, from here on.
 
     def _run(self) -> None:
-        adopted_at = monotonic()
+        self._adopt_at = monotonic() + _ADOPT
         while not self._closing:
             try:
-                if monotonic() - adopted_at > _ADOPT:
-                    adopted_at = monotonic()
+                if monotonic() > self._adopt_at:
+                    self._adopt_at = monotonic() + _ADOPT
                     self.spool.adopt()
                 wait = self._turn()
             except Stopping:

@@ -31,8 +31,9 @@ HUNG = 10
 """Ticks without a word. Counted, not measured: a machine that slept would find every worker silent."""
 HUNG_AT_START = 60
 """The same until the first word: a cold start on a busy machine imports for seconds."""
-# After the time to drain: for records that are sent once more and written, each for some seconds at most.
-_GRACE = 8.0
+_GRACE = 5.0
+# Besides: records that wait for a server are sent once more when a worker has drained.
+_LAST_DELIVERIES = 3.0
 _log = Logger()
 
 
@@ -419,7 +420,7 @@ class Supervisor:
         if awaited is not None:
             awaited.callback(serves)
 
-    def drain(self, grace: float = _GRACE) -> Deferred[None]:
+    def drain(self, grace: float = _GRACE + _LAST_DELIVERIES) -> Deferred[None]:
         """Let all finish what they have, and end; those that do not are ended. Fires when no process is left."""
         self.stopping = True
         for place in self._places:

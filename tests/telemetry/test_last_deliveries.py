@@ -91,7 +91,7 @@ def test_what_waits_for_its_batch_to_grow_is_sent_at_once(make: Any) -> None:
     for log in logs:
         for number in range(5):
             log.write(b"%d\n" % number)
-    ended = fired(LastDeliveries(logs, clock), clock)
+    ended = fired(LastDeliveries(lambda: logs, clock), clock)
     wait_until(lambda: turn(clock, ended))
     assert server.got == other.got == [b"%d\n" % number for number in range(5)]
     # What comes in the meantime does not wait either.
@@ -103,7 +103,7 @@ def test_a_server_that_is_away_is_tried_once_more_and_not_waited_for(make: Any) 
     server, clock = Server(away=True), Clock()
     log = make(server)
     log.write(b"kept\n")
-    ended = fired(LastDeliveries([log], clock), clock)
+    ended = fired(LastDeliveries(lambda: [log], clock), clock)
     wait_until(lambda: turn(clock, ended))
     assert server.tried == 1 and log.destination.spool.records == 1
 
@@ -116,7 +116,7 @@ def test_one_that_has_failed_before_is_tried_although_its_pause_is_not_over(make
     log.reopen()
     wait_until(lambda: server.tried == 1)
     server.away = False
-    ended = fired(LastDeliveries([log], clock), clock)
+    ended = fired(LastDeliveries(lambda: [log], clock), clock)
     wait_until(lambda: turn(clock, ended))
     assert server.got == [b"kept\n"]
 
@@ -125,7 +125,7 @@ def test_a_server_that_says_nothing_is_waited_for_as_long_as_was_said(make: Any)
     server, clock = Server(silent=True), Clock()
     log = make(server)
     log.write(b"kept\n")
-    ended = fired(LastDeliveries([log], clock), clock, 2.0)
+    ended = fired(LastDeliveries(lambda: [log], clock), clock, 2.0)
     wait_until(lambda: server.tried == 1)
     clock.pump([0.02] * 90)
     assert not ended
@@ -140,7 +140,7 @@ def test_it_can_be_cut(make: Any) -> None:
     server, clock = Server(silent=True), Clock()
     log = make(server)
     log.write(b"kept\n")
-    last = LastDeliveries([log], clock)
+    last = LastDeliveries(lambda: [log], clock)
     ended = fired(last, clock)
     last.cut()
     assert turn(clock, ended)
@@ -149,5 +149,5 @@ def test_it_can_be_cut(make: Any) -> None:
 
 def test_outputs_without_a_spool_are_not_waited_for(tmp_path: Path) -> None:
     clock = Clock()
-    assert fired(LastDeliveries([RecordLog(FileDestination(tmp_path / "r"))], clock), clock)
+    assert fired(LastDeliveries(lambda: [RecordLog(FileDestination(tmp_path / "r"))], clock), clock)
     assert not clock.getDelayedCalls()

@@ -390,7 +390,7 @@ def test_who_does_not_drain_in_time_is_ended(pool: Any) -> None:
     """A little after the time that it was given."""
     first, second = pool.started()
     done = pool.supervisor.drain()
-    for _ in range(36):
+    for _ in range(39):
         for child in (first, second):
             child.say(messages.Pong(1))
         pool.pass_time(1.0)
