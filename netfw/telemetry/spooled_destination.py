@@ -107,7 +107,12 @@ class SpooledDestination:
 
     def send(self, records: list[bytes]) -> int:
         """See `IRecordDestination`."""
-        stored = self.spool.append(records)
+        try:
+            stored = self.spool.append(records)
+        except OSError:
+            # Whoever asks why records are dropped is not to hear of the server alone.
+            self.health.errors["disk"] = self._now()
+            raise
         # Not for each record: whoever delivers knows when the batch that grows is old enough.
         if (self._is_idle or self.spool.has_full_batch) and not self.failing:
             self._wake.set()

@@ -125,6 +125,7 @@ def test_killed_restored_and_restarted_it_loses_nothing(
             proxy.wait_until(lambda: row(proxy)["spooled"] == 60, timeout=30)
             ask(proxy, origin, 10)
             collector.start()
+            proxy.reload()  # whatever an output waits for, it sends now
             proxy.wait_until(lambda: len(set(collector.records)) == 100, timeout=60)
             proxy.wait_until(lambda: totals(proxy)["written_total"] == 70, timeout=30)
             assert (totals(proxy)["dropped_total"], row(proxy)["spooled"]) == (0, 0)

@@ -255,6 +255,20 @@ def test_above_the_limit_exactly_what_is_dropped_is_counted_and_below_it_nothing
         assert kept == records[-len(kept) :]
 
 
+def test_a_disk_that_takes_nothing_is_named_beside_a_server_that_is_away(lab: Lab) -> None:
+    """What is dropped then is dropped for want of a disk. When it is back, everything that waited is delivered."""
+    carrier = ScriptedCarrier()
+    log = lab.output(carrier)
+    directory = log.destination.spool.directory
+    directory.rename(directory.with_name("gone"))
+    log.write(b"kept\n")
+    wait_until(lambda: log.failing and "disk" in log.destination.health.errors)
+    assert log.queue_length == 1 and log.dropped == 0
+    directory.with_name("gone").rename(directory)
+    wait_until(lambda: carrier.got == [b"kept\n"])
+    assert log.written == 1 and not log.failing
+
+
 def test_the_next_process_delivers_what_the_last_one_could_not(lab: Lab) -> None:
     """Before what it takes itself, and it says so."""
     away = ScriptedCarrier()
