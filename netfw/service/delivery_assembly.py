@@ -7,7 +7,8 @@ What sends by HTTP, and boto3, are loaded only where an output asks for them. No
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from typing import Any
 
 from netfw import __version__
@@ -44,6 +45,14 @@ def build_delivery(
     spool = Spool(wanted.path, size=share, limits=limits, drop=wanted.drop.value, sync=wanted.sync)
     destination = SpooledDestination(spool, carrier)
     return SpooledLog(destination, printer=printer(output, finish), queued_records=output.queue)
+
+
+def load_carriers(outputs: Iterable[OutputSection]) -> None:
+    """Import what sends for these. That takes up to a second: for a thread, before a running proxy builds them."""
+    for output in outputs:
+        if output.delivery is not None:
+            aws = output.delivery.aws is not None
+            import_module("netfw.telemetry.aws_carriers" if aws else "netfw.telemetry.http_carrier")
 
 
 def _form(output: OutputSection) -> RecordForm:

@@ -16,6 +16,7 @@ from twisted.internet.threads import deferToThreadPool
 from netfw.config.model import Configuration
 from netfw.config.preflight import read_authority
 from netfw.proxy.credentials import Credentials, read_credentials
+from netfw.service.delivery_assembly import load_carriers
 from netfw.workers.sealed_files import close_files, places_of
 from netfw.x509.authority import CertificateAuthority
 
@@ -32,6 +33,7 @@ class Found:
 def read_anew(configuration: Configuration, former: Credentials, now: float) -> Found:
     """From the files themselves. Raises CredentialsRefused, AuthorityProblem or OSError."""
     credentials = read_credentials(configuration, former=former)
+    load_carriers(configuration.log.outputs)
     return Found(credentials, _authority(configuration, credentials, former, now))
 
 
@@ -45,6 +47,7 @@ def copy_anew(
     copies = make_copies(configuration)
     try:
         credentials = read_credentials(configuration, places_of(copies), former)
+        load_carriers(configuration.log.outputs)
         return Found(credentials, _authority(configuration, credentials, former, now), copies)
     except BaseException:
         close_files(copies)

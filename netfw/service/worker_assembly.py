@@ -18,6 +18,7 @@ from netfw.config.model import Configuration
 from netfw.proxy.credentials import Credentials, read_credentials
 from netfw.service.data_path import BoundListener, DataPath
 from netfw.service.data_path_assembly import build_data_path
+from netfw.service.delivery_assembly import load_carriers
 from netfw.service.reconfiguration import prepare
 from netfw.transport.accepting import ListeningSocket, adopt
 from netfw.transport.deadlines import Deadlines
@@ -81,6 +82,7 @@ def _read(configuration: Configuration, files: Mapping[str, int]) -> Credentials
     """From copies, which are closed then."""
     copies = {Path(path): descriptor for path, descriptor in files.items()}
     try:
+        load_carriers(configuration.log.outputs)
         return read_credentials(configuration, places_of(copies))
     finally:
         close_files(copies)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,6 +91,22 @@ def test_aws_services_are_reached_by_boto3(tmp_path: Path, reactor: Any, service
     wait_until(lambda: destination.health.errors)
     assert set(destination.health.errors) == {"unreachable"} and destination.spool.records == 1
     outputs.close()
+
+
+def test_what_sends_is_loaded_before_it_is_built() -> None:
+    """In a process of its own, which has nothing of it yet: a reload must not hold up its reactor for that."""
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from netfw.config.delivery_model import DeliverySection, HttpSection, SpoolSection\n"
+        "from netfw.config.log_model import OutputSection\n"
+        "from netfw.service.delivery_assembly import load_carriers\n"
+        "delivery = DeliverySection(SpoolSection(Path('s')), http=HttpSection('http://a.test'))\n"
+        "before = 'treq' in sys.modules\n"
+        "load_carriers([OutputSection('file', Path('f')), OutputSection('siem', delivery=delivery)])\n"
+        "print(before, 'treq' in sys.modules, 'boto3' in sys.modules)\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ran.stdout.split() == ["False", "True", "False"]
 
 
 def test_processes_share_the_spools_size(tmp_path: Path, reactor: Any) -> None:
