@@ -45,7 +45,7 @@ A key may make `control.rate` requests a second, and `control.burst` at once; mo
 boto3 and the AWS CLI had these operations built in from botocore 1.41.4 to 1.44.2. Newer ones take the description
 that netfw ships, in `netfw/control/botocore`:
 
-```
+```sh
 export AWS_DATA_PATH=$(python3 -c 'import netfw.control, os; print(os.path.dirname(netfw.control.__file__))')/botocore
 aws nfw-proxy list-proxies --endpoint-url http://127.0.0.1:9901 --region us-east-2
 aws network-firewall list-proxies --endpoint-url http://127.0.0.1:9901 --region us-east-2
@@ -56,9 +56,11 @@ and hides none of them. In boto3: `boto3.client("nfw-proxy", endpoint_url=...)`.
 
 Without a signature, from this machine:
 
-```
-curl --unix-socket var/admin.sock http://localhost/ -H 'Content-Type: application/x-amz-json-1.0' \\
+<!-- examples: beside a running proxy -->
+```console
+$ curl -s --unix-socket var/admin.sock http://localhost/ -H 'Content-Type: application/x-amz-json-1.0' \\
   -H 'X-Amz-Target: NetworkFirewall_20201112.ListProxies' -d '{{}}'
+{{"Proxies":[{{"Name":"netfw","Arn":"arn:aws:network-firewall:us-east-2:000000000000:proxy/netfw"}}]}}
 ```
 
 Clients that speak CBOR get an empty 404 on `/service/...`.

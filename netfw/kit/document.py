@@ -21,11 +21,16 @@ works on this machine.
 
 With netfw on the client, and the CA's certificate from whoever runs the proxy:
 
-```sh
-eval "$(netfw env --proxy http://egress:3128 --ca netfw-ca.pem)"     # this shell, until it ends
-netfw run --proxy http://egress:3128 --ca netfw-ca.pem -- npm ci     # one command
-netfw doctor --proxy http://egress:3128 --ca netfw-ca.pem https://example.com/
-eval "$(netfw env --unset)"                                          # the way back
+<!-- examples: beside a running proxy -->
+```console
+$ eval "$(netfw env --proxy http://egress:3128 --ca netfw-ca.pem)"     # this shell, until it ends
+$ curl -s https://www.example.com/
+…
+$ eval "$(netfw env --unset)"                                          # the way back
+$ netfw run --proxy http://egress:3128 --ca netfw-ca.pem -- curl -s https://www.example.com/     # one command
+…
+$ netfw doctor --proxy http://egress:3128 --ca netfw-ca.pem --tool curl https://www.example.com/   # or all
+…
 ```
 
 Instead of the file, its fingerprint will do: `--ca-fingerprint SHA256` takes the certificate from the proxy and
@@ -41,10 +46,15 @@ Without netfw on the client, the proxy's listener serves what is needed:
 | `/setup.sh` | a script that does what `netfw env` does; it fetches nothing, so what was read is what runs |
 | `/proxy.pac` | automatic configuration for browsers; it names a way round the proxy only with `pac_direct` |
 
-```sh
-curl --noproxy '*' -o setup.sh http://egress:3128/setup.sh
-less setup.sh                     # compare the fingerprint in it with what the administrator says
-eval "$(sh setup.sh)"
+```console
+$ curl -s --noproxy '*' -o setup.sh http://egress:3128/setup.sh
+$ grep -A1 SHA-256 setup.sh       # read it, and compare the fingerprint with what the administrator says
+# The certificate of the proxy; SHA-256:
+#   …
+$ eval "$(sh setup.sh)"
+$ curl -s https://www.example.com/
+…
+$ eval "$(sh setup.sh --unset)"    # the way back
 ```
 
 The pages come over plain HTTP to who has no trust yet. Compare the fingerprint before you trust the CA: who can put in

@@ -7,8 +7,11 @@ In this room: reading a page into steps, and carrying them out. What a page has 
 * A fenced block with a title (```` ```yaml title="policy.yaml" ````) is that file, where the commands run.
 * A block of ```` ```console ```` is a terminal: lines that begin with `$ ` are typed into one shell, what stands below
   each of them is what it prints. `…` is any text within a line; a line that is nothing else is any number of lines.
-  A command without output below it has to succeed, and may print what it likes.
+  A command without output below it, or with nothing but such a line, has to succeed, and may print what it likes.
 * `<!-- examples: new directory -->` begins anew, in an empty directory and a new shell. What still runs is ended.
+  `<!-- examples: in a clone -->` does, in a directory with what a fresh clone has for its reader: the files in etc/.
+  `<!-- examples: beside a running proxy -->` does, with these, the CA of the proxy as netfw-ca.pem, and the proxy of
+  etc/proxy.yaml, which is reached as http://egress:3128.
 
 Everything else of a page is for people. Exit status 0: all as printed; 1: not so, and the first difference is told.
 """
@@ -18,19 +21,25 @@ from __future__ import annotations
 import os
 import re
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from netfw.testing.page_text import Block, parts
+
 ANY = "…"
 NEW_DIRECTORY = "<!-- examples: new directory -->"
+IN_A_CLONE = "<!-- examples: in a clone -->"
+BESIDE_A_PROXY = "<!-- examples: beside a running proxy -->"
+TREE = Path(__file__).resolve().parents[2]
 DEADLINE = 60.0
 """Seconds for one command, on a machine that is busy with other things."""
-_FENCE = re.compile(r'^( *)```(\w+)?(?: title="([^"]+)")?\s*$')
 _MARK = "end-of-example"
 
 
@@ -52,7 +61,15 @@ class Command:
     output: list[str] = field(default_factory=list)
 
 
-Step = WrittenFile | Command
+@dataclass(frozen=True)
+class Clone:
+    """From here on the directory is a clone of the repository, as far as examples need one; its proxy may run."""
+
+    line: int
+    running: bool = False
+
+
+Step = WrittenFile | Command | Clone
 
 
 class ExampleError(Exception):
@@ -62,31 +79,22 @@ class ExampleError(Exception):
 def sections(page: str) -> list[list[Step]]:
     """The steps of a page, those of each directory by themselves; directories without steps are left out."""
     found: list[list[Step]] = [[]]
-    lines = page.splitlines()
-    number = 0
-    while number < len(lines):
-        line = lines[number]
-        number += 1
-        if line.strip() == NEW_DIRECTORY:
-            found.append([])
-            continue
-        fence = _FENCE.match(line)
-        if fence is None:
-            continue
-        indent, language, title = fence.groups()
-        start, block = number, []
-        while number < len(lines) and lines[number].strip() != "```":
-            block.append(lines[number].removeprefix(indent))
-            number += 1
-        number += 1
-        if title is not None:
-            found[-1].append(WrittenFile(start, title, "\n".join(block) + "\n"))
-        elif language == "console":
-            found[-1].extend(_commands(block, start + 1))
+    for part in parts(page):
+        if not isinstance(part, Block):
+            if part[1].strip() == NEW_DIRECTORY:
+                found.append([])
+            elif part[1].strip() == IN_A_CLONE:
+                found.append([Clone(part[0])])
+            elif part[1].strip() == BESIDE_A_PROXY:
+                found.append([Clone(part[0], running=True)])
+        elif part.title is not None:
+            found[-1].append(WrittenFile(part.line, part.title, part.text))
+        elif part.language == "console":
+            found[-1].extend(_commands(part.lines, part.line + 1))
     return [steps for steps in found if steps]
 
 
-def _commands(block: list[str], first: int) -> list[Command]:
+def _commands(block: Sequence[str], first: int) -> list[Command]:
     commands: list[Command] = []
     for number, line in enumerate(block, first):
         if line.startswith("$ "):
@@ -188,6 +196,11 @@ def run(steps: list[Step]) -> None:
 
 
 def _carry_out(step: Step, terminal: Terminal) -> None:
+    if isinstance(step, Clone):
+        shutil.copytree(TREE / "etc", terminal.directory / "etc")
+        if step.running:
+            _start(terminal)
+        return
     if isinstance(step, WrittenFile):
         path = terminal.directory / step.name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,12 +210,24 @@ def _carry_out(step: Step, terminal: Terminal) -> None:
         status, printed = terminal.type(step.text)
     except ExampleError as error:
         raise ExampleError(f"line {step.line}: $ {step.text}\n{error}") from None
-    if not step.output:
+    if all(line.strip() == ANY for line in step.output):
         if status:
             raise ExampleError(f"line {step.line}: $ {step.text}\nfailed with {status}:\n" + "\n".join(printed))
     elif not matches(step.output, printed):
         shown, was = "\n".join(step.output), "\n".join(printed)
         raise ExampleError(f"line {step.line}: $ {step.text}\nis to print:\n{shown}\nbut printed:\n{was}")
+
+
+def _start(terminal: Terminal) -> None:
+    """The proxy of the clone, on every address that this machine has."""
+    file = terminal.directory / "etc/proxy.yaml"
+    text = file.read_text()
+    anywhere = text.replace("    address: 127.0.0.1\n", '    address: 0.0.0.0\n    clients: ["0.0.0.0/0"]\n', 1)
+    file.write_text(anywhere.replace("  name: netfw ", "  hostname: egress\n  name: netfw ", 1))
+    prepare = "mkdir -p var/log && netfw ca init && cp var/ca/ca.pem netfw-ca.pem"
+    status, printed = terminal.type(f"{prepare} && twistd netfwproxy --config etc/proxy.yaml")
+    if status:
+        raise ExampleError("the proxy does not start:\n" + "\n".join(printed))
 
 
 def main() -> int:

@@ -35,7 +35,7 @@ KILLS = 2
 
 def commands(*names: str) -> list[list[str]]:
     """Those of the page that speak of these configurations, in their order, without asking."""
-    found = [shlex.split(text, comments=True) for text in re.findall(r"^    netfw (.*)$", PAGE, re.M)]
+    found = [shlex.split(text, comments=True) for text in re.findall(r"^netfw (.*)$", PAGE, re.M)]
     chosen = [words for words in found if words[-1] in names]
     return [words + (["--yes"] if words[0] == "apply" else []) for words in chosen]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netfw.testing.examples import Command, ExampleError, Terminal, WrittenFile, matches, run, sections
+from netfw.testing.examples import Clone, Command, ExampleError, Terminal, WrittenFile, matches, run, sections
 
 PAGE = """# A page
 
@@ -47,6 +47,14 @@ def test_a_page_is_files_and_commands_by_directory() -> None:
     ]
 
 
+def test_a_clone_is_a_directory_of_its_own() -> None:
+    there = "```console\n$ ls etc/proxy.yaml\netc/proxy.yaml\n```\n"
+    found = sections(f"```console\n$ ls\n```\n<!-- examples: in a clone -->\n{there}")
+    assert found == [[Command(2, "ls")], [Clone(4), Command(6, "ls etc/proxy.yaml", ["etc/proxy.yaml"])]]
+    run(found[1])
+    assert sections("<!-- examples: beside a running proxy -->\n") == [[Clone(1, running=True)]]
+
+
 def test_output_before_any_command_is_a_mistake() -> None:
     with pytest.raises(ExampleError, match="line 2: a terminal that begins with output: 'a: 1'"):
         sections("```console\na: 1\n```\n")
@@ -81,6 +89,7 @@ def test_the_page_above_holds() -> None:
     ("steps", "said"),
     [
         ([Command(7, "false")], "line 7: \\$ false\nfailed with 1"),
+        ([Command(7, "false", ["…"])], "line 7: \\$ false\nfailed with 1"),
         ([Command(8, "echo a", ["b"])], "line 8: \\$ echo a\nis to print:\nb\nbut printed:\na"),
         ([Command(9, "exit 3")], "line 9: \\$ exit 3\nthe shell ended"),
     ],
