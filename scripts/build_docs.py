@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from pygments.formatters import HtmlFormatter
 
 TREE = Path(__file__).resolve().parents[1]
 STAGE, SITE = TREE / "build/docs-pages", TREE / "build/docs"
@@ -39,6 +40,7 @@ def main() -> None:
         (STAGE / page.name).write_text(bent(page.read_text(), page.parent))
     for picture in (TREE / "docs").glob("*.svg"):
         shutil.copy(picture, STAGE)
+    (STAGE / "site.css").write_text((TREE / "docs/site.css").read_text() + colours())
     (STAGE / "index.md").write_text(bent((TREE / "README.md").read_text(), TREE))
     for name in SHOWN:
         source = TREE / name
@@ -52,6 +54,14 @@ def main() -> None:
     if status := subprocess.run(command, check=False).returncode:
         sys.exit(status)
     print(f"{SITE.relative_to(TREE)}/index.html")
+
+
+def colours() -> str:
+    """The style sheet of code: one for paper, one for the dark."""
+    light, dark = (HtmlFormatter(style=style).get_style_defs(".highlight") for style in ("default", "github-dark"))
+    # The ground is the site's own.
+    rules = f"{light}\n@media (prefers-color-scheme: dark) {{\n{dark}\n}}\n"
+    return re.sub(r"(?m)^\.highlight \{ background[^}]*\}$", "", rules)
 
 
 def bent(text: str, directory: Path) -> str:
@@ -88,9 +98,10 @@ def configuration(pages: list[str]) -> str:
         "use_directory_urls": False,
         # A theme that is whole in itself: the site asks no other one for fonts or scripts.
         "theme": {"name": "readthedocs", "highlightjs": False, "navigation_depth": 2},
+        "extra_css": ["site.css"],
         "plugins": ["search"],
         "markdown_extensions": [
-            "tables", {"toc": {"permalink": True}}, {"pymdownx.highlight": {"noclasses": True}}, "pymdownx.superfences",
+            "tables", {"toc": {"permalink": True}}, "pymdownx.highlight", "pymdownx.superfences",
         ],
         "validation": {"links": broken, "nav": {"omitted_files": "ignore"}},
         "nav": ["index.md", *groups, "CHANGELOG.md"],

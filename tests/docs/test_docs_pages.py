@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -24,6 +25,11 @@ INSTALLED = Path(sys.executable).with_name("netfw").exists()
 NAMESPACES = os.geteuid() == 0 and shutil.which("unshare") is not None and shutil.which("ip") is not None
 
 
+LONGEST = 400.0
+"""Seconds for a page: some have thirty commands, on a machine that is busy with other tests."""
+
+
+@pytest.mark.timeout(LONGEST + 20)
 @pytest.mark.skipif(not INSTALLED, reason="netfw is not installed beside this Python")
 @pytest.mark.skipif(not NAMESPACES, reason="network namespaces need root, unshare(1) and ip(8)")
 @pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.stem)
@@ -32,15 +38,27 @@ def test_examples_print_what_the_page_says(page: Path, tmp_path: Path) -> None:
     command = small_internet.command(sys.executable, "-m", "netfw.testing.examples", str(page))
     environment = {**os.environ, "PYTHONPATH": str(TREE)}
     done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=110, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=LONGEST, check=False
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "steps as printed" in done.stdout
 
 
+@pytest.mark.parametrize("picture", sorted((TREE / "docs").glob("*.svg")), ids=lambda picture: picture.stem)
+def test_pictures_are_shown_and_said(picture: Path) -> None:
+    """Some page shows it, with words for who cannot see it; it needs no other site and is for the dark too."""
+    shown = [line for page in PAGES for line in page.read_text().splitlines() if f"]({picture.name})" in line]
+    assert shown and all(re.match(r"!\[[^\]]{10,}\]", line) for line in shown)
+    drawn = ElementTree.parse(picture).getroot()
+    assert all(drawn.findtext(f"{{http://www.w3.org/2000/svg}}{name}") for name in ("title", "desc"))
+    assert "prefers-color-scheme: dark" in picture.read_text()
+    assert re.findall(r"https?://[^\s\"]+", picture.read_text()) == ["http://www.w3.org/2000/svg"]
+
+
 def test_there_are_examples() -> None:
     """The pages that teach by example have some; the cookbook has its twenty."""
-    assert {"quickstart", "cookbook", "migration"} <= {page.stem for page in WITH_EXAMPLES}
+    wanted = {"quickstart", "cookbook", "migration", "ca", "clients", "operations", "records", "README"}
+    assert wanted <= {page.stem for page in WITH_EXAMPLES}
     cookbook = (TREE / "docs/cookbook.md").read_text()
     assert len(sections(cookbook)) == cookbook.count("\n## ") >= 20
 
