@@ -164,7 +164,7 @@ def unit(block: Block, directory: Path) -> None:
     kind = "socket" if "[Socket]" in block.text else "service"
     for name in ("netfw.service", "netfw.socket"):
         text = (TREE / "debian" / name).read_text()
-        (directory / name).write_text(re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", text, flags=re.MULTILINE))
+        (directory / name).write_text(re.sub(r"^(Exec\w+)=.*$", r"\1=/bin/true", text, flags=re.MULTILINE))
     if "[Install]" in block.text:
         (directory / f"netfw.{kind}").write_text(block.text)
     else:

@@ -7,10 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from netfw.testing import small_internet
 from netfw.testing.examples import sections
@@ -42,6 +44,22 @@ def test_examples_print_what_the_page_says(page: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert "steps as printed" in done.stdout
+
+
+def test_every_page_has_a_place_in_the_navigation() -> None:
+    """`make docs` builds all of them, with the pictures and the style sheet."""
+    spec = spec_from_file_location("build_docs", TREE / "scripts/build_docs.py")
+    assert spec is not None and spec.loader is not None
+    builder = module_from_spec(spec)
+    spec.loader.exec_module(builder)
+    pages = [page.stem for page in PAGES if page.parent.name == "docs"]
+    settings = yaml.safe_load(builder.configuration(pages))
+    assert len(settings["nav"]) == len(builder.NAVIGATION) + 2
+    with pytest.raises(SystemExit, match="without a place in the navigation: new"):
+        builder.configuration([*pages, "new"])
+    assert "prefers-color-scheme: dark" in builder.colours() and ".highlight" in builder.colours()
+    for page in PAGES:
+        assert builder.bent(page.read_text(), page.parent)
 
 
 @pytest.mark.parametrize("picture", sorted((TREE / "docs").glob("*.svg")), ids=lambda picture: picture.stem)

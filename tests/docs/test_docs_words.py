@@ -20,6 +20,7 @@ from netfw.cli.main import netfw
 from netfw.config.errors import ConfigErrors
 from netfw.config.load import load_config
 from netfw.config.model import Configuration
+from netfw.errors import NetfwError
 from netfw.service.options import Options
 from netfw.telemetry.metric_table import METRICS
 from netfw.testing.page_text import Block, blocks, inline_code
@@ -252,6 +253,23 @@ def test_metrics_exist() -> None:
         if (found := _METRIC.fullmatch(code)) and found[1] not in names | OURS_ALONE
     ]
     assert not wrong, "\n".join(wrong)
+
+
+def failures(root: type[NetfwError] = NetfwError) -> Iterator[type[NetfwError]]:
+    """Everything that can end an exchange."""
+    yield root
+    for each in root.__subclasses__():
+        yield from failures(each)
+
+
+def test_every_failure_can_be_looked_up() -> None:
+    """By the status that a client sees, and by the word of RFC 9209 that `Proxy-Status` and the record have."""
+    page = (TREE / "docs/troubleshooting.md").read_text()
+    headings = " ".join(line for line in page.splitlines() if line.startswith("### "))
+    entries = {code for _, code in inline_code(page)}
+    for failure in failures():
+        assert re.search(rf"\b{failure.status}\b", headings), f"no heading for {failure.status} ({failure.__name__})"
+        assert failure.token in entries, f"{failure.token} ({failure.__name__}) is not in docs/troubleshooting.md"
 
 
 def test_files_exist() -> None:
