@@ -16,6 +16,10 @@ SUITE ?= bookworm
 # Most tests wait for real programs: a process more than there are processors, each with whole files of tests.
 SIDE_BY_SIDE = -n 3 --dist loadfile
 
+# What stands on the modules that setup.py compiles.
+DATA_PATH ?= tests/http1 tests/names tests/proxy tests/telemetry/test_record_line.py tests/telemetry/test_metrics.py \
+	tests/tls tests/transport $(WHOLE_SERVER)
+
 # A test that hangs is a failed one. pytest-timeout reads this.
 export PYTEST_TIMEOUT ?= 120
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -53,6 +57,10 @@ test: $(VENV)/.stamp-dev ## All tests; as root it first installs the client prog
 test-workers: $(VENV)/.stamp-dev ## The tests of the whole server again, with WORKERS processes where none are asked for
 	NETFW_TEST_WORKERS=$(WORKERS) $(BIN)/python -m pytest -q $(SIDE_BY_SIDE) $(WHOLE_SERVER) $(ARGS)
 
+.PHONY: test-compiled
+test-compiled: build/compiled/.stamp ## The tests of the data path again, with it compiled to C (see docs/performance.md)
+	cd build/compiled && $(abspath $(BIN))/python -m pytest -q -o cache_dir=$(abspath .pytest_cache/compiled) $(SIDE_BY_SIDE) $(DATA_PATH) $(ARGS)
+
 .PHONY: test-oldest
 test-oldest: ## The tests with Debian 12's own Python, Twisted and libraries; as root it first installs them
 	@scripts/install-oldest $(OLDEST)
@@ -85,7 +93,8 @@ check: $(VENV)/.stamp-run ## Check CONFIG and its rules without starting anythin
 .PHONY: bench
 bench: $(VENV)/.stamp-dev ## Measure against other proxies: HARNESS=DIR (a built bench), ARGS="--scenarios s1,s5 --write"; PROFILE=FILE replays a HAR file or records
 	@test -n '$(HARNESS)' || { echo 'make bench HARNESS=DIR: where the forward-proxy bench is, built'; exit 2; }
-	PATH=$(abspath $(BIN)):$$PATH $(BIN)/python benchmarks/compare.py $(HARNESS) $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
+	scripts/compile
+	PYTHONPATH=$(abspath build/compiled) PATH=$(abspath $(BIN)):$$PATH $(BIN)/python benchmarks/compare.py $(HARNESS) $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
 
 .PHONY: lab
 lab: $(VENV)/.stamp-dev ## Build the topologies of docs/deployment.md in network namespaces, and show what passes and what cannot (as root)
@@ -104,6 +113,11 @@ deb: ## Build the Debian package into build/deb; as root it first installs what 
 test-deb: ## Install, upgrade under load, remove and purge the package in a Debian SUITE (bookworm) of its own (as root, ten minutes)
 	@SUITE=$(SUITE) scripts/test-deb
 
+.PHONY: wheel
+wheel: $(VENV)/.stamp-dev ## A wheel with the data path compiled for this Python, in build/wheel (needs a C compiler and Python's headers)
+	NETFW_COMPILE=1 $(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w build/wheel .
+	rm -rf build/lib.* build/temp.* build/bdist.* build/__native*.c build/__native*.h build/ops.txt
+
 .PHONY: clean
 clean: ## Remove caches and build products; .venv and var/ (the CA, records) stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -118,6 +132,11 @@ distclean: clean ## Remove .venv and var/ as well: a fresh checkout
 $(VENV)/.stamp-run: setup.cfg pyproject.toml scripts/make-venv
 	@scripts/make-venv $(VENV)
 	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+# A copy: a compiled module beside its source would hide what is edited later.
+build/compiled/.stamp: $(VENV)/.stamp-dev $(shell git ls-files netfw twisted tests benchmarks setup.py setup.cfg 2>/dev/null)
+	scripts/compile
 	@touch $@
 
 $(VENV)/.stamp-docs: $(VENV)/.stamp-run

@@ -10,6 +10,7 @@ import click
 from netfw import __version__
 from netfw.cli.config_option import json_option
 from netfw.cli.screen import print_facts, print_json
+from netfw.http1 import reader
 
 LIBRARIES = ("Twisted", "pyOpenSSL", "cryptography", "service-identity", "PyYAML", "click", "rich")
 
@@ -23,6 +24,7 @@ def version_command(as_json: bool) -> None:
     facts = [
         ("netfw", __version__),
         ("Python", platform.python_version()),
+        ("data path", "compiled" if is_compiled() else "plain Python"),
         ("OpenSSL", backend.openssl_version_text()),
         *((library, _version(library)) for library in LIBRARIES),
     ]
@@ -30,6 +32,11 @@ def version_command(as_json: bool) -> None:
         print_json(dict(facts))
     else:
         print_facts("versions", facts)
+
+
+def is_compiled() -> bool:
+    """Whether the modules of the data path are the compiled ones (`NETFW_COMPILE=1` when it was built)."""
+    return not str(reader.__file__).endswith(".py")
 
 
 def _version(library: str) -> str:

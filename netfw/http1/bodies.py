@@ -8,17 +8,17 @@ Parts are returned as a list so that content is never copied: hand them to `writ
 
 from __future__ import annotations
 
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final, Protocol
 
 from netfw.http1.errors import IncompleteBody
 from netfw.http1.fields import Fields
 from netfw.http1.framing import Framing, FramingKind
 
 # Enum members by name of the module: looking one up in its class costs more than the comparison (Python 3.11).
-_LENGTH = FramingKind.LENGTH
-_NONE = FramingKind.NONE
-_CHUNKED = FramingKind.CHUNKED
-_UNTIL_CLOSE = FramingKind.UNTIL_CLOSE
+_LENGTH: Final = FramingKind.LENGTH
+_NONE: Final = FramingKind.NONE
+_CHUNKED: Final = FramingKind.CHUNKED
+_UNTIL_CLOSE: Final = FramingKind.UNTIL_CLOSE
 
 
 class BodyPrinter(Protocol):

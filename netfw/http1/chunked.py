@@ -38,6 +38,10 @@ class ChunkedContent:
         self.trailers: Fields | None = None
         """What of the trailer section may pass; None until the body is complete."""
 
+    def is_complete(self) -> bool:
+        """Whether the trailer section has ended. Asked anew after every step, so a call and not a comparison."""
+        return self.trailers is not None
+
     def read(self, data: bytes, at: int) -> tuple[bytes, int]:
         """Take what can be taken of `data[at:]`; return the content and the index behind what was taken.
 
@@ -45,11 +49,12 @@ class ChunkedContent:
         """
         pieces: list[bytes] = []
         try:
-            while self.trailers is None:
+            while not self.is_complete():
                 if self._left and self._limits.chunk_line >= _PLAIN_LINE:
                     at = self._read_plain_chunks(data, at, pieces)
                 if self._left:
-                    piece = data[at : at + self._left]
+                    # The very object where it is all content: compiled code would copy it.
+                    piece = data if at == 0 and len(data) <= self._left else data[at : at + self._left]
                     if not piece:
                         break
                     pieces.append(piece)

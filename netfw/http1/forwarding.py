@@ -8,6 +8,8 @@ Heads that leave are made of parsed parts: fields that frame are never copied, o
 
 from __future__ import annotations
 
+from typing import Final
+
 from netfw.http1.errors import FramingError, safe_repr
 from netfw.http1.fields import FieldLine, Fields
 from netfw.http1.framing import Framing, FramingKind
@@ -48,10 +50,10 @@ _CHUNKED_LINE: FieldLine = (b"Transfer-Encoding", b"chunked")
 _CLOSE: FieldLine = (b"Connection", b"close")
 _KEEP_ALIVE: FieldLine = (b"Connection", b"keep-alive")
 # Enum members by name of the module: looking one up in its class costs more than the comparison (Python 3.11).
-_LENGTH = FramingKind.LENGTH
-_NONE = FramingKind.NONE
-_CHUNKED = FramingKind.CHUNKED
-_UNTIL_CLOSE = FramingKind.UNTIL_CLOSE
+_LENGTH: Final = FramingKind.LENGTH
+_NONE: Final = FramingKind.NONE
+_CHUNKED: Final = FramingKind.CHUNKED
+_UNTIL_CLOSE: Final = FramingKind.UNTIL_CLOSE
 
 
 def forward_request(

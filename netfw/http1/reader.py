@@ -11,7 +11,7 @@ cap what waits behind a complete message: whoever feeds it watches `buffered`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from netfw.http1.chunked import ChunkedContent
 from netfw.http1.diagnosis import line_problem
@@ -42,6 +42,10 @@ UNENDING = 1 << 62
 _COMPLETE = MessageComplete(Fields.EMPTY)
 _ALWAYS_WITHOUT_BODY = frozenset([204, 304])
 _SPECIAL_METHODS = frozenset([b"HEAD", b"CONNECT"])
+# Looking a member up in its class is a call (Python 3.11).
+_NONE: Final = FramingKind.NONE
+_LENGTH: Final = FramingKind.LENGTH
+_CHUNKED: Final = FramingKind.CHUNKED
 
 
 class MessageReader:
@@ -200,12 +204,12 @@ class MessageReader:
 
     def _begin_body(self, framing: Framing, fields: Fields) -> None:
         kind = framing.kind
-        if kind is FramingKind.NONE:
+        if kind is _NONE:
             self._step = type(self)._finish
-        elif kind is FramingKind.LENGTH:
+        elif kind is _LENGTH:
             self._left = framing.length
             self._step = MessageReader._read_length if framing.length else type(self)._finish
-        elif kind is FramingKind.CHUNKED:
+        elif kind is _CHUNKED:
             self._chunks = ChunkedContent(self._limits, fields)
             self._step = MessageReader._read_chunked
         else:
@@ -241,15 +245,16 @@ class MessageReader:
     def _read_chunked(self) -> Event | None:
         chunks = self._chunks
         assert chunks is not None, "a chunked body has its decoder"
-        if chunks.trailers is None:
+        if not chunks.is_complete():
             content, self._at = chunks.read(self._whole(), self._at)
             if content:
                 return BodyReceived(content)
-            if chunks.trailers is None:
+            if not chunks.is_complete():
                 return self._starve()
         self._finish()
         self._chunks = None
-        return MessageComplete(chunks.trailers) if chunks.trailers.lines else _COMPLETE
+        trailers = chunks.trailers
+        return MessageComplete(trailers) if trailers is not None and trailers.lines else _COMPLETE
 
     def _read_until_close(self) -> Event | None:
         if self._at < len(self._data):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from netfw.http1.errors import FramingError, safe_repr
 from netfw.http1.grammar import SCHEME, TARGET_OCTETS, TARGET_PARTS, TARGET_REST
@@ -28,8 +29,8 @@ class TargetForm(Enum):
 
 
 DEFAULT_PORTS = {b"http": 80, b"https": 443}
-_ABSOLUTE = TargetForm.ABSOLUTE
-_ORIGIN = TargetForm.ORIGIN
+_ABSOLUTE: Final = TargetForm.ABSOLUTE
+_ORIGIN: Final = TargetForm.ORIGIN
 
 
 @dataclass(slots=True)

@@ -43,17 +43,6 @@ class Facts:
     starts as NOT_YET, whatever a deployment may not have as ABSENT.
     """
 
-    # What most exchanges never change stands on the class: an object costs what is set on it.
-    method: bytes | Unknown = NOT_YET
-    path: bytes | Unknown = NOT_YET
-    query: bytes | Unknown = NOT_YET
-    request_fields: Fields | Unknown = NOT_YET
-    http_host: str | Unknown = NOT_YET
-    request_content_length: int | Unknown = NOT_YET
-    status: int | Unknown = NOT_YET
-    response_fields: Fields | Unknown = NOT_YET
-    response_content_length: int | Unknown = NOT_YET
-
     def __init__(
         self,
         *,
@@ -86,6 +75,15 @@ class Facts:
         self.destination_ip = destination_ip
         self.sni = sni
         self.tls_intercepted = tls_intercepted
+        self.method: bytes | Unknown = NOT_YET
+        self.path: bytes | Unknown = NOT_YET
+        self.query: bytes | Unknown = NOT_YET
+        self.request_fields: Fields | Unknown = NOT_YET
+        self.http_host: str | Unknown = NOT_YET
+        self.request_content_length: int | Unknown = NOT_YET
+        self.status: int | Unknown = NOT_YET
+        self.response_fields: Fields | Unknown = NOT_YET
+        self.response_content_length: int | Unknown = NOT_YET
 
     def await_http(self) -> None:
         """HTTP may become visible later: every HTTP fact is NOT_YET."""

@@ -14,8 +14,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Shape
 
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+from zope.interface import classImplements
 
 from netfw.config.model import ListenerSection
 from netfw.errors import ClientTlsFailure, MalformedRequest, NetfwError, RequestTimeout
@@ -55,10 +57,10 @@ class RequestUser(Shape):
     def origin_side(self) -> tuple[UpstreamConnection | None, bool]: ...
 
 
-class ClientConnection(Protocol):
+class ClientConnection:
     """Reads requests from one client transport. `tunnel` is the CONNECT that this connection is inside of, if any."""
 
-    transport: Any  # an IByteTransport: Stream, TlsStream or Twisted's own
+    transport: Any = None  # an IByteTransport: Stream, TlsStream or Twisted's own
     _receive_spliced: Callable[[Pipe], object] | None = None
 
     def __init__(
@@ -88,6 +90,11 @@ class ClientConnection(Protocol):
         self._refused = False
 
     # -- from the transport -------------------------------------------------------------------------------------------
+
+    def makeConnection(self, transport: Any) -> None:
+        """Begin."""
+        self.transport = transport
+        self.connectionMade()
 
     def connectionMade(self) -> None:
         """The first request head must come in time."""
@@ -469,3 +476,7 @@ class ClientConnection(Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+# Not by Twisted's base class, which brings nothing that is needed: compiled, its heirs would be ordinary classes.
+classImplements(ClientConnection, IProtocol)

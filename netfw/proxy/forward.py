@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -57,8 +57,8 @@ _UPGRADES: dict[bytes | None, bytes] = {b"websocket": b"websocket"}
 _IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PUT", b"DELETE"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 # Enum members by name of the module: looking one up in its class costs more than the comparison (Python 3.11).
-_NONE = FramingKind.NONE
-_UNTIL_CLOSE = FramingKind.UNTIL_CLOSE
+_NONE: Final = FramingKind.NONE
+_UNTIL_CLOSE: Final = FramingKind.UNTIL_CLOSE
 
 
 class Forwarding:

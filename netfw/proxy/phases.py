@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -31,11 +32,11 @@ _log = Logger()
 DESTINATION_IP = "request:DestinationIp"
 _DNS_RESULTS: dict[type[NetfwError], str] = {NameNotFound: "not_found", DnsTimeout: "timeout"}
 # Enum members by name of the module: looking one up in its class costs more than the comparison (Python 3.11).
-_PRE_DNS = Phase.PRE_DNS
-_PRE_REQUEST = Phase.PRE_REQUEST
-_POST_RESPONSE = Phase.POST_RESPONSE
-_ALLOW = Action.ALLOW
-_ALERT = Action.ALERT
+_PRE_DNS: Final = Phase.PRE_DNS
+_PRE_REQUEST: Final = Phase.PRE_REQUEST
+_POST_RESPONSE: Final = Phase.POST_RESPONSE
+_ALLOW: Final = Action.ALLOW
+_ALERT: Final = Action.ALERT
 
 
 def judge(exchange: Exchange, phase: Phase) -> Decision | Open:

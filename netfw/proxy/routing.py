@@ -6,7 +6,7 @@ Fills in what the head says about the destination. The target URI rules, the Hos
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from netfw.config.model import NameCheck, NameVerdict
 from netfw.errors import LoopDetected, MalformedRequest, NetfwError, NotOffered, TooManyRequests
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Enum members by name of the module: looking one up in its class costs more than the comparison (Python 3.11).
-_ABSOLUTE = TargetForm.ABSOLUTE
-_ASTERISK = TargetForm.ASTERISK
-_AUTHORITY = TargetForm.AUTHORITY
-_ORIGIN = TargetForm.ORIGIN
+_ABSOLUTE: Final = TargetForm.ABSOLUTE
+_ASTERISK: Final = TargetForm.ASTERISK
+_AUTHORITY: Final = TargetForm.AUTHORITY
+_ORIGIN: Final = TargetForm.ORIGIN
 
 
 def route(client: ClientConnection, exchange: Exchange, event: RequestHeadReceived) -> None:

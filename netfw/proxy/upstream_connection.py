@@ -13,8 +13,10 @@ from typing import Any
 from typing import Protocol as Shape
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+from zope.interface import classImplements
 
 from netfw.errors import (
     ClientStalled,
@@ -39,6 +41,9 @@ from netfw.transport.socket_facts import carrier
 from netfw.x509.reading import Validity
 
 
+def _count_nothing(bytes_in: int, bytes_out: int) -> None: ...
+
+
 class ResponseUser(Shape):
     """Who receives what the origin says. Calls come in order; `response_batch_end` after each read."""
 
@@ -49,13 +54,13 @@ class ResponseUser(Shape):
     def response_batch_end(self) -> None: ...
 
 
-class UpstreamConnection(Protocol):
+class UpstreamConnection:
     """`tls` says whether it runs over TLS that proves `authority`; `address` is the one that was judged and dialled.
 
     `way` and `route` are None but for a `WayConnection`, whose `address` may be NOT_YET.
     """
 
-    transport: Any
+    transport: Any = None
     way: Any = None
     route: dict[str, Any] | None = None
     _receive_spliced: Callable[[Pipe], object] | None = None
@@ -71,7 +76,7 @@ class UpstreamConnection(Protocol):
         response_timeout: float,
         idle_timeout: float,
         abort_timeout: float = 5.0,
-        count_bytes: Callable[[int, int], object] = lambda *_: None,
+        count_bytes: Callable[[int, int], object] = _count_nothing,
     ) -> None:
         self._count_bytes = count_bytes
         self._abort_timeout = abort_timeout
@@ -202,6 +207,13 @@ class UpstreamConnection(Protocol):
 
     # -- from the transport -------------------------------------------------------------------------------------------
 
+    def makeConnection(self, transport: Any) -> None:
+        """Begin."""
+        self.transport = transport
+
+    def connectionMade(self) -> None:
+        """It is the proxy that speaks first."""
+
     def dataReceived(self, data: bytes) -> None:
         """The origin's bytes."""
         if self._user is None:
@@ -319,3 +331,7 @@ class UpstreamConnection(Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+# Not by Twisted's base class: see `client_connection`.
+classImplements(UpstreamConnection, IProtocol)

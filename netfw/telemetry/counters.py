@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from netfw.policy.model import Action
 from netfw.telemetry.outcome import outcome
@@ -21,7 +21,7 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,47}", re.ASCII)
 _WORDS_KEPT = 64
 _GROUPS_KEPT = 1000
 _COMBINATIONS_KEPT = 4096
-_ALERT = Action.ALERT
+_ALERT: Final = Action.ALERT
 
 
 def known_word(word: str, kept: Mapping[str, object]) -> str:

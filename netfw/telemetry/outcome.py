@@ -7,7 +7,7 @@ afterwards (the origin's fault, or the client left) stays allowed: what policy l
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from netfw.errors import (
     Denied,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # Refusals of the proxy's own that may come after a phase allowed: nothing went out for them.
 _REFUSALS = (PolicyFailure, MisdirectedRequest, LoopDetected, NotOffered, Overloaded, TooManyRequests, TunnelRefused)
-_ALLOW = Action.ALLOW
+_ALLOW: Final = Action.ALLOW
 
 
 def outcome(decisions: Sequence[Decision], error: NetfwError | None) -> tuple[bool, RuleRef | None]:

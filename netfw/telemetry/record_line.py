@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from json.encoder import encode_basestring_ascii as quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from netfw.policy.model import Action
 from netfw.telemetry.outcome import outcome
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _KEPT = 4096
 _LONGEST_WORD = 256
-_ALERT = Action.ALERT
+_ALERT: Final = Action.ALERT
 _EMPTY = '""'
 
 # Identity -> (object, ..., fragment). The entry holds its object, so an identity cannot come to mean another one.
@@ -75,7 +75,7 @@ def _matches_members(decisions: Sequence[Decision]) -> str:
     kept = _decisions.get(key)
     if kept is not None:
         return kept[1]
-    first_alert = None
+    first_alert: str | None = None
     fragments = []
     for decision in decisions:
         for match in decision.matches:

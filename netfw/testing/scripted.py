@@ -161,6 +161,10 @@ class PolicyInForce:
         self._generation += 1
         self._current = compile_policy(load_policy(document, "test"), self._generation, EPOCH)
 
+    def spoil(self) -> None:
+        """Make the one in force such that every evaluation raises."""
+        self._current.programs = ()
+
     def reload(self) -> Deferred[Any]:
         """Nothing to read."""
         raise NotImplementedError

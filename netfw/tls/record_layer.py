@@ -46,10 +46,13 @@ class RecordLayer:
         return self._boundary.take(data)
 
     def open_record(self, data: bytes) -> bytes:
-        """Open exactly one record: asking once is enough, and spares the exception that says there is no more."""
+        """Open exactly one record: asking once is enough, and spares the exception that says there is no more.
+
+        What is in it is never more than it is long itself.
+        """
         try:
             self.connection.bio_write(data)
-            return self.connection.recv(RECORD)  # type: ignore[no-any-return]  # untyped in the oldest release
+            return self.connection.recv(len(data))  # type: ignore[no-any-return]  # untyped in the oldest release
         except SSL.WantReadError:
             pass  # not data but a message: a session ticket, say
         except SSL.Error as error:

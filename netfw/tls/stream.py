@@ -20,14 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IConsumer, IProtocol, IPushProducer, ITransport
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from netfw.interfaces import IByteTransport
 from netfw.tls.failures import TlsAlertReceived, TlsHandshakeError, TlsRecordsBroken, TlsTruncated, handshake_error
@@ -46,6 +46,13 @@ class _State(Enum):
     OPEN = "open"
     CLOSING = "closing"
     LOST = "lost"
+
+
+# Looking a member up in its class is a call (Python 3.11).
+_HANDSHAKE: Final = _State.HANDSHAKE
+_OPEN: Final = _State.OPEN
+_CLOSING: Final = _State.CLOSING
+_LOST: Final = _State.LOST
 
 
 def start_tls(
@@ -70,7 +77,6 @@ def start_tls(
     return tls.shake_hands(handshake_timeout, first)
 
 
-@implementer(IByteTransport, ITransport, IConsumer, IPushProducer)
 class TlsStream:
     """A transport for the protocol inside, and the protocol of the transport below. Made by `start_tls`."""
 
@@ -91,7 +97,7 @@ class TlsStream:
         """Cancelled when the connection is over. `closing` keeps its abort timer here."""
         self._deadlines = deadlines
         self._abort_timeout = abort_timeout
-        self._state = _State.HANDSHAKE
+        self._state = _HANDSHAKE
         self._records = RecordLayer(connection)
         self._shaking: Deferred[TlsStream] | None = None
         self._handshake_deadline: Deadline | None = None
@@ -120,12 +126,12 @@ class TlsStream:
             self.dataReceived(first)
         else:
             self._continue_handshake()
-        if self._state is _State.HANDSHAKE:
+        if self._state is _HANDSHAKE:
             stream.resumeProducing()
         return shaking
 
     def _continue_handshake(self) -> None:
-        if self._state is not _State.HANDSHAKE:
+        if self._state is not _HANDSHAKE:
             return
         try:
             self.connection.do_handshake()
@@ -137,25 +143,25 @@ class TlsStream:
             self._fail_handshake(handshake_error(error, self.connection.get_app_data()))
             return
         self._flush()
-        self._state = _State.OPEN
+        self._state = _OPEN
         # Data may have come in the same flight as the last message of the handshake.
         self._plaintext = self._records.open_records(b"")
         shaking = self._end_shaking()
         if shaking is not None:
             shaking.callback(self)
-        if self.protocol is None and self._state is _State.OPEN:
+        if self.protocol is None and self._state is _OPEN:
             self._hold()
 
     def _fail_handshake(self, error: TlsHandshakeError) -> None:
-        self._state = _State.CLOSING
+        self._state = _CLOSING
         shaking = self._end_shaking()
         close(self.stream, self._deadlines, self._abort_timeout)
         if shaking is not None:
             shaking.errback(Failure(error))
 
     def _handshake_timed_out(self) -> None:
-        if self._state is _State.HANDSHAKE:
-            self._state = _State.CLOSING
+        if self._state is _HANDSHAKE:
+            self._state = _CLOSING
             shaking = self._end_shaking()
             self.stream.abortConnection()
             if shaking is not None:
@@ -164,7 +170,7 @@ class TlsStream:
     def _give_up(self) -> None:
         """The Deferred was cancelled; it fails with CancelledError by itself."""
         self._end_shaking()
-        self._state = _State.CLOSING
+        self._state = _CLOSING
         self.stream.abortConnection()
 
     def _end_shaking(self) -> Deferred[TlsStream] | None:
@@ -179,7 +185,7 @@ class TlsStream:
     @property
     def started(self) -> bool:
         """Whether a protocol was ever attached."""
-        return self.protocol is not None or self._state is _State.LOST
+        return self.protocol is not None or self._state is _LOST
 
     @property
     def clean_end(self) -> bool:
@@ -189,12 +195,12 @@ class TlsStream:
     @property
     def connected(self) -> bool:
         """Whether the transport below is still there."""
-        return self._state is not _State.LOST and self._lost is None
+        return self._state is not _LOST and self._lost is None
 
     @property
     def disconnecting(self) -> bool:
         """Whether it is being closed, by whichever side."""
-        return self._state is _State.CLOSING
+        return self._state is _CLOSING
 
     def start(self, protocol: IProtocol) -> None:
         """Attach the first protocol. What came before it is delivered at once, within the bounds of pauseProducing."""
@@ -233,7 +239,7 @@ class TlsStream:
     def dataReceived(self, data: bytes) -> None:
         """Ciphertext."""
         records = self._records
-        if self._state is _State.OPEN:
+        if self._state is _OPEN:
             whole = records.is_whole(data)
             if whole:
                 plaintext = records.open_record(data)
@@ -245,9 +251,9 @@ class TlsStream:
             else:
                 view = memoryview(data)
                 for position in range(0, len(data), _DELIVERY):
-                    if self._state is _State.OPEN and not records.ended:
+                    if self._state is _OPEN and not records.ended:
                         self._open(view[position : position + _DELIVERY])
-        elif self._state is _State.HANDSHAKE:
+        elif self._state is _HANDSHAKE:
             records.feed(data)
             self._continue_handshake()
         # Else we have closed: nobody waits for this.
@@ -260,11 +266,11 @@ class TlsStream:
 
     def connectionLost(self, reason: Failure) -> None:
         """The transport below is gone."""
-        if self._state is _State.LOST:
+        if self._state is _LOST:
             return
         shaking = self._end_shaking()
         if shaking is not None:
-            self._state = _State.LOST
+            self._state = _LOST
             shaking.errback(Failure(TlsHandshakeError("the peer closed during the handshake", closed=True)))
         elif self.protocol is not None:
             self._report(reason)
@@ -274,7 +280,7 @@ class TlsStream:
     def _report(self, reason: Failure) -> None:
         """Tell the protocol that it is over, and why: once, and with nothing of ours left that would call back."""
         outcome = self._outcome(reason)
-        self._state = _State.LOST
+        self._state = _LOST
         self._plaintext = b""
         self._after_first_data = None
         deadline, self.closing_deadline = self.closing_deadline, None
@@ -289,7 +295,7 @@ class TlsStream:
             return Failure(self._records.fault)
         if self.clean_end and not self._plaintext:
             return Failure(ConnectionDone())
-        if reason.check(ConnectionDone) and self._state is not _State.CLOSING:
+        if reason.check(ConnectionDone) and self._state is not _CLOSING:
             return Failure(TlsTruncated("the peer closed without close_notify"))
         return reason
 
@@ -300,7 +306,7 @@ class TlsStream:
         self._plaintext = self._plaintext + more if self._plaintext else more
         if self._delivering:
             return  # the loop below goes on
-        while self._plaintext and self.protocol is not None and not self._paused and self._state is _State.OPEN:
+        while self._plaintext and self.protocol is not None and not self._paused and self._state is _OPEN:
             plaintext, self._plaintext = self._plaintext, b""
             self.bytes_in += len(plaintext)
             if self._after_first_data is not None:
@@ -311,7 +317,7 @@ class TlsStream:
                 self.protocol.dataReceived(plaintext)
             finally:
                 self._delivering = False
-        if self._records.ended and not self._plaintext and self.protocol is not None and self._state is _State.OPEN:
+        if self._records.ended and not self._plaintext and self.protocol is not None and self._state is _OPEN:
             self._close_down(goodbye=self._records.fault is None)
         elif self._plaintext and self.protocol is None:
             self._hold()
@@ -323,8 +329,8 @@ class TlsStream:
 
     # -- writing
 
-    def write(self, data: bytes) -> None:
-        if self._state is not _State.OPEN or not data:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._state is not _OPEN or not data:
             return
         try:
             sealed = self._records.seal(data)
@@ -355,7 +361,7 @@ class TlsStream:
     def resumeProducing(self) -> None:
         """Read again. What was opened before the pause is delivered at once, inside this call."""
         self._paused = False
-        if self._held or self._state is not _State.OPEN:
+        if self._held or self._state is not _OPEN:
             return
         self.stream.resumeProducing()
         if self._plaintext:
@@ -379,13 +385,13 @@ class TlsStream:
     # -- ending
 
     def loseConnection(self) -> None:
-        if self._state is _State.OPEN:
+        if self._state is _OPEN:
             self._plaintext = b""
             self._close_down(goodbye=True)
 
     def abortConnection(self) -> None:
-        if self._state is not _State.LOST:
-            self._state = _State.CLOSING
+        if self._state is not _LOST:
+            self._state = _CLOSING
             self._plaintext = b""
             self.stream.abortConnection()
 
@@ -394,7 +400,7 @@ class TlsStream:
 
         The lingering is done below, behind our close_notify, so that no reset overtakes the answer.
         """
-        if self._state is not _State.OPEN:
+        if self._state is not _OPEN:
             return
         self._plaintext = b""
         self._say_goodbye()
@@ -407,12 +413,12 @@ class TlsStream:
         if goodbye:
             self._say_goodbye()
         else:
-            self._state = _State.CLOSING
+            self._state = _CLOSING
             self._flush()
         close(self.stream, self._deadlines, self._abort_timeout)
 
     def _say_goodbye(self) -> None:
-        self._state = _State.CLOSING
+        self._state = _CLOSING
         self._records.say_goodbye()
         self._flush()
 
@@ -423,3 +429,6 @@ class TlsStream:
 
     def getHost(self) -> Any:
         return self.stream.getHost()
+
+
+classImplements(TlsStream, IByteTransport, ITransport, IConsumer, IPushProducer)

@@ -18,6 +18,8 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+_log = Logger()
+
 
 class Deadline:
     """One wait. Made by `Deadlines.start`; inactive once it fired or was cancelled, and then stays so."""
@@ -60,8 +62,6 @@ class Deadline:
 
 class Deadlines:
     """All deadlines of one worker, swept every `granularity` seconds while there are any."""
-
-    _log = Logger()
 
     def __init__(self, clock: IReactorTime, granularity: float = 0.25) -> None:
         if granularity <= 0:
@@ -169,7 +169,7 @@ class Deadlines:
         try:
             callback(*args)
         except Exception:
-            self._log.failure("A deadline's callback failed: {callback!r}", callback=callback)
+            _log.failure("A deadline's callback failed: {callback!r}", callback=callback)
 
     def _rest(self) -> None:
         self._buckets.clear()

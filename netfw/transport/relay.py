@@ -16,7 +16,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -194,7 +194,7 @@ class _Valve:
         pass
 
 
-def hand_over(transport: Any, protocol: Protocol) -> None:
+def hand_over(transport: Any, protocol: IProtocol) -> None:
     """Make `protocol` the one that `transport` speaks to, whatever kind of transport it is."""
     if getattr(transport, "started", True) is False:
         transport.start(protocol)

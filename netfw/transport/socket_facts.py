@@ -10,11 +10,11 @@ from functools import lru_cache
 from ipaddress import IPv4Address as Ip4
 from ipaddress import IPv6Address as Ip6
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, TypeAlias
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
-Address = IPv4Address | IPv6Address | UNIXAddress
+Address: TypeAlias = IPv4Address | IPv6Address | UNIXAddress
 
 
 def as_address(raw: Any) -> Address:

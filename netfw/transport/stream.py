@@ -43,7 +43,7 @@ from twisted.internet.interfaces import (
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from netfw.interfaces import IByteTransport
 from netfw.transport.deadlines import Deadline, next_turn
@@ -62,9 +62,9 @@ _BULK_READ = 1 << 18
 _READS_A_TURN = 4
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _DONE = Failure(ConnectionDone())
+_log = Logger()
 
 
-@implementer(IByteTransport, ITCPTransport, IConsumer, IPushProducer, IReadWriteDescriptor)
 class Stream(Splicing):
     """A transport over one connected, non-blocking socket, which it owns from now on.
 
@@ -77,8 +77,6 @@ class Stream(Splicing):
         "_unsent", "_writing", "_write_closing", "_write_ended", "_write_error", "_producer", "_producer_paused",
         "_outcome", "_aborted", "__weakref__",
     )  # fmt: skip
-
-    _log = Logger()
 
     def __init__(self, sock: socket.socket, reactor: IReactorFDSet, *, host: Any = None, peer: Any = None) -> None:
         self.reactor: Any = reactor
@@ -164,7 +162,7 @@ class Stream(Splicing):
             self.doRead()
         except Exception:
             failure = Failure()
-            self._log.failure("A protocol failed on what it received", failure=failure)
+            _log.failure("A protocol failed on what it received", failure=failure)
             self.connectionLost(failure)
 
     @property
@@ -189,7 +187,7 @@ class Stream(Splicing):
 
     # -- writing
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | bytearray | memoryview) -> None:
         if not data:
             return
         if not self._direct:
@@ -497,3 +495,7 @@ class Stream(Splicing):
             producer.stopProducing()
         if protocol is not None:
             protocol.connectionLost(outcome)
+
+
+# Not by a decorator: compiled, a decorated class would be an ordinary one.
+classImplements(Stream, IByteTransport, ITCPTransport, IConsumer, IPushProducer, IReadWriteDescriptor)

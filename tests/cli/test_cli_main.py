@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from netfw.cli.main import VERBS, main, netfw
+from netfw.http1 import reader
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,3 +69,4 @@ def test_version_names_what_netfw_stands_on() -> None:
     versions = json.loads(CliRunner().invoke(netfw, ["version", "--json"]).stdout)
     assert {"netfw", "Python", "OpenSSL", "Twisted", "pyOpenSSL", "cryptography"} <= set(versions)
     assert versions["OpenSSL"].startswith("OpenSSL ")
+    assert versions["data path"] == ("plain Python" if reader.__file__.endswith(".py") else "compiled")

@@ -1,7 +1,6 @@
 """The readers: order of events, splits, persistence, ends, limits, what is handed over unread."""
 
 import gc
-import weakref
 
 import pytest
 from hypothesis import given
@@ -13,6 +12,7 @@ from netfw.http1.fields import Fields
 from netfw.http1.framing import Framing
 from netfw.http1.limits import HeadLimits
 from netfw.http1.reader import RequestReader, ResponseReader
+from netfw.testing.living_objects import alive
 
 LIMITS = HeadLimits(head_size=4096, head_fields=20, chunk_line=64, trailer_size=256)
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -483,30 +483,19 @@ def test_one_octet_chunks_need_no_recursion():
     assert events[1].data == b"a" * 100_000
 
 
-class WatchedRequestReader(RequestReader):
-    """A reader that can be referred to weakly."""
-
-    __slots__ = ("__weakref__",)
-
-
-class WatchedResponseReader(ResponseReader):
-    """A reader that can be referred to weakly."""
-
-    __slots__ = ("__weakref__",)
-
-
 def test_a_reader_is_freed_without_the_collector():
     """No reference cycle: readers come and go with connections, and full collections cost latency."""
     gc.disable()
     try:
-        reader = WatchedRequestReader(LIMITS)
+        before = alive(RequestReader), alive(ResponseReader)
+        reader = RequestReader(LIMITS)
         reader.feed(CHUNKED[:-20])
         pull(reader)
-        answers = WatchedResponseReader(LIMITS)
+        answers = ResponseReader(LIMITS)
         answers.expect(b"GET")
-        gone = weakref.ref(reader), weakref.ref(answers)
+        assert (alive(RequestReader), alive(ResponseReader)) == (before[0] + 1, before[1] + 1)
         del reader, answers
-        assert [ref() for ref in gone] == [None, None]
+        assert (alive(RequestReader), alive(ResponseReader)) == before
     finally:
         gc.enable()
 

@@ -14,6 +14,7 @@ from twisted.python.failure import Failure
 
 from netfw.testing.deferreds import result_of
 from netfw.testing.fd_reactor import FdReactor, turn_until
+from netfw.testing.living_objects import alive
 from netfw.testing.reactor_runs import PrivateDescriptorSet, private_reactor
 from netfw.testing.streams import HalfClosingRecorder, Peer, Recorder, stream_wire, tcp_pair
 from netfw.transport import pipes
@@ -289,11 +290,12 @@ def test_a_side_that_has_ended_its_output(way):
 
 def test_nothing_keeps_a_relay(way):
     """Without the garbage collector a finished relay is gone."""
-    joined = Joined().join()
-    left, right = weakref.ref(joined.left), weakref.ref(joined.right)
     gc.collect()
     gc.disable()
     try:
+        before = alive(Stream)
+        joined = Joined().join()
+        assert alive(Stream) == before + 2
         joined.pour(joined.client, joined.origin, b"x")
         joined.client.close()
         joined.origin.close()
@@ -303,7 +305,7 @@ def test_nothing_keeps_a_relay(way):
         joined.before.clear()
         assert deferred() is None
         if way != "copied":
-            assert (left(), right()) == (None, None)
+            assert alive(Stream) == before
     finally:
         gc.enable()
 

@@ -11,6 +11,7 @@ from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from netfw.testing.fd_reactor import FdReactor
+from netfw.testing.living_objects import alive
 from netfw.testing.streams import HalfClosingRecorder, Recorder, RecordingProducer, stream_wire, tcp_pair
 from netfw.transport.stream import HIGH_WATER, LOW_WATER, Stream
 
@@ -382,14 +383,15 @@ def test_nothing_keeps_a_closed_stream(reactor):
     gc.collect()
     gc.disable()
     try:
+        before = alive(Stream)
         wire = stream_wire(Recorder(), reactor)
-        gone = weakref.ref(wire.transport)
+        assert alive(Stream) == before + 1
         protocol = weakref.ref(wire.protocol)
         wire.peer.close()
         wire.until(lambda: wire.protocol.lost)
         wire.protocol.transport = None
         wire.transport = wire.protocol = None
-        assert gone() is None
+        assert alive(Stream) == before
         assert protocol() is None
     finally:
         gc.enable()

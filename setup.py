@@ -1,0 +1,54 @@
+"""Everything that describes the package stands in setup.cfg. This compiles the data path, where it is asked for.
+
+    NETFW_COMPILE=1 pip install .
+
+turns the modules below into C with mypyc, which takes a third off what Python costs a request; without it, or without
+a compiler, netfw is plain Python and does the same. The list names what every exchange or tunnel goes through.
+docs/performance.md has the figures, docs/architecture.md what compiled modules ask of those who write them.
+"""
+
+import os
+
+from setuptools import setup
+
+COMPILED = """
+    http1: bodies chunked events fields first_line forwarding grammar heads host_field reader target traits
+    names: address authority domain_form host printable
+    policy: decision evaluate facts indexes
+    proxy: client_connection data_plane exchange first_facts forward forward_by_way guard limits_bodies
+           phases recording routing steps upstream_connection upstream_pool way_connection
+    telemetry: counters histogram metrics metrics_merge outcome record_line record_values
+    tls: record_layer records stream
+    transport: deadlines socket_facts splicing stream unsent
+"""
+
+
+def modules() -> list[str]:
+    """The files of COMPILED."""
+    found = []
+    room = ""
+    for word in COMPILED.split():
+        if word.endswith(":"):
+            room = word[:-1]
+        else:
+            found.append(f"netfw/{room}/{word}.py")
+    return found
+
+
+def extensions() -> list:
+    """What setuptools is to build: nothing, unless NETFW_COMPILE is 1."""
+    if os.environ.get("NETFW_COMPILE", "0") in ("", "0"):
+        return []
+    from mypyc.build import mypycify
+
+    # Types are judged by `make lint`, with plugins that a build does not have: here they are only read.
+    unjudged = (
+        "arg-type,assignment,attr-defined,call-arg,call-overload,func-returns-value,misc,override,union-attr,"
+        "var-annotated"
+    )
+    options = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]
+    options += [f"--disable-error-code={code}" for code in unjudged.split(",")]
+    return mypycify([*options, *modules()])
+
+
+setup(ext_modules=extensions())
