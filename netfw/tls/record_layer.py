@@ -16,7 +16,7 @@ from netfw.tls.records import RecordBoundary
 
 RECORD = 1 << 14
 """The most plaintext that one record holds, and so the most that one call of OpenSSL takes or gives."""
-FEED = 1 << 15
+FEED = 1 << 16
 """How much goes into OpenSSL's memory buffers at once: they never shrink while the connection lives."""
 _OVERHEAD = 1 << 12
 """More than the heads and tags of the records that `FEED` bytes become, so that one read empties the buffer."""
