@@ -96,10 +96,9 @@ class Stream(Splicing):
         self._fd = sock.fileno()
         self._host = host
         self._peer = peer
-        self._paused = False
+        self._paused = self._in_read = False
         self._to_splice = 0  # of the next bytes, this many are read into pipes
         self._registered = False  # as a reader
-        self._in_read = False
         self._read_size = _USUAL_READ
         self._direct = True  # a write may go straight to the kernel
         self._unsent = Unsent()
