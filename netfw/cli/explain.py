@@ -20,6 +20,7 @@ from netfw.policy.imagined_request import ImaginedRequest, RequestProblem, parse
 from netfw.policy.model import Action
 from netfw.policy.values import ValueProblem, parse_date
 
+_GIVEN_BY = {"request:DestinationIp": "--destination-ip", "request:SourcePort": "--source-port"}
 _STYLES = {Action.ALLOW: "green", Action.DENY: "red", Action.ALERT: "yellow"}
 
 
@@ -28,6 +29,7 @@ _STYLES = {Action.ALLOW: "green", Action.DENY: "red", Action.ALERT: "yellow"}
 @click.option("--method", "-X", default=None, help="GET; CONNECT for a bare host:port.")
 @click.option("--header", "-H", "headers", multiple=True, metavar="'NAME: VALUE'", help="A request header; repeatable.")
 @click.option("--source-ip", default="127.0.0.1", show_default=True, help="The client's address.")
+@click.option("--source-port", type=click.IntRange(1, 65535), metavar="PORT", help="The client's TCP port.")
 @click.option("--destination-ip", default=None, help="The address that would be dialled. Nothing is looked up.")
 @click.option("--sni", default=None, help="The server name in the ClientHello; the host's name by default.")
 @click.option("--status", type=click.IntRange(100, 999), default=None, help="The response's status: asks PostRESPONSE.")
@@ -95,6 +97,7 @@ def _request(url: str, options: dict[str, Any]) -> ImaginedRequest:
         tunnel=tunnel,
         headers=[parse_header(line) for line in options["headers"]],
         source_ip=parse_address(options["source_ip"]),
+        source_port=options["source_port"] or NOT_YET,
         destination_ip=parse_address(options["destination_ip"]) if options["destination_ip"] else NOT_YET,
         sni=options["sni"] or (None if authority.host.is_address else authority.host.text),
         status=options["status"],
@@ -110,10 +113,7 @@ def _request(url: str, options: dict[str, Any]) -> ImaginedRequest:
 
 def _print(request: ImaginedRequest, explanations: list[Explanation], intercepted: bool, *, show_all: bool) -> None:
     console = screen()
-    console.print(
-        Text(f"{request.method} {request.authority}{'' if request.tunnel else request.target.decode()}"),
-        request.seen(intercepted),
-    )
+    console.print(Text(f"{request.method} {request.url} from {request.source_ip}: {request.seen(intercepted)}"))
     for explanation in explanations:
         console.print()
         _print_result(explanation, request)
@@ -125,31 +125,44 @@ def _print(request: ImaginedRequest, explanations: list[Explanation], intercepte
             table.add_row(
                 Text(str(step.rule)), Text(step.action.value, _STYLES[step.action]), step.state.value, Text(step.why)
             )
-        console.print(table)
-        hidden = len(explanation.steps) - len(shown)
-        if hidden:
-            rules = "1 more rule does not match or is" if hidden == 1 else f"{hidden} more rules do not match or are"
-            console.print(f"  {rules} not reached; --all shows them")
+        if shown:
+            console.print(table)
         if explanation.nearest is not None:
             nearest = explanation.nearest
             console.print(Text(f"  nearest: {nearest.rule} would {nearest.action.value}, but {nearest.why}"))
+        hidden = [step for step in explanation.steps if not _worth_showing(step, explanation)]
+        if explanation.nearest is not None:
+            hidden.remove(explanation.nearest)
+        if hidden and not show_all:
+            console.print(f"  not shown (--all does): {_counted(hidden)}")
     if explanations[-1].phase.order < 2 and explanations[-1].outcome == "allow":
         why = "the response is never visible" if request.scheme == "https" and not intercepted else "no --status given"
         console.print(f"\nPostRESPONSE is not asked: {why}")
 
 
 def _worth_showing(step: RuleStep, explanation: Explanation) -> bool:
+    """Whether the rule is far from matching is asked of its conditions; the nearest has a line of its own."""
     if step.state is RuleState.NOT_MATCHED:
-        return step is explanation.nearest or any(condition.result != "false" for condition in step.conditions)
+        return step is not explanation.nearest and any(condition.result != "false" for condition in step.conditions)
     return step.state is not RuleState.NOT_REACHED
+
+
+def _counted(hidden: list[RuleStep]) -> str:
+    """How many rules do not match, and how many the phase did not come to."""
+    unreached = sum(step.state is RuleState.NOT_REACHED for step in hidden)
+    counts = (
+        (len(hidden) - unreached, "rule that does not match", "rules that do not match"),
+        (unreached, "rule that is not reached", "rules that are not reached"),
+    )
+    return ", ".join(f"{count} {one if count == 1 else many}" for count, one, many in counts if count)
 
 
 def _waited_for(explanation: Explanation, request: ImaginedRequest) -> str:
     """What the first open rule wants to know, and how to say it."""
     step = next(step for step in explanation.steps if step.state is RuleState.WAITING)
     key = next(condition.key for condition in step.conditions if condition.result == "not yet known")
-    if key == "request:DestinationIp":
-        return f"{key}: give it with --destination-ip"
+    if key in _GIVEN_BY:
+        return f"{key}: give it with {_GIVEN_BY[key]}"
     if request.tunnel and key.startswith("request:Http:"):
         return f"{key}: explain https://{request.authority}/... for a request inside the tunnel"
     return f"{key}, which is not yet known"

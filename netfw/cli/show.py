@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -12,7 +11,9 @@ from rich.text import Text
 from netfw.cli.config_option import json_option
 from netfw.cli.policy_option import find_policy, policy_options
 from netfw.cli.screen import print_json, screen
+from netfw.policy.explain import shown
 from netfw.policy.model import Condition, Phase, PolicyConfiguration, Rule
+from netfw.policy.printing import time_text
 
 _SHOWN_VALUES = 6
 
@@ -73,12 +74,12 @@ def _print(found: PolicyConfiguration, phase: Phase) -> None:
 def _told(rule: Rule) -> Text:
     lines = [_condition(condition) for condition in rule.conditions]
     if rule.not_after is not None:
-        lines.append(f"until {datetime.fromtimestamp(rule.not_after, UTC):%Y-%m-%dT%H:%M:%SZ}")
+        lines.append(f"until {time_text(rule.not_after)}")
     notes = [f"{name} {value}" for name, value in (("owner", rule.owner), ("ticket", rule.ticket)) if value]
     return Text("\n".join([*lines, *notes, *([f"# {rule.description}"] if rule.description else [])]))
 
 
 def _condition(condition: Condition) -> str:
     more = len(condition.values) - _SHOWN_VALUES
-    values = ", ".join(condition.values[:_SHOWN_VALUES]) + (f" and {more} more" if more > 0 else "")
+    values = ", ".join(map(shown, condition.values[:_SHOWN_VALUES])) + (f" and {more} more" if more > 0 else "")
     return f"{condition.key} {condition.operator} {values}"

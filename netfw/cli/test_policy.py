@@ -26,6 +26,7 @@ from netfw.policy.values import ValueProblem, parse_date
 
 _AS = {
     "ip": "source_ip",
+    "port": "source_port",
     "identity": "client_identity",
     "listener": "listener_name",
     "vpc": "source_vpc",
@@ -80,8 +81,9 @@ def test_command(files: tuple[Path, ...], config: Path | None, policy: Path | No
         headers: {User-Agent: curl/8}
         POST https://example.com/: {allow: true, alerts: [house-rules/watch-curl]}
 
-    Also understood beside a request: destination_ip, sni, status, response_headers, intercepted (true or false), time.
-    A request is allowed when every phase that it goes through allows it; PostRESPONSE is asked where a status is given.
+    Also understood beside a request: destination_ip, sni, status, response_headers, intercepted (true or false), time;
+    of a client (as): ip, port, identity, listener, vpc, vpce, account. A request is allowed when every phase that it
+    goes through allows it; PostRESPONSE is asked where a status is given.
 
     Exit status 0: all as expected. 1: not so, or a file with mistakes.
     """
@@ -90,11 +92,14 @@ def test_command(files: tuple[Path, ...], config: Path | None, policy: Path | No
     compiled = compile_policy(found.policy, 0, 0.0)
     results = [(one, run_expectation(one, compiled, found)) for one in expectations]
     failed = [(one, got) for one, got in results if not meets(one, got)]
+    rules = {"default", *(f"{group.name}/{rule.name}" for phase in Phase for group, rule in found.policy.rules(phase))}
     if as_json:
         print_json({"passed": len(results) - len(failed), "failed": [_as_data(one, got) for one, got in failed]})
     else:
         for one, got in failed:
             click.echo(click.style("FAILED ", fg="red") + f"{one.title}\n  expected {_wanted(one)}\n  got      {got}")
+            for rule in sorted({one.rule or "default", *(one.alerts or ())} - rules):
+                click.echo(f"  there is no rule {rule} in the policy")
         click.echo(f"{len(results) - len(failed)} passed, {len(failed)} failed")
     sys.exit(1 if failed else 0)
 
@@ -137,8 +142,9 @@ def read_expectations(file: Path) -> list[Expectation]:
     document = read_document(file)
     problems: list[Problem] = []
     found: list[Expectation] = []
-    if not isinstance(document, list):
-        raise ConfigErrors([Problem("", "is not a list of requests", source=str(file))])
+    if not isinstance(document, list) or not document:
+        what = "is not a list of requests" if document else "holds no request; write - GET https://example.com/: allow"
+        raise ConfigErrors([Problem("", what, source=str(file))])
     for index, item in enumerate(document):
         path = f"[{index}]"
         if not isinstance(item, Mapping):
@@ -170,7 +176,12 @@ def _read_expectation(path: str, name: str, item: Mapping[str, Any]) -> Expectat
     if intercepted is not None and not isinstance(intercepted, bool):
         raise RequestProblem("intercepted is true or false")
     response_headers = list(_headers(item.get("response_headers", {}), "response_headers"))
-    who = {_AS[key]: str(value) for key, value in caller.items() if key != "ip"}
+    port = caller.get("port", NOT_YET)
+    if port is not NOT_YET and (isinstance(port, bool) or not isinstance(port, int) or not 0 < port <= 65535):
+        raise RequestProblem("as: port is a number from 1 to 65535")
+    if "sni" in item and not isinstance(item["sni"], str):
+        raise RequestProblem("sni is the name in the ClientHello")
+    who = {_AS[key]: str(value) for key, value in caller.items() if key not in ("ip", "port")}
     request = ImaginedRequest(
         method=method,
         scheme=scheme,
@@ -179,6 +190,7 @@ def _read_expectation(path: str, name: str, item: Mapping[str, Any]) -> Expectat
         tunnel=tunnel,
         headers=list(_headers(item.get("headers", {}), "headers")),
         source_ip=parse_address(str(caller.get("ip", "127.0.0.1"))),
+        source_port=port,
         destination_ip=parse_address(str(item["destination_ip"])) if "destination_ip" in item else NOT_YET,
         sni=str(item["sni"]) if "sni" in item else None if authority.host.is_address else authority.host.text,
         status=200 if response_headers and status is None else status,

@@ -35,5 +35,5 @@ class ConfigErrors(Exception):
 
     def __str__(self) -> str:
         count = len(self.problems)
-        heading = "1 problem in the configuration:" if count == 1 else f"{count} problems in the configuration:"
+        heading = "1 problem:" if count == 1 else f"{count} problems:"
         return "\n".join([heading, *(f"  {problem}" for problem in self.problems)])

@@ -20,7 +20,7 @@ from netfw.policy.keys import Key, Kind, find_key
 from netfw.policy.model import Action, Condition
 from netfw.policy.operators import Family, Operator, SetPrefix, find_operator
 from netfw.policy.paths import normal_path, normal_query
-from netfw.policy.slices import Building, Slices, emptied, finished, portions
+from netfw.policy.slices import Building, Slices, emptied, finished, portions_of_texts
 from netfw.policy.values import trusted_value
 
 FALSE, TRUE, PENDING = 0, 1, 2
@@ -74,7 +74,7 @@ def build_in_slices(condition: Condition, action: Action, leftovers: list[Slices
     """As `build_check`, a few values at a time. Appends what takes the check's tables apart in the end."""
     key, operator, texts = condition_parts(condition)
     values: list[Any] = []
-    for portion in portions(texts):
+    for portion in portions_of_texts(texts):
         values += [trusted_value(key, operator, text) for text in portion]
         yield
     if operator.family is Family.PRESENCE:

@@ -20,7 +20,7 @@ from netfw.policy.indexes import Index
 from netfw.policy.large_table import LargeTable, count
 from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule
 from netfw.policy.operators import Operator
-from netfw.policy.slices import STEP, Building, Slices, emptied, finished, portions
+from netfw.policy.slices import STEP, Building, Slices, emptied, finished, portions, portions_of_texts, work_for
 from netfw.policy.values import trusted_value
 
 _FEW_VALUES = 4
@@ -163,13 +163,14 @@ class _PhaseCompiler:
             yield
         done = 0
         for position, (rule, access) in enumerate(zip(self._live, self._accesses, strict=True)):
+            work = _work_for(rule)
             if access is None or weight[access[1]] < _FEW_VALUES:
                 self._residual.append(position)
-                yield from self._compile(position, rule, None)
+                yield from self._compile(position, rule, None, work)
             else:
-                yield from self._compile(position, rule, access[0])
+                yield from self._compile(position, rule, access[0], work)
                 yield from self._fill(access, position)
-            done += 1 + sum([len(condition.values) for condition in rule.conditions])
+            done += 1 + work
             if done >= STEP:
                 done = 0
                 for index in self._indexes.values():
@@ -207,7 +208,7 @@ class _PhaseCompiler:
 
     def _fill_many(self, index: Index, operator: Operator, condition: Condition, position: int) -> Slices:
         key, _, texts = condition_parts(condition)
-        for portion in portions(texts):
+        for portion in portions_of_texts(texts):
             for text in portion:
                 index.add(operator, trusted_value(key, operator, text), position)
             yield from index.room()
@@ -229,9 +230,9 @@ class _PhaseCompiler:
             yield
         yield from sharing.emptied()
 
-    def _compile(self, position: int, rule: Rule, access: Condition | None) -> Iterable[Any]:
+    def _compile(self, position: int, rule: Rule, access: Condition | None, work: int) -> Iterable[Any]:
         """Make one rule; the result is empty unless it has many values."""
-        if sum([len(item.values) for item in rule.conditions]) > STEP:
+        if work > STEP:
             return self._compile_large(position, rule, access)
         checks = tuple([self._check(item, rule.action) for item in rule.conditions if item is not access])
         self._rules.append(CompiledRule(self._phase, self._groups[position], rule, checks))
@@ -280,6 +281,17 @@ class _PhaseCompiler:
             default_decision(self._phase, default),
             tuple(self._leftovers),
         )
+
+
+def _work_for(rule: Rule) -> int:
+    """How much there is to do for a rule: as many as it has values, long ones more than once; above STEP it is many."""
+    work = 0
+    for condition in rule.conditions:
+        if len(condition.values) > STEP:
+            return len(condition.values)
+        for text in condition.values:
+            work += work_for(text)
+    return work
 
 
 def default_decision(phase: Phase, action: Action) -> Decision:

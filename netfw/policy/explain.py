@@ -152,7 +152,7 @@ def _tell_condition(condition: Condition, action: Action, facts: Facts) -> Condi
 
 
 def _why(failed: ConditionStep) -> str:
-    wanted = ", ".join(failed.values) + (f" and {failed.more_values} more" if failed.more_values else "")
+    wanted = ", ".join(map(shown, failed.values)) + (f" and {failed.more_values} more" if failed.more_values else "")
     return f"{failed.key} is {failed.found}; wanted {failed.operator} {wanted}"
 
 
@@ -195,7 +195,7 @@ def _likeness(condition: ConditionStep) -> float:
     matcher.set_seq2(condition.found)
     best = 0.0
     for value in condition.values:
-        matcher.set_seq1(value.strip(".*"))
+        matcher.set_seq1(value[:_SHOWN_TEXT].strip(".*"))
         if matcher.real_quick_ratio() > best and matcher.quick_ratio() > best:
             best = max(best, matcher.ratio())
     return best

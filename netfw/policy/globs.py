@@ -12,6 +12,8 @@ from typing import TypeVar
 
 Text = TypeVar("Text", str, bytes)
 
+_LONG = 4096
+
 
 def _star(pattern: Text) -> Text:
     return "*" if isinstance(pattern, str) else b"*"
@@ -29,7 +31,7 @@ def has_wildcard(pattern: Text) -> bool:
 def glob_matcher(pattern: Text) -> Callable[[Text], bool]:
     """A function that says whether a whole text matches."""
     if _mark(pattern) in pattern:
-        return _with_marks(pattern)
+        return _with_marks(pattern) if len(pattern) <= _LONG else _when_long_enough(pattern)
     star = _star(pattern)
     if star not in pattern:
         return lambda text: text == pattern
@@ -65,6 +67,21 @@ def _with_middle(head: Text, middle: tuple[Text, ...], tail: Text) -> Callable[[
                 return False
             place += len(piece)
         return True
+
+    return matches
+
+
+def _when_long_enough(pattern: Text) -> Callable[[Text], bool]:
+    """The expressions of a very long pattern take long to make: that waits for a text that it may match."""
+    shortest = len(pattern) - pattern.count(_star(pattern))
+    made: list[Callable[[Text], bool]] = []
+
+    def matches(text: Text) -> bool:
+        if len(text) < shortest:
+            return False
+        if not made:
+            made.append(_with_marks(pattern))
+        return made[0](text)
 
     return matches
 

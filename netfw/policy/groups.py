@@ -132,8 +132,6 @@ class GroupReader:
         return tuple(conditions)
 
     def _not_after(self, raw: object, path: str) -> float | None:
-        if raw is None:
-            return None
         text = raw.isoformat() if isinstance(raw, date | datetime) else raw
         if isinstance(text, int) and not isinstance(text, bool):
             text = str(text)

@@ -41,6 +41,7 @@ class ImaginedRequest:
     tunnel: bool
     headers: Sequence[tuple[bytes, bytes]] = ()
     source_ip: Address = ip_address("127.0.0.1")
+    source_port: int | Unknown = NOT_YET
     destination_ip: Address | Unknown = NOT_YET
     sni: str | None = None
     status: int | None = None
@@ -52,6 +53,14 @@ class ImaginedRequest:
     listener_name: str | Unknown = ABSENT
     client_identity: str | Unknown = ABSENT
     veiled: bool = False
+
+    @property
+    def url(self) -> str:
+        """What is asked for: a URL, or host and port of a tunnel."""
+        if self.tunnel:
+            return str(self.authority)
+        authority = str(self.authority).removesuffix(f":{_PORTS[self.scheme]}")
+        return f"{self.scheme}://{authority}{self.target.decode('ascii')}"
 
     def seen(self, intercepted: bool) -> str:
         """In words, how much of it the proxy sees."""
@@ -67,7 +76,7 @@ class ImaginedRequest:
         authority, inside_tls = self.authority, self.scheme == "https"
         facts = Facts(
             source_ip=self.source_ip,
-            source_port=0,
+            source_port=self.source_port,
             time=self.time,
             protocol=self.scheme,
             destination_domain=authority.host.text,
@@ -112,7 +121,9 @@ def parse_url(method: str, url: str) -> tuple[str, Authority, bytes, bool]:
         target = (found["rest"] or "/").encode("ascii")
         target = b"/" + target if target.startswith(b"?") else target
         parse_target(b"GET", target)
-    except (AuthorityError, FramingError, UnicodeEncodeError) as error:
+    except UnicodeEncodeError:
+        raise RequestProblem(f"{url}: write what is not ASCII in path and query as %XX, as clients send it") from None
+    except (AuthorityError, FramingError) as error:
         raise RequestProblem(f"{url}: {error}") from None
     return scheme or "https", authority, target, tunnel
 

@@ -6,7 +6,7 @@ arguments.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from netfw.policy.checks import condition_parts
@@ -156,8 +156,8 @@ def _value_warnings(key: Key, operator: Operator, condition: Condition) -> Itera
 def _overlaps(key: Key, operator: Operator, condition: Condition) -> Iterator[tuple[str, str]]:
     """Values that another value of the same condition makes superfluous."""
     texts = condition.values
-    if len(set(texts)) < len(texts):
-        double = next(text for place, text in enumerate(texts) if text in texts[:place])
+    double = _first_double(texts)
+    if double is not None:
         yield "duplicate-value", f"{condition.key} has {quoted(double)} more than once"
     if len(texts) > _COMPARED_VALUES or operator.comparison not in (
         Comparison.EQUALS, Comparison.LIKE, Comparison.INSIDE
@@ -169,6 +169,15 @@ def _overlaps(key: Key, operator: Operator, condition: Condition) -> Iterator[tu
             if text != wider_text and value_covers(operator, key, wider, value):
                 yield "overlapping-values", f"{quoted(text)} is part of {quoted(wider_text)}"
                 break
+
+
+def _first_double(texts: Iterable[str]) -> str | None:
+    seen: set[str] = set()
+    for text in texts:
+        if text in seen:
+            return text
+        seen.add(text)
+    return None
 
 
 def _length_warnings(rule: Rule) -> Iterator[tuple[str, str]]:

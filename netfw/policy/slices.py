@@ -18,6 +18,7 @@ STEP = 50
 """Rules, values or patterns between two yields: some tenths of a millisecond of work."""
 
 _RUN = 512
+_SHORT = 512
 
 Slices = Generator[None, None, None]
 Building = Generator[None, None, T]
@@ -39,6 +40,25 @@ def portions(items: Iterable[T], size: int = STEP) -> Iterator[list[T]]:
     rest = iter(items)
     while portion := list(islice(rest, size)):
         yield portion
+
+
+def portions_of_texts(texts: Iterable[str]) -> Iterator[list[str]]:
+    """As `portions`, of texts that may be long: fewer of those at a time."""
+    portion: list[str] = []
+    work = 0
+    for text in texts:
+        portion.append(text)
+        work += work_for(text)
+        if work >= STEP:
+            yield portion
+            portion, work = [], 0
+    if portion:
+        yield portion
+
+
+def work_for(text: str) -> int:
+    """How many short values a value counts for."""
+    return 1 + len(text) // _SHORT
 
 
 def list_of(items: Iterable[T]) -> Building[list[T]]:

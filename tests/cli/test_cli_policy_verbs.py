@@ -159,10 +159,15 @@ def test_explain_for_people(policy: Path) -> None:
     """Decisions with alerts and reasons, why rules do not match, and the nearest miss."""
     told = run("explain", policy, "https://exampel.com/").output
     assert "PreDNS: DENY by default" in told
+    assert told.startswith("GET https://exampel.com/ from 127.0.0.1: TLS, intercepted\n")
+    assert told.count("sites/allow-1") == 1
     assert "nearest: sites/allow-1 would ALLOW, but request:DestinationDomain is exampel.com" in told
     told = run("explain", policy, "https://a.example.com/", "-H", "User-Agent: curl/8", *IP).output
     assert "PreREQUEST: ALLOW by sites/allow-1-request; alerts: house/watch" in told
     assert "PostRESPONSE is not asked: no --status given" in told
+    assert "not shown (--all does): 1 rule that does not match, 1 rule that is not reached" in told
+    told = run("explain", policy, "http://a.example.com/", "-H", "User-Agent: curl/8", "--all", *IP).output
+    assert "not shown" not in told
     told = run("explain", policy, "https://a.example.com/", "--all", "--destination-ip", "192.0.2.1").output
     assert "PreREQUEST: DENY by house/closed-net: closed" in told
     assert "not reached" in told
@@ -171,6 +176,41 @@ def test_explain_for_people(policy: Path) -> None:
         "not certain yet: house/closed-net waits for request:DestinationIp: give it with --destination-ip"
         in " ".join(told.split())
     )
+
+
+def test_explain_knows_the_port_only_if_it_is_told(policy: Path) -> None:
+    """A rule on request:SourcePort is open without one; `netfw test` takes it of the client."""
+    policy.write_text(
+        POLICY.replace(
+            "    allow: [",
+            "    Rules:\n      PreDNS:\n        - {ProxyRuleName: low, Action: DENY, Conditions: [{ConditionKey: "
+            "'request:SourcePort', ConditionOperator: NumericLessThan, ConditionValues: ['1024']}]}\n    allow: [",
+        )
+    )
+    url = "https://a.example.com/"
+    assert outcome(policy, url, *IP) == (1, "open", "sites/low")
+    told = " ".join(run("explain", policy, url).output.split())
+    assert "sites/low waits for request:SourcePort: give it with --source-port" in told
+    assert outcome(policy, url, *IP, "--source-port", "1023") == (1, "deny", "sites/low")
+    assert outcome(policy, url, *IP, "--source-port", "1024")[1] == "allow"
+    file = policy.parent / "tests.yaml"
+    file.write_text(
+        f"- GET {url}: {{deny: sites/low}}\n  as: {{port: 1023}}\n- GET {url}: allow\n  as: {{port: 1024}}\n"
+        "  destination_ip: 198.51.100.7\n"
+    )
+    result = run("test", policy, str(file))
+    assert (result.exit_code, result.output) == (0, "2 passed, 0 failed\n")
+
+
+def test_long_values_are_shown_cut(policy: Path) -> None:
+    """What a rule wants is told in a line or two, however long it is; JSON has all of it."""
+    long = "x" * 100_000
+    policy.write_text(POLICY.replace("[curl/*]", f"['{long}*']"))
+    for verb, arguments in (("explain", ("https://a.example.com/", "--all", *IP)), ("show", ())):
+        told = run(verb, policy, *arguments).output
+        assert "x" * 150 in told.replace("\n", "").replace(" ", "")
+        assert len(told) < 10_000
+    assert long in run("show", policy, "--json").output
 
 
 def test_explain_says_how_to_ask_for_what_is_inside_a_tunnel(tmp_path: Path) -> None:
@@ -203,6 +243,8 @@ def test_explain_says_how_to_ask_for_what_is_inside_a_tunnel(tmp_path: Path) -> 
         ("https://example.com/", "--time", "soon"),
         ("https://example.com/a", "-X", "CONNECT"),
         ("https://example.com/", "-X", "G T"),
+        ("https://example.com/\u00fc",),
+        ("https://example.com/", "--source-port", "70000"),
         ("https://example.com/", "--config", "proxy.yaml"),
     ],
 )
@@ -237,6 +279,17 @@ def test_lint_with_more_public_suffixes(policy: Path) -> None:
     result = run("lint", policy, "--public-suffixes", str(more))
     assert result.exit_code == 1
     assert "allows every name below example.com" in result.output
+
+
+@pytest.mark.parametrize(
+    ("end", "shown"), [("999999999999", "until 999999999999"), ("2100-01-01T10:00:00.5Z", "until 2100-01-01T10:00:00")]
+)
+def test_any_end_can_be_shown(policy: Path, end: str, shown: str) -> None:
+    """Also one behind the last year that a calendar has."""
+    policy.write_text(POLICY.replace("2100-01-01", end))
+    result = run("show", policy)
+    assert result.exit_code == 0, result.output
+    assert shown in result.output
 
 
 def test_show(policy: Path) -> None:
@@ -302,6 +355,27 @@ def test_tests_pass_and_fail(policy: Path) -> None:
     assert (document["passed"], document["failed"][0]["request"]) == (1, "GET https://example.net/")
 
 
+def test_a_rule_that_is_not_there_is_told(policy: Path) -> None:
+    """An expectation that names no rule of the policy is a slip of the pen more often than a difference."""
+    file = policy.parent / "tests.yaml"
+    file.write_text("- GET https://example.net/: {deny: house/closed-nett, alerts: [default, sites/x]}\n")
+    result = run("test", policy, str(file))
+    assert result.exit_code == 1
+    for rule in ("house/closed-nett", "sites/x"):
+        assert f"there is no rule {rule} in the policy" in result.output
+    assert "no rule default" not in result.output
+
+
+@pytest.mark.parametrize("text", ["[]\n", "\n", "# nothing\n"])
+def test_a_file_without_tests_has_not_passed(policy: Path, text: str) -> None:
+    """Nothing was tried: status 1."""
+    file = policy.parent / "tests.yaml"
+    file.write_text(text)
+    result = run("test", policy, str(file))
+    assert result.exit_code == 1
+    assert "holds no request" in str(result.exception)
+
+
 def test_mistakes_in_tests_are_all_told(
     policy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -312,6 +386,7 @@ def test_mistakes_in_tests_are_all_told(
         "- GET https://x.example/: maybe\n- GET https://x.example/: {deny: 3}\n"
         "- GET https://x.example/: {phase: PreDNS}\n"
         "- GET https://x.example/: {allow: true, phase: predns2}\n- GET https://x.example/: allow\n  as: {ipp: x}\n"
+        "- GET https://x.example/: allow\n  as: {port: 0}\n- GET https://x.example/: allow\n  sni: [x]\n"
     )
     monkeypatch.setattr("sys.argv", ["netfw", "test", "--policy", str(policy), str(file)])
     with pytest.raises(SystemExit) as stopped:
@@ -328,6 +403,9 @@ def test_mistakes_in_tests_are_all_told(
         "[6].GET https://x.example/: write one of allow",
         "[7].GET https://x.example/: phase is one of",
         "[8].GET https://x.example/: as: 'ipp' is not one of",
+        "[9].GET https://x.example/: as: port is a number from 1 to 65535",
+        "[10].GET https://x.example/: sni is the name in the ClientHello",
+        "11 problems:",
     ):
         assert text in told
 

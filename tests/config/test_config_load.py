@@ -268,7 +268,7 @@ def test_everything_that_is_wrong_is_told_at_once_with_its_line(tmp_path: Path) 
     with pytest.raises(ConfigErrors) as caught:
         load_config(path)
     assert str(caught.value).splitlines() == [
-        "4 problems in the configuration:",
+        "4 problems:",
         f"  {path}:1: proxy.nmae: unknown setting; did you mean name?",
         f"  {path}:3: listeners[0].address: 'localhost' is not an IP address; write 127.0.0.1",
         f"  {path}:3: listeners[0].port: 70000 is not a port; write a number from 1 to 65535",

@@ -193,6 +193,14 @@ def test_other_warnings(more, expected):
     assert warnings_of(**more) == [expected]
 
 
+def test_a_double_at_the_end_of_a_long_list():
+    """It is found in one pass: by comparing each with all before it this would take an hour."""
+    names = [f"h{number}.example" for number in range(50_000)]
+    assert warnings_of(pre_dns=[domain("a", "DENY", *names, names[0])]) == [
+        'g/a (PreDNS): request:DestinationDomain has "h0.example" more than once [duplicate-value]'
+    ]
+
+
 def test_groups_without_effect():
     """A group that is not attached, a group without rules."""
     raw = document({"ProxyRuleGroupName": "empty"})

@@ -392,6 +392,7 @@ def test_problems_of_positions_dates_and_conditions():
         (f"{base}[1].InsertPosition", position),
         (f"{base}[1].NotAfter", "NotAfter is a date, not true or false"),
         (f"{base}[2].InsertPosition", position),
+        (f"{base}[2].NotAfter", "NotAfter is a date, not nothing"),
         (f"{base}[3].Conditions[0]", "a condition is a mapping, not text"),
     ]
 

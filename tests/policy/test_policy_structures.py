@@ -9,7 +9,7 @@ from exchanges import condition, document, rule
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netfw.policy import glob_index
+from netfw.policy import glob_index, globs
 from netfw.policy.compile import compile_in_slices, compile_policy
 from netfw.policy.evaluate import evaluate
 from netfw.policy.glob_index import GlobIndex
@@ -33,8 +33,11 @@ def expression(pattern):
 def test_patterns(pattern, text):
     """A pattern matches what the regular expression says, as text and as bytes."""
     expected = expression(pattern).fullmatch(text) is not None
-    assert glob_matcher(pattern)(text) is expected
-    assert glob_matcher(pattern.encode())(text.encode()) is expected
+    for longest in (globs._LONG, 0):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(globs, "_LONG", longest)
+            assert glob_matcher(pattern)(text) is expected
+            assert glob_matcher(pattern.encode())(text.encode()) is expected
 
 
 @pytest.mark.parametrize("pattern", ["*a" * 200 + "b", "*a?" * 150 + "b", "a" * 500 + "*b", "*" * 900 + "b"])
@@ -43,6 +46,15 @@ def test_no_pattern_is_exponential(pattern):
     start = process_time()
     assert not glob_matcher(pattern.encode())(b"a" * 60_000)
     assert process_time() - start < 5  # exponential would be for ever
+
+
+@pytest.mark.parametrize("pattern", ["?" * 2**20, "a?" * 2**19, "*" + "?" * 2**20 + "b", "?*" * 2**19])
+def test_a_pattern_of_a_mebibyte_is_ready_at_once(pattern):
+    """Nothing is made of it before a text comes that is long enough; then it says what a shorter one would."""
+    start = process_time()
+    matches = glob_matcher(pattern.encode())
+    assert not matches(b"a" * 1000)
+    assert process_time() - start < 1
 
 
 @pytest.mark.parametrize("eager", [False, True], ids=["as shipped", "by octets"])

@@ -13,7 +13,7 @@ from netfw.policy.letting_go import take_apart, when_unused
 from netfw.policy.load import load_policy
 from netfw.policy.long_tuple import in_parts, put_together
 from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule, RuleGroup
-from netfw.policy.slices import STEP, emptied, finished, list_of, portions, sort_in_slices
+from netfw.policy.slices import STEP, emptied, finished, list_of, portions, portions_of_texts, sort_in_slices
 
 MANY = 4000
 NAMES = [f"host{number}.example.com" for number in range(MANY)]
@@ -83,6 +83,19 @@ def test_a_policy_is_taken_apart_when_nobody_has_it(large):
     del under_way
     [work] = works
     assert sum(1 for _ in work) >= MANY / STEP
+
+
+def test_long_values_count_for_several():
+    """Of values of a mebibyte, few are looked at in one step."""
+    texts = ["x" * 2**20, *"abc", *["y" * 600] * 60]
+    found = list(portions_of_texts(texts))
+    assert [text for portion in found for text in portion] == texts
+    assert [len(portion) for portion in found] == [1, 27, 25, 11]
+    long = [condition("request:Http:UserAgent", "StringNotLike", f"{number}{'z' * 2**16}*") for number in range(8)]
+    loaded = load_policy(document(pre_request=[rule(f"r{n}", "DENY", one) for n, one in enumerate(long)]), "test")
+    few = load_policy(document(pre_request=[rule("r", "DENY", condition(DOMAIN, "StringEquals", "a.example"))]), "test")
+    steps, usual = (sum(1 for _ in compile_in_slices(one, 1, 0.0)) for one in (loaded, few))
+    assert steps >= usual + len(long)
 
 
 class Freed:
