@@ -7,7 +7,6 @@ A second dialect of the API gets a sibling of this module. Not here: what may be
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from netfw.config.model import Quotas
@@ -15,6 +14,7 @@ from netfw.control.quotas import check_quota, policy_limits
 from netfw.control.refusals import InvalidRequest
 from netfw.policy.groups import GroupReader
 from netfw.policy.model import Phase, Rule
+from netfw.policy.printing import time_text
 from netfw.policy.problems import Problem
 from netfw.policy.shape import Report
 from netfw.policy.values import parse_date
@@ -151,7 +151,7 @@ def _document(rule: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(int(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time_text(int(moment))
 
 
 def told_problems(problems: Sequence[Problem], *, of_one_group: bool = False) -> str:

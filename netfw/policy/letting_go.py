@@ -7,12 +7,12 @@ of them has let it go, by whoever is told then.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from netfw.policy.compile import CompiledPolicy, Program
 from netfw.policy.long_tuple import parts_of
-from netfw.policy.model import PolicyConfiguration
+from netfw.policy.model import RuleGroup
 from netfw.policy.slices import STEP, Slices, emptied
 
 
@@ -42,7 +42,7 @@ def take_apart(parts: list[Any]) -> Slices:
                 yield from leftover
             yield from emptied(part.rules, part.residual)
         else:
-            yield from _hold_rules(part, held)
+            yield from _hold_rules((*part.groups, *part.unattached), held)
         part = index = leftover = None  # type: ignore[assignment]
         yield
     while held:
@@ -50,9 +50,19 @@ def take_apart(parts: list[Any]) -> Slices:
         yield
 
 
-def _hold_rules(configuration: PolicyConfiguration, held: list[Any]) -> Slices:
+def let_go(groups: list[RuleGroup]) -> Slices:
+    """Free groups that belong to no policy any more; of those that do this only loosens a hold. Empties the list."""
+    held: list[Any] = []
+    yield from _hold_rules(groups, held)
+    groups.clear()
+    while held:
+        held.pop()
+        yield
+
+
+def _hold_rules(groups: Sequence[RuleGroup], held: list[Any]) -> Slices:
     """Rules and values part by part, so that nothing large goes with what it belongs to: that goes before its parts."""
-    for group in (*configuration.groups, *configuration.unattached):
+    for group in groups:
         for rules in group.rules.values():
             for some in parts_of(rules):
                 for rule in some:

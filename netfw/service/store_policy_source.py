@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from netfw.config.model import PolicySection
 from netfw.policy.compile import CompiledPolicy, compile_in_slices
+from netfw.policy.letting_go import let_go
 from netfw.policy.model import RuleGroup
 from netfw.policy.slices import Building
 from netfw.service.first_policy import FirstPolicy
@@ -166,15 +167,16 @@ class StorePolicySource(PolicyInForce):
         for line in lines:
             reader.take(line)
             yield
+        known = set(reader.digests.values())
+        former = [group for digest, group in self._groups.items() if digest not in known]
         # What comes next builds on these groups, whether this policy is taken or not.
         self._groups = reader.groups()
-        if self._arrived:
-            raise _Overtaken
-        policy = reader.policy(self._groups)
-        yield
-        generation = reader.generation
+        policy, generation = reader.policy(self._groups), reader.generation
         del reader
         yield
+        yield from let_go(former)  # of a policy that was overtaken nobody else has them
+        if self._arrived:
+            raise _Overtaken
         return (yield from compile_in_slices(policy, generation, self._now()))
 
     def _keep(self, failure: Any) -> ReloadResult:

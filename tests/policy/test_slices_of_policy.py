@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from netfw.policy.compile import compile_in_slices, compile_policy
 from netfw.policy.evaluate import evaluate
-from netfw.policy.letting_go import take_apart, when_unused
+from netfw.policy.letting_go import let_go, take_apart, when_unused
 from netfw.policy.load import load_policy
 from netfw.policy.long_tuple import in_parts, put_together
 from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule, RuleGroup
@@ -110,8 +110,9 @@ class Freed:
         type(self).alive -= 1
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["a policy", "groups alone"])
 @pytest.mark.parametrize(("rules", "values"), [(1, 20_000), (3000, 1), (200, 60), (60, 500)])
-def test_never_many_are_let_go_in_one_step(rules, values):
+def test_never_many_are_let_go_in_one_step(rules, values, whole):
     """However they are spread over rules."""
 
     def made(name):
@@ -120,11 +121,11 @@ def test_never_many_are_let_go_in_one_step(rules, values):
 
     parts = [tuple(map(made, portion)) for portion in portions(map(str, range(rules)), 100)]
     group = RuleGroup("g", {Phase.PRE_DNS: put_together(parts), Phase.PRE_REQUEST: (), Phase.POST_RESPONSE: ()})
-    held = [PolicyConfiguration("test", dict.fromkeys(Phase, Action.ALLOW), (group,))]
+    held = [PolicyConfiguration("test", dict.fromkeys(Phase, Action.ALLOW), (group,))] if whole else [group]
     del parts, group, made
     assert Freed.alive == rules * values
     before, most = Freed.alive, 0
-    for _ in take_apart(held):
+    for _ in (take_apart if whole else let_go)(held):
         most, before = max(most, before - Freed.alive), Freed.alive
     assert Freed.alive == 0
     assert 0 < most <= 100 * STEP
