@@ -20,7 +20,7 @@ from netfw.proxy.guard import DestinationGuard
 from netfw.proxy.guarded_ports import CLOSED_PORTS
 from netfw.testing.dns_server import DnsServer
 from netfw.testing.dns_zone import HOSTILE_MODES
-from netfw.testing.proxy_process import ProxyProcess, condition, domain_rule, policy, rule
+from netfw.testing.proxy_process import WORKERS, ProxyProcess, condition, domain_rule, policy, rule
 from netfw.testing.record_tail import RecordTail
 from netfw.testing.scripted_origin import OriginConnection, ScriptedOrigin
 from netfw.testing.wire_client import RoutedClient, WireClient
@@ -156,11 +156,11 @@ def test_a_rule_holds_for_every_spelling(way: str, proxy: ProxyProcess, dns: Dns
 
 
 def test_what_is_asked_is_canonical(proxy: ProxyProcess, dns: DnsServer, pair: Pair) -> None:
-    """The resolver is asked for the canonical name, once for all spellings while the answer is valid."""
+    """The resolver is asked for the canonical name, by each process once for all spellings while the answer holds."""
     dns.answers.zone["spelt.test"] = {"A": [OPEN], "ttl": 60}
     for spelling in ("Spelt.Test.", "spelt.test", "SPELT.TEST"):
         assert fetch(proxy, spelling, pair.port) == 200
-    assert dns.asked("spelt.test", "A") == 1
+    assert 1 <= dns.asked("spelt.test", "A") <= max(1, WORKERS)
     assert {question.name for question in dns.questions if "spelt" in question.name.lower()} == {"spelt.test"}
 
 

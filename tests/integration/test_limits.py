@@ -315,9 +315,9 @@ def test_idle_connections_to_origins(make_proxy: Any) -> None:
 
 def test_caches_of_one(make_proxy: Any, dns: DnsServer, tls_origin: HttpOrigin, certificates: Any) -> None:
     """With place for one leaf and one name everything works, and the name that was pushed out is asked for again."""
-    proxy = make_proxy(
-        policy(), intercept=True, limits={"leaf_cache": 1, "dns_cache": 1, "idle_upstream_connections": 0}
-    )
+    # In one process: of two workers each has caches of its own, and the kernel chooses who is asked.
+    limits = {"leaf_cache": 1, "dns_cache": 1, "idle_upstream_connections": 0}
+    proxy = make_proxy(policy(), intercept=True, limits=limits, workers=0)
     before = dns.asked("origin.test", "A"), dns.asked("other.test", "A")
     for host in ("origin.test", "other.test") * 3:
         with RoutedClient(proxy.port(), "tls", host, tls_origin.port, trust=certificates.intercept[0]) as client:
