@@ -42,7 +42,8 @@ def jumping(make_proxy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         }  # fmt: skip
         launch = ProxyProcess.launch
         monkeypatch.setattr(ProxyProcess, "launch", lambda proxy, command: launch(proxy, command, faked))
-        return make_proxy(policy(), **settings), jump
+        # One process: a worker's environment has a few names that it needs, and none of these.
+        return make_proxy(policy(), workers=0, **settings), jump
 
     return make
 
