@@ -85,7 +85,7 @@ def reload(proxy: ProxyProcess) -> subprocess.CompletedProcess[str]:
     """Run `netfw reload`."""
     return subprocess.run(
         [sys.executable, "-m", "netfw.cli.main", "reload", "--config", str(proxy.config_path)],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
 
 

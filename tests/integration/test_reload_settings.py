@@ -35,7 +35,7 @@ def reload(proxy: ProxyProcess) -> tuple[int, dict[str, Any]]:
     """`netfw reload --json`: status and what it says."""
     done = subprocess.run(
         [sys.executable, "-m", "netfw.cli.main", "reload", "--json", "--config", str(proxy.config_path)],
-        capture_output=True, text=True, timeout=60, check=False,
+        capture_output=True, text=True, timeout=200, check=False,
     )  # fmt: skip
     return done.returncode, json.loads(done.stdout)
 
