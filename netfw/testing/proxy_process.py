@@ -256,10 +256,10 @@ class ProxyProcess:
                 return int(line.split()[1]) * 1024
         raise ValueError("no VmRSS")
 
-    def open_files(self) -> list[str]:
-        """What its descriptors point to."""
+    def open_files(self, worker: int | None = None) -> list[str]:
+        """What its descriptors point to, or those of the worker with this process id."""
         found = []
-        for entry in Path(f"/proc/{self.pid}/fd").iterdir():
+        for entry in Path(f"/proc/{worker or self.pid}/fd").iterdir():
             try:
                 found.append(os.readlink(entry))
             except OSError:

@@ -266,7 +266,9 @@ def settled(intercepting: ProxyProcess) -> Iterator[None]:
     """After the test the proxy has as many open descriptors as before it, idle origin connections aside."""
 
     def in_use() -> int:
-        return len(intercepting.open_files()) - intercepting.status()["upstream_idle"]
+        status = intercepting.status()
+        of_workers = sum(len(intercepting.open_files(row["pid"])) for row in status.get("workers", ()))
+        return len(intercepting.open_files()) + of_workers - int(status["upstream_idle"])
 
     intercepting.wait_until(lambda: intercepting.status()["connections"] == 0, 15)
     before = in_use()
