@@ -17,12 +17,14 @@ import time
 from ipaddress import ip_address
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
 
 from netfw.config.load import load_config
+from netfw.config.model import Configuration
 from netfw.proxy.client_connection import ClientConnection
 from netfw.proxy.exchange import Caller
 from netfw.service.assembly import assemble
@@ -71,7 +73,8 @@ class CannedTransport:
     def abortConnection(self) -> None: ...
 
 
-def plane_of(directory: Path):
+def configuration_of(directory: Path, *, port: int, hosts: str, guard: dict[str, Any]) -> Configuration:
+    """A proxy without interception whose policy is 100 rules by name; what it needs is written into `directory`."""
     rules = [
         {
             "ProxyRuleName": f"deny-{number}",
@@ -98,22 +101,28 @@ def plane_of(directory: Path):
             }
         )
     )
-    (directory / "hosts").write_text("192.0.2.7 origin.example\n")
+    (directory / "hosts").write_text(hosts)
     (directory / "proxy.json").write_text(
         json.dumps(
             {
                 "proxy": {"name": "micro"},
-                "listeners": [{"name": "main", "type": "HTTP", "address": "127.0.0.1", "port": 3128}],
+                "listeners": [{"name": "main", "type": "HTTP", "address": "127.0.0.1", "port": port}],
                 "tls_intercept": {"mode": "DISABLED"},
                 "policy": {"file": "policy.json"},
                 "dns": {"hosts_file": "hosts"},
-                "guard": {"allow": ["192.0.2.0/24"]},
+                "guard": guard,
                 "limits": {"requests_per_connection": 10**9},
                 "log": {"path": "records.jsonl"},
             }
         )
     )
-    configuration = load_config(directory / "proxy.json")
+    return load_config(directory / "proxy.json")
+
+
+def plane_of(directory: Path):
+    configuration = configuration_of(
+        directory, port=3128, hosts="192.0.2.7 origin.example\n", guard={"allow": ["192.0.2.0/24"]}
+    )
     reactor = Clock()
     reactor.addSystemEventTrigger = lambda *arguments, **options: None
     service = assemble(configuration, reactor)

@@ -10,11 +10,12 @@ does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from ipaddress import ip_address
 from struct import Struct, unpack
 from struct import error as StructError
+from typing import NamedTuple
 
 from netfw.names.host import Host, HostError, parse_host
 
@@ -24,6 +25,8 @@ LARGEST_HELLO = 1 << 16
 _RECORD_HEADER = 5
 _MESSAGE_HEADER = 4
 _LARGEST_RECORD = 1 << 14
+_USUAL_SIZE = 64
+"""Of what is remembered with what was read in it: few programs say it, again and again."""
 _HANDSHAKE = 22
 _CLIENT_HELLO = 1
 _SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS, _EARLY_DATA = 0, 16, 43, 42
@@ -52,8 +55,7 @@ class ClientHelloError(ValueError):
         self.problem = problem
 
 
-@dataclass(frozen=True, slots=True)
-class ClientHello:
+class ClientHello(NamedTuple):
     """What a client says first.
 
     `server_name`: as it was sent; `host`: the same in canonical form. `alpn`: in the client's order. `versions`:
@@ -100,6 +102,25 @@ class ClientHelloReader:
 
         Raises ClientHelloError at the first byte that cannot be right.
         """
+        if (
+            len(data) > _RECORD_HEADER + _MESSAGE_HEADER
+            and not self._message
+            and not self._header
+            and not self._left_in_record
+        ):
+            # Nearly always all of it is here, in one record.
+            record_type, major, minor, record, message_type, high, message = _headers(data)
+            if (
+                record_type == _HANDSHAKE
+                and major == 3
+                and minor <= 4
+                and message_type == _CLIENT_HELLO
+                and not high
+                and message + _MESSAGE_HEADER == record <= _LARGEST_RECORD
+                and len(data) >= record + _RECORD_HEADER
+            ):
+                self._size = record
+                return _parse(data[_RECORD_HEADER + _MESSAGE_HEADER : _RECORD_HEADER + record])
         position, end = 0, len(data)
         while position < end:
             if not self._left_in_record:
@@ -151,6 +172,7 @@ class ClientHelloReader:
             raise ClientHelloError(HelloProblem.MALFORMED, "something behind the ClientHello in its record")
 
 
+_headers = Struct(">BBBHBBH").unpack_from
 _length = Struct(">H").unpack_from
 _extension = Struct(">HH").unpack_from
 
@@ -181,15 +203,15 @@ def _parse(body: bytes) -> ClientHello:
         or 0 not in body[position - compressions : position]
     ):
         raise _malformed("the ClientHello")
-    extensions = {} if position == len(body) else _extensions(_only_vector(body[position:], 2, "the ClientHello"))
-    server_name = _server_name(extensions[_SERVER_NAME]) if _SERVER_NAME in extensions else None
+    extensions = _extensions(body, position)
+    server_name = _server_name(_content(body, extensions[_SERVER_NAME])) if _SERVER_NAME in extensions else None
     return ClientHello(
-        server_name=server_name,
-        host=_host(server_name) if server_name is not None else None,
-        alpn=_protocols(extensions[_ALPN]) if _ALPN in extensions else (),
-        versions=_versions(extensions[_SUPPORTED_VERSIONS]) if _SUPPORTED_VERSIONS in extensions else (version,),
-        has_ech=not _ENCRYPTED.isdisjoint(extensions),
-        has_early_data=_EARLY_DATA in extensions,
+        server_name,
+        _host(server_name) if server_name is not None else None,
+        _protocols(_content(body, extensions[_ALPN])) if _ALPN in extensions else (),
+        _versions(_content(body, extensions[_SUPPORTED_VERSIONS])) if _SUPPORTED_VERSIONS in extensions else (version,),
+        not _ENCRYPTED.isdisjoint(extensions),
+        _EARLY_DATA in extensions,
     )
 
 
@@ -201,21 +223,33 @@ def _only_vector(data: bytes, length_size: int, what: str) -> bytes:
     return data[length_size:]
 
 
-def _extensions(data: bytes) -> dict[int, bytes]:
-    found: dict[int, bytes] = {}
-    position, end = 0, len(data)
-    while position < end:
-        if end - position < 4:
-            raise _malformed("the extensions")
-        number, size = _extension(data, position)
-        if number in found:
-            raise ClientHelloError(HelloProblem.DUPLICATE_EXTENSION, f"extension {number} is there twice")
-        position += 4
-        content = found[number] = data[position : position + size]
-        if len(content) != size:
-            raise _malformed("the extensions")
-        position += size
+def _extensions(body: bytes, position: int) -> dict[int, int]:
+    """Where each extension's content begins; its size stands in the two octets before. They end where `body` does."""
+    found: dict[int, int] = {}
+    end = len(body)
+    if position == end:
+        return found
+    try:
+        (size,) = _length(body, position)
+        position += 2
+        if position + size != end:
+            raise _malformed("the ClientHello")
+        while position < end:
+            number, size = _extension(body, position)
+            if number in found:
+                raise ClientHelloError(HelloProblem.DUPLICATE_EXTENSION, f"extension {number} is there twice")
+            found[number] = position = position + 4
+            position += size
+    except StructError:
+        raise _malformed("the extensions") from None
+    if position != end:
+        raise _malformed("the extensions")
     return found
+
+
+def _content(body: bytes, position: int) -> bytes:
+    (size,) = _length(body, position - 2)
+    return body[position : position + size]
 
 
 def _server_name(data: bytes) -> bytes:
@@ -233,6 +267,7 @@ def _server_name(data: bytes) -> bytes:
     return name
 
 
+@lru_cache(maxsize=4096)
 def _host(name: bytes) -> Host:
     text = name.decode("ascii", "replace").strip("[]")
     # What ends in a letter and has no colon is no address: nearly all names.
@@ -253,6 +288,10 @@ def _host(name: bytes) -> Host:
 
 
 def _protocols(data: bytes) -> tuple[bytes, ...]:
+    return _usual_protocols(data) if len(data) <= _USUAL_SIZE else _read_protocols(data)
+
+
+def _read_protocols(data: bytes) -> tuple[bytes, ...]:
     what = "the application protocols"
     data = _only_vector(data, 2, what)
     protocols = []
@@ -269,6 +308,10 @@ def _protocols(data: bytes) -> tuple[bytes, ...]:
     return tuple(protocols)
 
 
+_usual_protocols = lru_cache(maxsize=256)(_read_protocols)
+
+
+@lru_cache(maxsize=256)
 def _versions(data: bytes) -> tuple[int, ...]:
     data = _only_vector(data, 1, "the versions")
     if not data or len(data) % 2:

@@ -26,10 +26,12 @@ class Deadline:
 
     __slots__ = ("_args", "_callback", "_due", "_tick", "_wheel", "__weakref__")
 
-    def __init__(self, wheel: Deadlines, due: float, callback: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def __init__(
+        self, wheel: Deadlines, due: float, tick: int, callback: Callable[..., object], args: tuple[Any, ...]
+    ) -> None:
         self._wheel: Deadlines | None = wheel
         self._due = due
-        self._tick = 0
+        self._tick = tick
         self._callback: Callable[..., object] | None = callback
         self._args = args
 
@@ -46,6 +48,15 @@ class Deadline:
             # Later is the rule, and left to the sweep. Sooner would be missed by it, so it is moved now.
             if due <= (self._tick - 1) * wheel.granularity:
                 wheel.move(self)
+
+    def change(self, seconds: float, callback: Callable[..., object], *args: Any) -> None:
+        """Begin another wait with the same object, for another callback: half of what ending one and starting one
+        costs. Without effect on an inactive one.
+        """
+        if self._wheel is not None:
+            self._callback = callback
+            self._args = args
+            self.restart(seconds)
 
     def cancel(self) -> None:
         """Never fire. Without effect on an inactive one."""
@@ -84,12 +95,17 @@ class Deadlines:
         What the callback raises is logged. It may start, restart and cancel any deadline.
         """
         now = self.seconds()
-        deadline = Deadline(self, now + seconds, callback, args)
         self._count += 1
         if self._call is None:
             self._swept = self._tick_of(now)
             self._wait_for_next_tick(now)
-        self._file(deadline)
+        due = now + seconds
+        tick = self._first_tick(due)
+        deadline = Deadline(self, due, tick, callback, args)
+        try:
+            self._buckets[tick][deadline] = None
+        except KeyError:
+            self._buckets[tick] = {deadline: None}
         return deadline
 
     def stop(self) -> None:
@@ -100,12 +116,13 @@ class Deadlines:
         self._rest()
 
     def _file(self, deadline: Deadline) -> None:
-        """Put it into the first tick that is not before its time and has not been swept."""
-        deadline._tick = tick = max(ceil(deadline._due / self.granularity), self._swept + 1)
-        bucket = self._buckets.get(tick)
-        if bucket is None:
-            bucket = self._buckets[tick] = {}
-        bucket[deadline] = None
+        deadline._tick = tick = self._first_tick(deadline._due)
+        self._buckets.setdefault(tick, {})[deadline] = None
+
+    def _first_tick(self, due: float) -> int:
+        """The first tick that is not before this time and has not been swept."""
+        tick = ceil(due / self.granularity)
+        return tick if tick > self._swept else self._swept + 1
 
     def _tick_of(self, now: float) -> int:
         # The reactor may call back a rounding error before the tick.
@@ -131,9 +148,8 @@ class Deadlines:
             bucket.pop(deadline, None)
 
     def _end(self, deadline: Deadline) -> None:
-        deadline._wheel = None
         # The callback is often a bound method of an object that holds the deadline: no cycle is left behind.
-        deadline._callback = None
+        deadline._wheel = deadline._callback = None
         deadline._args = ()
         self._count -= 1
 

@@ -73,9 +73,9 @@ class Buffer:
 
     __slots__ = ("data", "held")
 
-    def __init__(self) -> None:
-        self.data = b""
-        self.held = 0
+    def __init__(self, data: bytes = b"") -> None:
+        self.data = data
+        self.held = len(data)
 
     def fill(self, fd: int) -> int:
         """As `Pipe.fill`; only called when it is empty."""
@@ -125,8 +125,9 @@ class PipePool:
 
     def give_back(self, pipe: Pipe | Buffer) -> None:
         """An empty pipe is kept; one that holds bytes, of a relay that was cut, is closed."""
-        if isinstance(pipe, Pipe) and not pipe.held and len(self._idle) < self._capacity:
-            self._idle.append(pipe)
+        idle = self._idle
+        if not pipe.held and len(idle) < self._capacity and isinstance(pipe, Pipe):
+            idle.append(pipe)
         else:
             pipe.close()
 

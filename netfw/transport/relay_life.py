@@ -52,8 +52,9 @@ class RelayLife:
     def moved(self, side: int, count: int) -> None:
         """Bytes that came from `side` went on."""
         self.moved_from[side] += count
-        if self._idle is not None:
-            self._idle.restart(self._idle_seconds)
+        idle = self._idle
+        if idle is not None:
+            idle.restart(self._idle_seconds)
 
     def ended(self, side: int) -> None:
         """This side ended its output orderly."""

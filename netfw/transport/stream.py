@@ -47,6 +47,7 @@ from zope.interface import classImplements
 
 from netfw.interfaces import IByteTransport
 from netfw.transport.deadlines import Deadline, next_turn
+from netfw.transport.descriptor_set import leave, replace
 from netfw.transport.splicing import Splicing
 from netfw.transport.unsent import PARTS_A_WRITE, Unsent
 
@@ -169,17 +170,21 @@ class Stream(Splicing):
         """Whether the socket is all there is: open, nothing kept here to be sent, no end of ours under way."""
         return self._direct
 
-    def detach(self) -> socket.socket:
-        """Give the socket away, out of the reactor and still open; the taker calls `when_closed`. The protocol hears no
-        more of it. Raises RuntimeError unless `may_detach`.
-        """
-        if not self.may_detach:
+    def detach(self, reader: IReadWriteDescriptor | None = None) -> socket.socket:
+        """Give the socket away, open, and watched for `reader`, which has the same descriptor; the taker calls
+        `when_closed`. The protocol hears no more of it. Raises RuntimeError unless `may_detach`."""
+        if not self._direct:
             raise RuntimeError(f"cannot detach {self!r}")
         sock = self._sock
-        self._leavereactor()
+        if reader is None:
+            self._ignore_input()
+        elif self._registered:
+            self._registered = False
+            replace(self.reactor, self, reader)
+        else:
+            self.reactor.addReader(reader)
         self._forget()
-        self.protocol = None
-        self.unregisterProducer()
+        self.protocol = self._producer = None
         if self.closing_deadline is not None:
             self.closing_deadline.cancel()
         return sock
@@ -453,7 +458,9 @@ class Stream(Splicing):
         if self._fd < 0:
             return
         sock = self._sock
-        self._leavereactor()
+        if self._registered or self._writing:
+            self._registered = self._writing = False
+            leave(self.reactor, self)
         self._forget()
         if self._aborted:
             try:
@@ -469,17 +476,12 @@ class Stream(Splicing):
         elif not self._in_read:
             next_turn(self.reactor, self._report)
 
-    def _leavereactor(self) -> None:
-        self._ignore_input()
-        if self._writing:
-            self._writing = False
-            self.reactor.removeWriter(self)
-
     def _forget(self) -> None:
         self.connected = self._direct = False
         self._fd = -1
         self._sock = None
-        self._unsent.clear()
+        if self._unsent.size:
+            self._unsent.clear()
 
     def _report(self) -> None:
         outcome, self._outcome = self._outcome, None

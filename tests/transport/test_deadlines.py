@@ -52,6 +52,19 @@ def test_fires_in_its_tick(start, seconds, granularity):
     assert start + seconds <= times[0] <= start + seconds + granularity * 1.51
 
 
+def test_another_wait_of_the_same_object(clock, deadlines, fired):
+    """The former callback is never called, however much sooner or later the new one is due; what is over stays over."""
+    for seconds in (0.5, 5):
+        deadline = deadlines.start(2, fired.append, "former")
+        deadline.change(seconds, fired.append, seconds)
+        clock.pump([0.25] * 24)
+        assert not deadline.active
+    assert fired == [0.5, 5]
+    deadline.change(1, fired.append, "late")
+    clock.pump([0.25] * 12)
+    assert (fired, len(deadlines)) == ([0.5, 5], 0)
+
+
 def test_restart_pushes_back(clock, deadlines, fired):
     """A restarted deadline waits for its whole time again."""
     deadline = deadlines.start(1, fired.append, 1)

@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 from netfw.testing.fd_reactor import FdReactor
 from netfw.testing.streams import tcp_pair
 from netfw.transport import descriptor_set as module
-from netfw.transport.descriptor_set import DescriptorSet, descriptor_set
+from netfw.transport.descriptor_set import DescriptorSet, descriptor_set, leave, replace
 from tests.transport.test_fd_reactor import Descriptor
 
 
@@ -148,6 +148,60 @@ def test_closed_before_it_was_taken_out(reactor, watched, pairs):
     watched.removeReader(descriptor)
     watched.removeWriter(descriptor)
     assert reactor.getReaders() == []
+
+
+@pytest.mark.parametrize("kind", ["set", "reactor"])
+def test_a_successor_reads_in_place_of_another(reactor, watched, pairs, kind):
+    """The same descriptor, another object; what the former one does afterwards harms nobody."""
+    where = watched if kind == "set" else reactor
+    former, successor = Descriptor(pairs[0][0], read_all), Descriptor(pairs[0][0], read_all)
+    where.addReader(former)
+    replace(where, former, successor)
+    assert where.getReaders() == [successor]
+    pairs[0][1].send(b"x")
+    reactor.turn_until(lambda: successor.events)
+    assert (former.events, successor.events) == ([], ["read"])
+    where.removeReader(successor)
+
+
+def test_who_was_not_watched_has_a_successor_too(reactor, watched, pairs):
+    """Only the kernel's work is saved, where there is any."""
+    successor = Descriptor(pairs[0][0], read_all)
+    watched.replace_reader(Descriptor(pairs[0][0]), successor)
+    pairs[0][1].send(b"x")
+    reactor.turn_until(lambda: successor.events)
+
+
+@pytest.mark.parametrize("kind", ["set", "reactor"])
+def test_what_leaves_and_closes_is_gone(reactor, watched, pairs, kind):
+    """Its number's next owner is watched anew, and hears its own events only."""
+    where = watched if kind == "set" else reactor
+    former = Descriptor(pairs[0][0], read_all)
+    where.addReader(former)
+    where.addWriter(former)
+    number = former.fileno()
+    leave(where, former)
+    assert (where.getReaders(), where.getWriters()) == ([], [])
+    pairs[0][1].send(b"not for the next one")
+    os.dup2(pairs[1][0].fileno(), number)
+    following = Descriptor(pairs[0][0], read_all)
+    where.addReader(following)
+    reactor.settle()
+    assert following.events == []
+    pairs[1][1].send(b"x")
+    reactor.turn_until(lambda: following.events)
+    assert (former.events, following.events) == ([], ["read"])
+    where.removeReader(following)
+
+
+def test_leaving_takes_nobody_else_out(reactor, watched, pairs):
+    """As with the other ways out."""
+    one, other = Descriptor(pairs[0][0]), Descriptor(pairs[0][0])
+    watched.addReader(one)
+    watched.addWriter(one)
+    leave(watched, other)
+    assert (watched.getReaders(), watched.getWriters()) == ([one], [one])
+    assert reactor.getReaders() == [watched]
 
 
 def test_without_epoll_the_reactor_serves(monkeypatch, reactor):

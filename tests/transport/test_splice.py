@@ -1,6 +1,7 @@
 """What only a spliced relay does."""
 
 import os
+import socket
 
 import pytest
 from twisted.internet.error import ConnectionDone, ConnectionLost
@@ -13,7 +14,7 @@ from netfw.testing.fd_reactor import FdReactor
 from netfw.testing.streams import Recorder, stream_wire
 from netfw.transport import pipes
 from netfw.transport.deadlines import Deadlines
-from netfw.transport.pipes import PipePool
+from netfw.transport.pipes import Buffer, PipePool
 from netfw.transport.splice import SplicedRelay
 
 pytestmark = pytest.mark.skipif(not pipes.AVAILABLE, reason="this platform has no splice")
@@ -45,14 +46,55 @@ def test_an_idle_relay_owns_no_pipe(pool):
     """A pipe is borrowed while bytes are in flight, and given back when they have arrived."""
     scene = Scene(pool)
     assert [end.pipe for end in scene.relay.ends] == [None, None]
-    scene.client.send(b"x")
-    scene.reactor.turn_until(lambda: scene.origin.read() == b"x")
+    scene.client.send(b"x" * (1 << 15))
+    scene.reactor.turn_until(lambda: scene.origin.read() is None or len(scene.origin.data) == 1 << 15)
     assert [end.pipe for end in scene.relay.ends] == [None, None]
     assert len(pool) == 1
     scene.fill()
     assert len(pool) == 0
     scene.reactor.turn_until(lambda: scene.origin.read() is None or not scene.relay.ends[0].pipe)
     assert len(pool) == 1
+    scene.deferred.cancel()
+
+
+def test_small_pieces_need_no_pipe(pool):
+    """Handshakes and requests go through the process: no pipe is made for them. What comes in bulk after them has one,
+    and small pieces after that have none again.
+    """
+    scene = Scene(pool)
+    left, right = scene.relay.ends
+    for number in range(1, 4):
+        scene.client.send(b"ping")
+        scene.reactor.turn_until(lambda: scene.origin.read() is None or scene.origin.data == b"ping" * number)  # noqa: B023
+        scene.origin.send(b"pong")
+        scene.reactor.turn_until(lambda: scene.client.read() is None or scene.client.data == b"pong" * number)  # noqa: B023
+    assert (len(pool), left.bulk, right.bulk) == (0, False, False)
+    assert scene.relay.life.moved_from == [12, 12]
+    scene.origin.send(b"x" * (1 << 16))
+    scene.reactor.turn_until(lambda: scene.client.read() is None or len(scene.client.data) == 12 + (1 << 16))
+    assert len(pool) == 1
+    for _ in range(2):
+        scene.origin.send(b"y")
+        scene.reactor.turn_until(lambda: scene.client.read() == b"y")
+    assert (left.bulk, right.bulk) == (False, False)
+    scene.deferred.cancel()
+
+
+def test_a_small_piece_that_the_sink_does_not_take(pool):
+    """It waits, its source unwatched, and arrives whole and in order."""
+    scene = Scene(pool)
+    left, right = scene.relay.ends
+    right.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+    sent = 0
+    while left.pipe is None:
+        sent += scene.client.send(b"0123456789" * 500)
+        scene.reactor.turn()
+    assert isinstance(left.pipe, Buffer)
+    assert left not in scene.reactor.getReaders()
+    scene.client.end()
+    scene.reactor.turn_until(lambda: scene.origin.read() is None or scene.origin.ended)
+    assert scene.origin.data == b"0123456789" * (sent // 10) + b"0123456789"[: sent % 10]
+    assert scene.relay.life.moved_from == [sent, 0]
     scene.deferred.cancel()
 
 
