@@ -33,7 +33,7 @@ class Admission:
     def __init__(self, limits: LimitsSection, rates: Rates | None = None) -> None:
         self.limits = limits
         self.rates = rates
-        self._by_client: Counter[IPv4Address | IPv6Address] = Counter()
+        self._by_client: dict[IPv4Address | IPv6Address, int] = {}
         self._known: dict[tuple[str, IPv4Address | IPv6Address], bool] = {}
         self.open = 0
         self.tunnels = 0
@@ -51,7 +51,7 @@ class Admission:
             return reason
         self.open += 1
         self.opened[listener.name] += 1
-        self._by_client[peer] += 1
+        self._by_client[peer] = self._by_client.get(peer, 0) + 1
         return None
 
     def _reason(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> str | None:
@@ -60,7 +60,7 @@ class Admission:
         reason = self._no_room()
         if reason is not None:
             return reason
-        if self._by_client[peer] >= self.limits.connections_per_client:
+        if self._by_client.get(peer, 0) >= self.limits.connections_per_client:
             return TOO_MANY_FROM_CLIENT
         if self.rates is not None and self.rates.of(peer).take():
             return TOO_FAST
@@ -124,6 +124,9 @@ class Admission:
         """An admitted connection ended."""
         self.open -= 1
         self.closed[listener.name] += 1
-        self._by_client[peer] -= 1
-        if self._by_client[peer] <= 0:
+        # Each look-up hashes an address, which is Python code.
+        left = self._by_client[peer] - 1
+        if left > 0:
+            self._by_client[peer] = left
+        else:
             del self._by_client[peer]

@@ -33,7 +33,7 @@ from netfw.proxy.routing import route
 from netfw.proxy.spliced_body import splice_rest
 from netfw.tls.failures import TlsAlertReceived
 from netfw.transport.closing import close, linger
-from netfw.transport.deadlines import next_turn
+from netfw.transport.deadlines import Deadline, next_turn
 from netfw.transport.pipes import Pipe
 from netfw.transport.socket_facts import carrier
 
@@ -64,7 +64,12 @@ class ClientConnection:
     _receive_spliced: Callable[[Pipe], object] | None = None
 
     def __init__(
-        self, plane: DataPlane, listener: ListenerSection, caller: Caller, tunnel: Tunnel | None = None
+        self,
+        plane: DataPlane,
+        listener: ListenerSection,
+        caller: Caller,
+        tunnel: Tunnel | None = None,
+        deadline: Deadline | None = None,
     ) -> None:
         self.plane = plane
         self.listener = listener
@@ -76,7 +81,7 @@ class ClientConnection:
         self._user: RequestUser | None = None
         self._reads_body = False
         self._reader = RequestReader(plane.head_limits)
-        self._deadline: Any = None
+        self._deadline: Any = deadline  # of who had the transport before: an active one, or None
         self._served = 0
         self._received = 0
         self._consumed_before = 0
@@ -100,7 +105,11 @@ class ClientConnection:
         """The first request head must come in time."""
         self.is_open = True
         self.plane.live.connections.add(self)
-        self._deadline = self.plane.deadlines.start(self.plane.configuration.timeouts.head, self._timed_out)
+        plane = self.plane
+        if self._deadline is None:
+            self._deadline = plane.deadlines.start(plane.configuration.timeouts.head, self._timed_out)
+        else:
+            self._deadline.change(plane.configuration.timeouts.head, self._timed_out)
 
     def dataReceived(self, data: bytes) -> None:
         """The client's bytes; those after a refusal are dropped."""
@@ -389,16 +398,18 @@ class ClientConnection:
         else:
             self._close(everything_read=self.request_is_complete and not buffered)
 
-    def hand_over(self) -> tuple[Any, bytes]:
-        """Give the transport away, with the bytes that came behind the head; this object hears nothing more."""
+    def hand_over(self) -> tuple[Any, bytes, Deadline]:
+        """Give the transport away, with the bytes that came behind the head, and the connection's deadline, which is to
+        be changed or cancelled; this object hears nothing more.
+        """
         self._handed_over = True
         self.plane.live.connections.discard(self)
-        self._stop_deadline()
+        deadline, self._deadline = self._deadline, None
         self._user = None
         if self._paused:
             self._paused = False
             self.transport.resumeProducing()
-        return self.transport, self._reader.remaining()
+        return self.transport, self._reader.remaining(), deadline
 
     def handed_over_counts(self) -> tuple[int, int]:
         """Bytes received and sent for the present exchange before the transport was given away."""

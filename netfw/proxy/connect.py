@@ -82,9 +82,7 @@ class Tunnelling:
     def start(self) -> None:
         """Run the steps."""
         self._client.serve(self)
-        facts = self._exchange.facts
-        facts.await_http()
-        facts.tls_intercepted = self._intercepts
+        self._exchange.facts.tls_intercepted = self._intercepts
         self._steps = Steps(self, _STEPS, self._failed)
         self._steps.run()
 
@@ -136,10 +134,10 @@ class Tunnelling:
         plane, client = self._plane, self._client
         self._exchange.status = 200
         client.write([_ESTABLISHED])
-        transport, first = client.hand_over()
+        transport, first, deadline = client.hand_over()
         self._transport = transport
         opening = TunnelOpening(
-            plane.deadlines,
+            deadline,
             plane.configuration.timeouts.head,
             plane.configuration.limits.client_hello,
             origin=self._origin if self._opaque else None,

@@ -409,7 +409,8 @@ class Forwarding:
         )
         client.write([head])
         from_origin = upstream.release()
-        transport, from_client = client.hand_over()
+        transport, from_client, deadline = client.hand_over()
+        deadline.cancel()
         self._ended = True
         joined = join(
             client,

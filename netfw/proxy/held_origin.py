@@ -89,7 +89,7 @@ class HeldOrigin:
             )
             return dialled.addCallback(self._hold_reached)
         judged = [address for address in addresses if not isinstance(address, Unknown)]
-        return dial_origin(self._plane, self._exchange, judged).addCallback(self._hold)
+        return dial_origin(self._plane, self._exchange, judged, self._hold)
 
     def _hold(self, stream: Any) -> None:
         self._stream = stream

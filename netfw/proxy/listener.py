@@ -42,6 +42,8 @@ from netfw.x509.identity import identity_of
 
 _log = Logger()
 
+# Looking up an enum's member in its class costs more than the comparison (Python 3.11).
+_HTTPS = ListenerType.HTTPS
 _TLS_HANDSHAKE = 0x16
 _HANDSHAKE_FAILURE = b"\x15\x03\x01\x00\x02\x02\x28"  # a fatal TLS alert (RFC 8446, section 6)
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -180,18 +182,18 @@ class FirstByte(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Decide by the first byte."""
-        self._deadline.cancel()
-        is_tls = data[0] == _TLS_HANDSHAKE
         listener = self._factory.listener
-        if is_tls:
+        if data[0] == _TLS_HANDSHAKE:
+            self._deadline.cancel()
             # A leaf may have to be asked for: what comes meanwhile waits in the kernel. The handshake reads on.
             self.transport.pauseProducing()
             self._start_tls(data)
-        elif listener.type is ListenerType.HTTPS:
+        elif listener.type is _HTTPS:
+            self._deadline.cancel()
             self._refuse(_SPEAK_TLS, ClientSpeaksNoTls("this port speaks TLS, and something else came"), len(data))
         else:
             self.caller.gate = self._factory.gate
-            connection = ClientConnection(self._plane, listener, self.caller)
+            connection = ClientConnection(self._plane, listener, self.caller, deadline=self._deadline)
             self._plane.live.openings.discard(self)
             self.transport.switch_protocol(connection)
             connection.dataReceived(data)

@@ -10,7 +10,7 @@ once, and seven callbacks on a Deferred cost more than the seven steps.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -35,32 +35,33 @@ class Steps:
     after it.
     """
 
-    __slots__ = ("_failed", "_owner", "_position", "_steps", "_waiting")
+    __slots__ = ("_failed", "_left", "_owner", "_waiting")
 
     def __init__(self, owner: Any, steps: Sequence[Step], failed: Callable[[BaseException], object]) -> None:
         self._owner = owner
-        self._steps = steps
+        self._left: Iterator[Step] = iter(steps)
         self._failed = failed
-        self._position = 0
         self._waiting: Deferred[Any] | None = None
 
     def run(self, value: Any = None) -> None:
         """Run on from where it stands, with this value for the next step."""
-        steps = self._steps
-        while self._position < len(steps):
-            step = steps[self._position]
-            self._position += 1
-            try:
-                value = step(self._owner, value)
-            except Exception as problem:
-                self._end(problem)
+        owner = self._owner
+        try:
+            for step in self._left:
+                value = step(owner, value)
+                # Not isinstance: Deferred has an abstract base class, which makes that ask Python code for every value.
+                if type(value) is Deferred:
+                    if not value.called or value.paused or isinstance(value.result, Failure):
+                        break
+                    value = value.result  # it has fired: no callback is needed to have it
+            else:
+                self._let_go()
                 return
-            # Not isinstance: Deferred has an abstract base class, which makes that ask Python code for every value.
-            if type(value) is Deferred:
-                self._waiting = value
-                value.addCallbacks(self._go_on, self._broken)
-                return
-        self._let_go()
+        except Exception as problem:
+            self._end(problem)
+            return
+        self._waiting = value
+        value.addCallbacks(self._go_on, self._broken)
 
     def _go_on(self, value: Any) -> None:
         self._waiting = None
@@ -71,7 +72,7 @@ class Steps:
         self._end(exception_of(failure))
 
     def _end(self, problem: BaseException) -> None:
-        self._position = len(self._steps)
+        self._left = iter(())
         failed = self._failed
         self._let_go()
         failed(problem)

@@ -23,7 +23,7 @@ from netfw.errors import ClientTlsFailure, NetfwError, OriginCertificateInvalid
 from netfw.names.authority import Authority
 from netfw.names.host import Host, host_of_address
 from netfw.policy.decision import Decision, Match, RuleRef
-from netfw.policy.facts import ABSENT, Unknown
+from netfw.policy.facts import ABSENT, INVISIBLE, Unknown
 from netfw.policy.model import Action, Phase
 from netfw.proxy import phases
 from netfw.proxy.binding import compare_server_name, misdirected_tunnel, server_name
@@ -292,23 +292,24 @@ class TunnelInside:
 
     # -- passed through -----------------------------------------------------------------------------------------------
 
-    def _pass_through(self, opening: Opening) -> Deferred[None]:
+    def _pass_through(self, opening: Opening) -> None:
         exchange = self._exchange
         exchange.kind = "tunnel"
         facts = exchange.facts
-        facts.hide_http()
+        if facts.method is not INVISIBLE:
+            facts.hide_http()
         facts.tls_intercepted = False
         address = self._origin.address
         if isinstance(address, Unknown):
             phases.pre_request_by_name(exchange)
         else:
             facts.destination_ip = address
-            phases.take(exchange, phases.certain(phases.judge(exchange, Phase.PRE_REQUEST)))
+            phases.decide(exchange, Phase.PRE_REQUEST)
         data = opening.take()
         self._taken_over()
         said = self._origin.take_said()
         stream = self._origin.release_stream()
-        return join(self._client, exchange, self._transport, stream, from_client=data, from_origin=said)
+        join(self._client, exchange, self._transport, stream, from_client=data, from_origin=said)
 
 
 # Where configuration lets a tunnel carry anything, records name that beside the rules.

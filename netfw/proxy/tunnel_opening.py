@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, connectionDone
@@ -19,7 +18,7 @@ from twisted.python.failure import Failure
 from netfw.errors import ClientGone, OriginClosed, RequestTimeout, TunnelRefused
 from netfw.http1.first_line import may_be_http
 from netfw.tls.client_hello import ClientHello, ClientHelloError, ClientHelloReader
-from netfw.transport.deadlines import Deadlines
+from netfw.transport.deadlines import Deadline
 
 if TYPE_CHECKING:
     from netfw.proxy.held_origin import HeldOrigin
@@ -33,8 +32,7 @@ _METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
 _READ_AHEAD = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(NamedTuple):
     """What a tunnel begins with. `hello` None: plain HTTP, or what is neither (`is_opaque`). `take()` gives every byte
     read so far, once, and lets the transport read on for whoever comes next.
     """
@@ -53,12 +51,12 @@ class TunnelOpening(Protocol):
 
     Fails with `TunnelRefused` (neither TLS nor HTTP), `RequestTimeout` or `ClientGone`. The transport stays open:
     who waits decides how it ends. `origin` is given where the tunnel may carry anything: then what is neither is an
-    opening too, and so are first words of the origin's.
+    opening too, and so are first words of the origin's. `deadline` is an active one, whose wait is over.
     """
 
     transport: Any
 
-    def __init__(self, deadlines: Deadlines, timeout: float, limit: int, *, origin: HeldOrigin | None = None) -> None:
+    def __init__(self, deadline: Deadline, timeout: float, limit: int, *, origin: HeldOrigin | None = None) -> None:
         self.opened: Deferred[Opening] = Deferred(self._cancelled)
         self.when_lost: Callable[[], object] | None = None
         """Called when the client leaves after `opened` has fired and before its bytes were taken."""
@@ -66,7 +64,8 @@ class TunnelOpening(Protocol):
         self._parts: list[bytes] = []
         self._size = 0
         self._hello: ClientHelloReader | None = None
-        self._deadline: Any = deadlines.start(timeout, self._timed_out)
+        deadline.change(timeout, self._timed_out)
+        self._deadline: Any = deadline
         self._origin = origin
         if origin is not None:
             origin.listen(self._origin_spoke, self._origin_left)

@@ -6,7 +6,7 @@ is complete and the certificate has proved the authority's name before a byte of
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeVar
 
@@ -32,9 +32,14 @@ def dialled_address(stream: Any) -> Address:
     return ip_of(stream.getPeer().host)
 
 
-def dial_origin(plane: DataPlane, exchange: Exchange, addresses: Sequence[Address]) -> Deferred[Any]:
-    """A Deferred of a connected stream that nobody reads yet. Cancelling it aborts every attempt. Fails with
-    `Overloaded` where as many are open to this destination as may be.
+def dial_origin(
+    plane: DataPlane,
+    exchange: Exchange,
+    addresses: Sequence[Address],
+    use: Callable[[Any], Any] = lambda stream: stream,
+) -> Deferred[Any]:
+    """A Deferred of what `use` makes of a connected stream that nobody reads yet. Cancelling it aborts every attempt.
+    Fails with `Overloaded` where as many are open to this destination as may be.
     """
     assert exchange.authority is not None
     port = exchange.authority.port
@@ -47,9 +52,9 @@ def dial_origin(plane: DataPlane, exchange: Exchange, addresses: Sequence[Addres
     def connected(stream: Any) -> Any:
         stream.when_closed = leave
         exchange.durations["connect"] = plane.monotonic() - begun
-        exchange.dest_ip = str(dialled_address(stream))
+        exchange.dest_ip = stream.getPeer().host.partition("%")[0]
         exchange.dest_port = port
-        return stream
+        return use(stream)
 
     def failed(failure: Any) -> Any:
         leave()
@@ -147,7 +152,5 @@ def open_origin(
     plane: DataPlane, exchange: Exchange, addresses: Sequence[Address], *, tls: bool
 ) -> Deferred[UpstreamConnection]:
     """Dial and, for `tls`, secure: a Deferred of a connection that may carry a request at once."""
-    dialled = dial_origin(plane, exchange, addresses)
-    if tls:
-        return dialled.addCallback(lambda stream: secure_origin(plane, exchange, stream))
-    return dialled.addCallback(lambda stream: start_plain(plane, exchange, stream))
+    use = secure_origin if tls else start_plain
+    return dial_origin(plane, exchange, addresses, lambda stream: use(plane, exchange, stream))

@@ -257,9 +257,10 @@ class Dialer:
             given = sources
             bind = lambda sock, version: _bind(sock, given.get(version))  # noqa: E731  # a function for one use
         dial = _Dial(self._reactor, addresses, port, bind)
-        dial.deadline = self._deadlines.start(self._connect_timeout, dial.timed_out, self._connect_timeout)
         deferred: Deferred[Stream] = dial.deferred
         dial.attempt_next()
+        if not deferred.called:
+            dial.deadline = self._deadlines.start(self._connect_timeout, dial.timed_out, self._connect_timeout)
         return deferred
 
     def _bind_next(self, sock: socket.socket, version: int) -> None:

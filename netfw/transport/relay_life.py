@@ -6,8 +6,7 @@ In this room: what the two ways to relay have in common (`relay`, `splice`). Not
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 
@@ -19,8 +18,7 @@ _CLOSED = ("client_closed", "origin_closed")
 _ABORTED = ("client_aborted", "origin_aborted")
 
 
-@dataclass(frozen=True, slots=True)
-class RelayOutcome:
+class RelayOutcome(NamedTuple):
     """How a relay went. Left is the client's side.
 
     `reason` is one of these. `client_closed`, `origin_closed`: this side ended first, and all that was sent before was

@@ -211,10 +211,10 @@ class _End:
 
     def input_ended(self) -> None:
         self.ended = True
-        self.ignore()
         self.relay.life.ended(self.index)
         if self.pipe is None:
             self.pass_end_on()
+        self.ignore()  # last: where all is closed by now, that has done it
 
     def pass_end_on(self) -> None:
         self.shut = True

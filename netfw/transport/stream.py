@@ -480,8 +480,7 @@ class Stream(Splicing):
         self.connected = self._direct = False
         self._fd = -1
         self._sock = None
-        if self._unsent.size:
-            self._unsent.clear()
+        self._unsent.clear()
 
     def _report(self) -> None:
         outcome, self._outcome = self._outcome, None
