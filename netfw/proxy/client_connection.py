@@ -326,7 +326,10 @@ class ClientConnection:
         """Send response bytes."""
         if self.is_open:
             self._sent += sum(map(len, parts))
-            self.transport.writeSequence(parts)
+            if len(parts) == 1:
+                self.transport.write(parts[0])
+            else:
+                self.transport.writeSequence(parts)
 
     def write_spliced(self, pipe: Pipe) -> None:
         """Send response bytes that stand in the kernel."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from netfw.config.model import DenyOpaque, DenyStyle
@@ -66,6 +66,7 @@ class Tunnelling:
         self._addresses: tuple[Address | Unknown, ...] = ()
         self._origin = HeldOrigin(client.plane, exchange)
         self._transport: Any = None
+        self._opening: TunnelOpening | None = None
         self._to_show: NetfwError | None = None
         assert exchange.authority is not None
         self._authority = exchange.authority
@@ -129,14 +130,16 @@ class Tunnelling:
             return None
         return self._origin.dial(addresses)
 
-    def _establish(self, _: object) -> Deferred[Opening]:
+    def _establish(self, _: object) -> None:
         """Answer 200 and wait for the first bytes."""
         plane, client = self._plane, self._client
         self._exchange.status = 200
         client.write([_ESTABLISHED])
         transport, first, deadline = client.hand_over()
         self._transport = transport
-        opening = TunnelOpening(
+        self._opening = opening = TunnelOpening(
+            self._opened,
+            self._failed,
             deadline,
             plane.configuration.timeouts.head,
             plane.configuration.limits.client_hello,
@@ -147,7 +150,11 @@ class Tunnelling:
         transport.switch_protocol(opening)
         if first:
             opening.dataReceived(first)
-        return opening.opened
+
+    def _opened(self, opening: Opening) -> None:
+        self._opening = None
+        self._steps = Steps(self, _INSIDE, self._failed)
+        self._steps.run(opening)
 
     def _enter(self, opening: Opening) -> Any:
         if self._to_show is not None and not self._intercepts:
@@ -172,6 +179,7 @@ class Tunnelling:
     def _failed(self, problem: BaseException) -> None:
         """The one place for every failure: answer before the 200, close behind it."""
         exchange, client = self._exchange, self._client
+        self._opening = None
         error = error_of(problem, exchange, client_gone=self._client_gone)
         exchange.error = error
         self._origin.let_go()
@@ -183,7 +191,7 @@ class Tunnelling:
             client.end_exchange(keep=False)
         elif self._shows_inside(error) or self._closes_after_200(error):
             self._to_show = error
-            self._steps = Steps(self, _STEPS[-2:], self._failed)
+            self._steps = Steps(self, _STEPS[-1:], self._failed)
             self._steps.run()
         else:
             exchange.status = error.status
@@ -250,7 +258,10 @@ class Tunnelling:
 
     def cut(self, error: NetfwError) -> None:
         """The proxy is stopping, and the 200 was sent already."""
-        self._steps.cancel()
+        if self._opening is not None and self._opening.stop():
+            self._failed(CancelledError())
+        else:
+            self._steps.cancel()
 
 
 _STEPS = (
@@ -260,5 +271,5 @@ _STEPS = (
     Tunnelling._judge,
     Tunnelling._dial,
     Tunnelling._establish,
-    Tunnelling._enter,
 )
+_INSIDE = (Tunnelling._enter,)

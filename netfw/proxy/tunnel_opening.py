@@ -11,11 +11,10 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
-from netfw.errors import ClientGone, OriginClosed, RequestTimeout, TunnelRefused
+from netfw.errors import ClientGone, NetfwError, OriginClosed, RequestTimeout, TunnelRefused
 from netfw.http1.first_line import may_be_http
 from netfw.tls.client_hello import ClientHello, ClientHelloError, ClientHelloReader
 from netfw.transport.deadlines import Deadline
@@ -47,7 +46,8 @@ class _NotUnderstood(Exception):
 
 
 class TunnelOpening(Protocol):
-    """Reads from a transport that was handed over until `opened` fires with an `Opening`.
+    """Reads from a transport that was handed over until it can call `opened` with an `Opening`, or `failed`: one of
+    them, once, and neither after `stop`.
 
     Fails with `TunnelRefused` (neither TLS nor HTTP), `RequestTimeout` or `ClientGone`. The transport stays open:
     who waits decides how it ends. `origin` is given where the tunnel may carry anything: then what is neither is an
@@ -56,8 +56,18 @@ class TunnelOpening(Protocol):
 
     transport: Any
 
-    def __init__(self, deadline: Deadline, timeout: float, limit: int, *, origin: HeldOrigin | None = None) -> None:
-        self.opened: Deferred[Opening] = Deferred(self._cancelled)
+    def __init__(
+        self,
+        opened: Callable[[Opening], object],
+        failed: Callable[[NetfwError], object],
+        deadline: Deadline,
+        timeout: float,
+        limit: int,
+        *,
+        origin: HeldOrigin | None = None,
+    ) -> None:
+        self._opened = opened
+        self._failed = failed
         self.when_lost: Callable[[], object] | None = None
         """Called when the client leaves after `opened` has fired and before its bytes were taken."""
         self._limit = limit
@@ -82,11 +92,10 @@ class TunnelOpening(Protocol):
         try:
             opening = self._look(data)
         except (ClientHelloError, _NotUnderstood) as problem:
-            error = TunnelRefused("the tunnel carries neither TLS nor HTTP", detail=str(problem))
-            self._settle().errback(Failure(error))
+            self._fail(TunnelRefused("the tunnel carries neither TLS nor HTTP", detail=str(problem)))
             return
         if opening is not None:
-            self._settle().callback(opening)
+            self._open(opening)
 
     def _look(self, data: bytes) -> Opening | None:
         if self._hello is None:
@@ -118,11 +127,11 @@ class TunnelOpening(Protocol):
     def _origin_spoke(self) -> None:
         """Before the client has said anything that is understood: no server of TLS or HTTP does that."""
         if self._deadline is not None and self._hello is None:
-            self._settle().callback(Opening(None, self._take, is_opaque=True))
+            self._open(Opening(None, self._take, is_opaque=True))
 
     def _origin_left(self) -> None:
         if self._deadline is not None:
-            self._settle().errback(Failure(OriginClosed("the origin closed the connection before it was used")))
+            self._fail(OriginClosed("the origin closed the connection before it was used"))
 
     def _take(self) -> bytes:
         data = b"".join(self._parts)
@@ -131,25 +140,30 @@ class TunnelOpening(Protocol):
         self.transport.resumeProducing()
         return data
 
-    def _settle(self) -> Deferred[Opening]:
-        self._deadline.cancel()
-        self._deadline = None
+    def stop(self) -> bool:
+        """Wait no more; whether it has waited until now."""
+        deadline, self._deadline = self._deadline, None
+        if deadline is None:
+            return False
+        deadline.cancel()
         if self._origin is not None:
             self._origin.stop_listening()
-        return self.opened
+        return True
+
+    def _open(self, opening: Opening) -> None:
+        self.stop()
+        self._opened(opening)
+
+    def _fail(self, error: NetfwError) -> None:
+        self.stop()
+        self._failed(error)
 
     def _timed_out(self) -> None:
-        self._deadline = None
-        self.opened.errback(Failure(RequestTimeout("nothing came through the tunnel in time")))
-
-    def _cancelled(self, _: Deferred[Opening]) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._fail(RequestTimeout("nothing came through the tunnel in time"))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client left before it said anything useful."""
         if self._deadline is not None:
-            self._settle().errback(Failure(ClientGone("the client left the tunnel before using it")))
+            self._fail(ClientGone("the client left the tunnel before using it"))
         elif self.when_lost is not None:
             self.when_lost()

@@ -26,6 +26,9 @@ def as_address(raw: Any) -> Address:
     return UNIXAddress(raw or None)
 
 
+_known_address = lru_cache(maxsize=4096)(as_address)
+
+
 @lru_cache(maxsize=4096)
 def ip_of(host: str) -> Ip4 | Ip6:
     """The address that the `host` of an address of Twisted's writes, without its zone: few, again and again."""
@@ -53,7 +56,8 @@ class SocketFacts:
 
     def getPeer(self) -> Address:
         if not isinstance(self._peer, Address):
-            self._peer = as_address(self._peer if self._peer is not None else self._ask("getpeername"))
+            # What was dialled is few, again and again.
+            self._peer = _known_address(self._peer if self._peer is not None else self._ask("getpeername"))
         peer: Address = self._peer
         return peer
 

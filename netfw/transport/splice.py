@@ -77,6 +77,7 @@ class SplicedRelay:
     def close(self) -> None:
         for end in self.ends:
             end.close()
+            end.other = end.relay = None  # no cycle is left behind
 
 
 @implementer(IReadWriteDescriptor)
@@ -89,7 +90,7 @@ class _End:
     )  # fmt: skip
 
     def __init__(self, relay: SplicedRelay, index: int, stream: Stream) -> None:
-        self.relay = relay
+        self.relay: Any = relay  # and `other`: None once it is closed
         self.index = index
         self.fd = stream.fileno()
         self.sock = stream.detach(self)
