@@ -189,7 +189,7 @@ def test_backpressure(joined):
     for _ in range(200):
         joined.client.send(BIG)
         joined.turn(0.0)
-    # The kernel may make room for a little more while it sorts its buffers.
+    # The kernel may make room for more while it sorts its buffers. A byte at a time would never fill it.
     for _ in range(100):
         joined.settle()
         if not (last := joined.client.send(BIG)):
