@@ -77,8 +77,11 @@ class TunnelOpening(Protocol):
         deadline.change(timeout, self._timed_out)
         self._deadline: Any = deadline
         self._origin = origin
-        if origin is not None:
-            origin.listen(self._origin_spoke, self._origin_left)
+
+    def connectionMade(self) -> None:
+        """An origin may have spoken before the tunnel was there."""
+        if self._origin is not None:
+            self._origin.listen(self._origin_spoke, self._origin_left)
 
     def dataReceived(self, data: bytes) -> None:
         """Look at the bytes so far."""

@@ -88,8 +88,7 @@ class Stream(Splicing):
         self.disconnecting = False
         self.read_ended = False
         """Whether the peer has ended its side."""
-        self.bytes_in = 0
-        self.bytes_out = 0
+        self.bytes_in = self.bytes_out = 0
         self.closing_deadline: Deadline | None = None
         """Cancelled when the connection is over. `closing` keeps its abort timer here."""
         self.when_closed: Callable[[], object] | None = None
