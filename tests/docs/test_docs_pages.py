@@ -52,7 +52,7 @@ def test_every_page_has_a_place_in_the_navigation() -> None:
     assert spec is not None and spec.loader is not None
     builder = module_from_spec(spec)
     spec.loader.exec_module(builder)
-    pages = [page.stem for page in PAGES if page.parent.name == "docs"]
+    pages = [page.stem for page in PAGES if page.stem != "README"]
     settings = yaml.safe_load(builder.configuration(pages))
     assert len(settings["nav"]) == len(builder.NAVIGATION) + 2
     with pytest.raises(SystemExit, match="without a place in the navigation: new"):
