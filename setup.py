@@ -15,7 +15,7 @@ COMPILED = """
     http1: bodies chunked events fields first_line forwarding grammar heads host_field reader target traits
     names: address authority domain_form host printable
     policy: decision evaluate facts indexes
-    proxy: client_connection exchange first_facts forward forward_by_way guard limits_bodies
+    proxy: client_connection exchange first_facts forward forward_by_way guard
            phases recording routing steps upstream_connection upstream_pool way_connection
     telemetry: counters histogram metrics metrics_merge outcome record_line record_values
     tls: record_layer records stream
