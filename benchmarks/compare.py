@@ -226,7 +226,7 @@ def write(rows: list[dict[str, Any]], printed: str) -> None:
     head, _, rest = text.partition(BEGIN)
     tail = rest.partition(END)[2]
     versions = subprocess.run(["netfw", "version"], capture_output=True, text=True, check=False).stdout
-    of = ", ".join(" ".join(line.split()) for line in versions.splitlines()[:4])
+    of = ", ".join(" ".join(line.split()) for line in versions.splitlines()[1:5])
     said = f"{time.strftime('%Y-%m-%d')}; {of}; {os.cpu_count()} processors.\n"
     picture = "![CPU and memory by that of the first peer](performance.svg)\n"
     PAGE.write_text(f"{head}{BEGIN}\n{said}\n{printed}\n{picture}{END}{tail}")
