@@ -116,7 +116,7 @@ test-deb: ## Install, upgrade under load, remove and purge the package in a Debi
 .PHONY: wheel
 wheel: $(VENV)/.stamp-dev ## A wheel with the data path compiled for this Python, in build/wheel (needs a C compiler and Python's headers)
 	NETFW_COMPILE=1 $(BIN)/python -m pip wheel -q --no-deps --no-build-isolation -w build/wheel .
-	rm -rf build/lib.* build/temp.* build/bdist.* build/__native*.c build/__native*.h build/ops.txt
+	rm -rf build/netfw build/lib.* build/temp.* build/bdist.* build/__native* build/ops.txt
 
 .PHONY: clean
 clean: ## Remove caches and build products; .venv and var/ (the CA, records) stay

@@ -8,6 +8,7 @@ docs/performance.md has the figures, docs/architecture.md what compiled modules 
 """
 
 import os
+import sys
 
 from setuptools import setup
 
@@ -21,6 +22,9 @@ COMPILED = """
     tls: record_layer records stream
     transport: deadlines socket_facts splicing stream unsent
 """
+
+# The commands that make modules; pip asks for names and versions before, with others.
+BUILDING = {"bdist_wheel", "build", "build_ext", "develop", "editable_wheel", "install"}
 
 
 def modules() -> list[str]:
@@ -37,7 +41,7 @@ def modules() -> list[str]:
 
 def extensions() -> list:
     """What setuptools is to build: nothing, unless NETFW_COMPILE is 1."""
-    if os.environ.get("NETFW_COMPILE", "0") in ("", "0"):
+    if os.environ.get("NETFW_COMPILE", "0") in ("", "0") or not BUILDING & set(sys.argv):
         return []
     from mypyc.build import mypycify
 
