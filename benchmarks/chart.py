@@ -14,7 +14,15 @@ def bars(ratios: list[tuple[str, float, float | None]]) -> str:
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" font-family="sans-serif"',
         ' font-size="13">',
-        f'<rect width="{width}" height="{height}" fill="white"/>',
+        "<title>CPU and memory by that of another proxy</title>",
+        "<desc>A bar a scenario: netfw's figure by the other proxy's, with the budget as a mark.</desc>",
+        "<style>",
+        ".paper { fill: white } text { fill: black } .said { fill: grey } .mark { stroke: black }",
+        "@media (prefers-color-scheme: dark) {",
+        "  .paper { fill: #1c1e21 } text { fill: #e8e8e8 } .said { fill: #a0a0a0 } .mark { stroke: #e8e8e8 }",
+        "}",
+        "</style>",
+        f'<rect width="{width}" height="{height}" class="paper"/>',
     ]
     for number, (name, ratio, must) in enumerate(ratios):
         top = 20 + number * _ROW
@@ -27,10 +35,10 @@ def bars(ratios: list[tuple[str, float, float | None]]) -> str:
         if must is not None:
             at = _LEFT + min(must, _MOST) * _UNIT
             parts.append(
-                f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{top + 21}" stroke="black" stroke-width="2"/>'
+                f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{top}" y2="{top + 21}" class="mark" stroke-width="2"/>'
             )
     one, bottom = _LEFT + _UNIT, 20 + len(ratios) * _ROW
     parts.append(f'<line x1="{one}" x2="{one}" y1="12" y2="{bottom}" stroke="grey" stroke-dasharray="3 3"/>')
-    parts.append(f'<text x="{one}" y="{bottom + 16}" text-anchor="middle" fill="grey">the other proxy</text>')
-    parts.append(f'<text x="{_LEFT}" y="{bottom + 34}" fill="grey">less is better; a black mark is the budget</text>')
+    parts.append(f'<text x="{one}" y="{bottom + 16}" text-anchor="middle" class="said">the other proxy</text>')
+    parts.append(f'<text x="{_LEFT}" y="{bottom + 34}" class="said">less is better; a black mark is the budget</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
