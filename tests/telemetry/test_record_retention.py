@@ -185,11 +185,11 @@ def test_the_process_rotates_under_writers_and_nothing_is_lost(tmp_path: Path) -
     until(lambda: sum(log.written for log in logs) == 4000)
     for log in logs:
         assert log.close(20.0)
+    process.stdin.close()
+    assert process.wait(30) == 0  # before the files are read: it may rename one meanwhile
     assert len(rotated(path)) >= 3
     found = [json.loads(one)["id"] for file in rotated(path) for one in file.read_bytes().splitlines()]
     assert sorted(found) == sorted(f"ID-{number}" for number in range(4000))
-    process.stdin.close()
-    assert process.wait(30) == 0
 
 
 def test_the_process_tells_an_error_once(tmp_path: Path) -> None:
