@@ -256,7 +256,8 @@ def test_a_tunnels_life_is_limited(make_proxy: Any) -> None:
 
 def test_too_many_connections(make_proxy: Any) -> None:
     """Over the cap a client is told 503 with Retry-After, and place is made again when others leave."""
-    proxy = make_proxy(policy(), limits={"connections_per_client": 3})
+    # In one process: each worker has a share with room for chance, so small caps are not exact with several.
+    proxy = make_proxy(policy(), limits={"connections_per_client": 3}, workers=0)
     clients = [WireClient(proxy.port()) for _ in range(3)]
     for client in clients:
         client.send(b"GET ")
