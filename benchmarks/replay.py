@@ -41,6 +41,8 @@ class Asked:
     """How long path and query were."""
     sent: int
     received: int
+    target: str = ""
+    """What is asked for, where it is not just so long a path."""
 
 
 def read(file: Path) -> list[Asked]:
@@ -142,7 +144,8 @@ class Client:
         try:
             reader, writer = self._open.get(asked.tls) or await self._connect(asked.tls)
             authority = f"origin.test:{self._ports[asked.tls]}"
-            target = ("" if asked.tls else f"http://{authority}") + "/" + "p" * max(0, asked.path - 1)
+            path = asked.target or "/" + "p" * max(0, asked.path - 1)
+            target = ("" if asked.tls else f"http://{authority}") + path
             size = f"Content-Length: {asked.sent}\r\n" if asked.sent else ""
             head = f"{asked.method} {target} HTTP/1.1\r\nHost: {authority}\r\nX-Size: {asked.received}\r\n{size}\r\n"
             writer.write(head.encode() + bytes(asked.sent))

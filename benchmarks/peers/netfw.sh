@@ -1,6 +1,6 @@
 #!/bin/sh
-# caps: abs connect mitm acl
-# netfw as it ships: a policy of 100 rules (or the deny list of the scenario), JSON records to a file, one process.
+# caps: abs connect mitm acl workers
+# netfw as it ships: a policy of 100 rules (or the deny list of the scenario), JSON records to a file; one process, or WORKERS of them.
 # It uses the `twistd` on PATH; the harness gives the rest (its README says what).
 set -e
 python3 - "$DIR" <<'X'
@@ -59,7 +59,7 @@ config = {
     "upstream": {"trust": env.get("TRUST") or "system"},
     "limits": {"connections": 60000, "connections_per_client": 60000, "requests_per_connection": 1000000000, "leaf_cache": 4000},
     "log": {"path": "records.jsonl"},
-    "workers": 0,
+    "workers": int(env["WORKERS"]) if int(env["WORKERS"]) > 1 else 0,
 }
 json.dump(config, open(f"{d}/proxy.json", "w"))
 X
