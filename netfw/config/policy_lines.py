@@ -15,6 +15,7 @@ from typing import Any
 
 from netfw.policy.long_tuple import in_parts, put_together
 from netfw.policy.model import Action, Condition, Phase, PolicyConfiguration, Rule, RuleGroup
+from netfw.policy.slices import portions_of_texts
 
 CHUNK = 100
 CHUNK_VALUES = 1000
@@ -64,7 +65,7 @@ def plain_rules(rules: Iterable[Rule]) -> Iterator[Plain]:
             if plain:
                 yield [], plain
                 plain, values, text = [], 0, 0
-            for ahead in _sent_ahead(condition.values):
+            for ahead in portions_of_texts(condition.values, CHUNK_VALUES, CHUNK_TEXT):
                 yield ahead, []
             conditions.append([condition.key, condition.operator, len(condition.values)])
         plain.append(
@@ -75,20 +76,6 @@ def plain_rules(rules: Iterable[Rule]) -> Iterator[Plain]:
             plain, values, text = [], 0, 0
     if plain:
         yield [], plain
-
-
-def _sent_ahead(values: Iterable[str]) -> Iterator[list[str]]:
-    """Values of one condition, a line's worth at a time."""
-    waiting: list[str] = []
-    text = 0
-    for value in values:
-        waiting.append(value)
-        text += len(value)
-        if len(waiting) >= CHUNK_VALUES or text >= CHUNK_TEXT:
-            yield waiting
-            waiting, text = [], 0
-    if waiting:
-        yield waiting
 
 
 class RuleReader:

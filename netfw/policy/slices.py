@@ -42,16 +42,16 @@ def portions(items: Iterable[T], size: int = STEP) -> Iterator[list[T]]:
         yield portion
 
 
-def portions_of_texts(texts: Iterable[str]) -> Iterator[list[str]]:
-    """As `portions`, of texts that may be long: fewer of those at a time."""
+def portions_of_texts(texts: Iterable[str], most: int = STEP, length: int = STEP * _SHORT) -> Iterator[list[str]]:
+    """As `portions`, of texts that may be long: a portion ends as well with the text that makes it `length` characters."""
     portion: list[str] = []
-    work = 0
+    characters = 0
     for text in texts:
         portion.append(text)
-        work += work_for(text)
-        if work >= STEP:
+        characters += len(text)
+        if len(portion) >= most or characters >= length:
             yield portion
-            portion, work = [], 0
+            portion, characters = [], 0
     if portion:
         yield portion
 
