@@ -43,7 +43,7 @@ def portions(items: Iterable[T], size: int = STEP) -> Iterator[list[T]]:
 
 
 def portions_of_texts(texts: Iterable[str], most: int = STEP, length: int = STEP * _SHORT) -> Iterator[list[str]]:
-    """As `portions`, of texts that may be long: a portion ends as well with the text that makes it `length` characters."""
+    """As `portions`, of texts that may be long: with `length` characters a portion is full as well."""
     portion: list[str] = []
     characters = 0
     for text in texts:

@@ -162,8 +162,10 @@ def test_followed_until_interrupted(proxy: ProxyProcess, origin: HttpOrigin) -> 
     command = [sys.executable, "-m", "netfw.cli.main", "logs", "-f", "-n", "1", "--json", "--host", "origin.test"]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [*command, "--config", str(proxy.config_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-    ) as process:
+        [*command, "--config", str(proxy.config_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment,
+        # A shell that started the tests in the background has them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:  # fmt: skip
         assert process.stdout is not None and process.stderr is not None
         assert json.loads(process.stdout.readline())["url"]["path"] == "/e"
         ask(proxy, "denied.test", origin.port, "/not-asked-for")

@@ -45,7 +45,7 @@ def reloaded(proxy: ProxyProcess, *outputs: dict[str, Any], status: int = 0) -> 
     """What `netfw reload` says with these outputs in the file."""
     proxy.config["log"]["outputs"] = list(outputs)
     proxy.config_path.write_text(yaml.safe_dump(proxy.config))
-    command = [str(Path(sys.executable).with_name("netfw")), "reload", "--config", str(proxy.config_path)]
+    command = [sys.executable, "-m", "netfw.cli.main", "reload", "--config", str(proxy.config_path)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
     assert ran.returncode == status, ran.stdout + ran.stderr
     return ran.stdout
