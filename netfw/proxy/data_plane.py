@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from netfw.proxy.responses import Explainer
     from netfw.proxy.upstream_pool import UpstreamPool
     from netfw.proxy.ways import Ways
-    from netfw.tls.interception import InterceptionContexts
+    from netfw.tls.interception import HostIdentities
     from netfw.tls.upstream import UpstreamTls
     from netfw.transport.deadlines import Deadlines
 
@@ -60,7 +60,7 @@ class DataPlane:
     consistency: Consistency
     opaque: DestinationList
     leaf_refusals: LeafRefusals
-    interception: InterceptionContexts | None
+    interception: HostIdentities | None
     upstream_tls: UpstreamTls
     pool: UpstreamPool
     recording: Recording

@@ -34,6 +34,7 @@ from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Caller
 from netfw.proxy.sender import SenderHeader
 from netfw.proxy.sources import Sources
+from netfw.tls.interception import HostIdentity
 from netfw.tls.stream import start_tls
 from netfw.transport.closing import close, linger
 from netfw.transport.proxy_header import ProxyHeader
@@ -204,7 +205,7 @@ class FirstByte(Protocol):
         if context is None and interception is None:
             self._refuse(_HANDSHAKE_FAILURE, ClientTlsFailure("this port has no certificate to show"), len(data))
             return
-        chosen = maybeDeferred(lambda: context if context is not None else self._own_leaf())
+        chosen = maybeDeferred(lambda: self._own_leaf() if context is None else SSL.Connection(context, None))
         chosen.addCallback(self._shake_hands, data)
         chosen.addCallbacks(self._secured, self._not_secured)
         chosen.addErrback(lambda failure: _log.failure("a TLS listener connection broke", failure=failure))
@@ -214,10 +215,10 @@ class FirstByte(Protocol):
         hostname = self._plane.configuration.proxy.hostname
         name = hostname or self.transport.getHost().host
         assert self._plane.interception is not None
-        return self._plane.interception.context_for(parse_host(name.encode("ascii")))
+        found = maybeDeferred(self._plane.interception.identity_for, parse_host(name.encode("ascii")))
+        return found.addCallback(HostIdentity.connection)
 
-    def _shake_hands(self, context: SSL.Context, data: bytes) -> Deferred[Any]:
-        connection = SSL.Connection(context, None)
+    def _shake_hands(self, connection: SSL.Connection, data: bytes) -> Deferred[Any]:
         connection.set_accept_state()
         timeouts = self._plane.configuration.timeouts
         return start_tls(

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
-from OpenSSL import SSL
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 
@@ -37,6 +36,7 @@ from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.telemetry.pins import CLIENT_TLS_ALERT, CLOSED_AFTER_LEAF, NO_APPLICATION_PROTOCOL
 from netfw.tls.contexts import HTTP_1_1
 from netfw.tls.failures import TlsHandshakeError
+from netfw.tls.interception import HostIdentity
 from netfw.tls.stream import start_tls
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class TunnelInside:
             ready.addCallbacks(
                 self._origin_is_ready, self._origin_is_bad, callbackArgs=(tunnel,), errbackArgs=(tunnel,)
             )
-        ready.addCallback(self._leaf_context)
+        ready.addCallback(self._identity)
         ready.addCallback(self._shake_hands, opening)
         ready.addCallbacks(self._begin_inside, self._no_handshake, callbackArgs=(tunnel,), errbackArgs=(tunnel,))
         return ready
@@ -233,20 +233,18 @@ class TunnelInside:
         if isinstance(problem, OriginCertificateInvalid) and problem.facts.get("problem") == "wrong_host":
             self._plane.consistency.note_certificate(self._exchange, connect=self._connect.host, sni=self._exchange.sni)
 
-    def _leaf_context(self, _: object) -> Any:
+    def _identity(self, _: object) -> Any:
         interception = self._plane.interception
         assert interception is not None
-        return interception.context_for(self._leaf_host, self._origin.certificate_validity)
+        return interception.identity_for(self._leaf_host, self._origin.certificate_validity)
 
-    def _shake_hands(self, context: SSL.Context, opening: Opening) -> Deferred[Any]:
+    def _shake_hands(self, identity: HostIdentity, opening: Opening) -> Deferred[Any]:
         plane = self._plane
         self._shown_at = plane.monotonic()
         timeouts = plane.configuration.timeouts
-        connection = SSL.Connection(context, None)
-        connection.set_accept_state()
         return start_tls(
             self._transport,
-            connection,
+            identity.connection(),
             deadlines=plane.deadlines,
             handshake_timeout=timeouts.handshake,
             abort_timeout=timeouts.abort,

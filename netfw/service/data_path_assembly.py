@@ -31,7 +31,7 @@ from netfw.service.record_assembly import build_outputs
 from netfw.telemetry.metrics import Metrics
 from netfw.telemetry.pins import Pins
 from netfw.telemetry.record_values import mask_also
-from netfw.tls.interception import InterceptionContexts
+from netfw.tls.interception import HostIdentities
 from netfw.tls.upstream import UpstreamTls
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.descriptor_set import descriptor_set
@@ -80,7 +80,7 @@ def build_data_path(
         opaque=DestinationList(configuration.tunnels.hosts, everything=configuration.tunnels.opaque),
         leaf_refusals=LeafRefusals(Pins(), metrics.tally("netfw_leaf_refusals_total"), time.time),
         interception=(
-            InterceptionContexts(issuer, limits.leaf_cache, turns=Turns(reactor)) if issuer is not None else None
+            HostIdentities(issuer, limits.leaf_cache, turns=Turns(reactor)) if issuer is not None else None
         ),
         upstream_tls=UpstreamTls(credentials.profiles),
         pool=UpstreamPool(

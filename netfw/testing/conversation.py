@@ -77,7 +77,7 @@ from netfw.testing.scripted import EPOCH, PolicyInForce, RecordList, ScriptedDia
 from netfw.testing.side import PATIENCE, Side, world
 from netfw.testing.streams import Peer, tcp_pair
 from netfw.tls.contexts import listener_context
-from netfw.tls.interception import InterceptionContexts
+from netfw.tls.interception import HostIdentities
 from netfw.tls.issuer import LocalIssuer
 from netfw.tls.origin_profiles import OriginProfiles
 from netfw.tls.upstream import UpstreamTls
@@ -188,11 +188,11 @@ def _ways(play: Conversation, configuration: Configuration) -> Ways | None:
 
 
 @cache
-def _interception() -> InterceptionContexts:
+def _interception() -> HostIdentities:
     # One for all: its contexts are frozen once made, and making them is the slow part.
     authority = world().interception
     loaded = load_authority(authority.certificate_pem, authority.key_pem, datetime.now(UTC))
-    return InterceptionContexts(LocalIssuer(loaded), 100)
+    return HostIdentities(LocalIssuer(loaded), 100)
 
 
 class Conversation:

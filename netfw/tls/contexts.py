@@ -77,12 +77,35 @@ def leaf_context(leaf: Leaf) -> SSL.Context:
 
     Tickets are sealed with keys of this context alone and name its host, so a session of one host resumes for no other.
     """
-    context = _server_context()
+    context = _leafless_context(leaf)
     _use_certificate(context, leaf.certificate)
+    context.set_session_id(hashlib.sha256(leaf.host.text.encode("ascii")).digest())
+    return context
+
+
+def shared_context(leaf: Leaf) -> SSL.Context:
+    """For clients of any host whose leaf has this one's key and chain: see `leaf_connection`.
+
+    Nothing is resumed here, neither by ticket nor by session: what one host's client was given would be good for
+    another's. (TLS 1.3 sends tickets all the same; they name sessions, and none is kept.)
+    """
+    context = _leafless_context(leaf)
+    context.set_options(SSL.OP_NO_TICKET)
+    return context
+
+
+def leaf_connection(context: SSL.Context, leaf: Leaf) -> SSL.Connection:
+    """A connection of a `shared_context` that shows this leaf."""
+    connection = SSL.Connection(context, None)
+    _use_certificate(connection, leaf.certificate)
+    return connection
+
+
+def _leafless_context(leaf: Leaf) -> SSL.Context:
+    context = _server_context()
     _use_private_key(context, leaf.private_key)
     for certificate in leaf.chain:
         _add_chain_certificate(context, certificate)
-    context.set_session_id(hashlib.sha256(leaf.host.text.encode("ascii")).digest())
     return context
 
 
@@ -194,11 +217,12 @@ def _note_staple(connection: SSL.Connection, staple: bytes, _data: object) -> bo
     return True
 
 
-def _use_certificate(context: Any, certificate: x509.Certificate) -> None:
+def _use_certificate(shows: Any, certificate: x509.Certificate) -> None:
+    """`shows`: a context or a connection."""
     try:
-        context.use_certificate(certificate)
+        shows.use_certificate(certificate)
     except TypeError:  # pyOpenSSL before 24.3 takes its own class only
-        context.use_certificate(crypto.X509.from_cryptography(certificate))
+        shows.use_certificate(crypto.X509.from_cryptography(certificate))
 
 
 def _add_client_authority(context: Any, certificate: x509.Certificate) -> None:
