@@ -47,7 +47,7 @@ def extensions() -> list:
 
     # Types are judged by `make lint`, with plugins that a build does not have: here they are only read.
     unjudged = (
-        "arg-type,assignment,attr-defined,call-arg,call-overload,func-returns-value,misc,override,union-attr,"
+        "arg-type,assignment,attr-defined,call-arg,call-overload,func-returns-value,import,misc,override,union-attr,"
         "var-annotated"
     )
     options = ["--config-file=", "--ignore-missing-imports", "--follow-imports=silent"]

@@ -15,7 +15,7 @@ from typing import Any
 
 from netfw.policy.checks import address_forms, key_reader, normal_form
 from netfw.policy.comparisons import domain_parts
-from netfw.policy.facts import NOT_YET, Facts, Unknown
+from netfw.policy.facts import NOT_YET, Unknown
 from netfw.policy.glob_index import GlobIndex
 from netfw.policy.globs import has_wildcard
 from netfw.policy.keys import Key, Kind
@@ -47,8 +47,8 @@ class Index:
         """Make ready for lookups."""
         raise NotImplementedError
 
-    def collect(self, facts: Facts, found: Found) -> bool:
-        """Append what the fact finds; True: the fact is not yet known."""
+    def collect(self, facts: Any, found: Found) -> bool:
+        """Append what the fact finds; True: the fact is not yet known. `facts` needs to have no more than this one."""
         raise NotImplementedError
 
     def room(self) -> Iterable[None]:
@@ -77,7 +77,7 @@ class NameIndex(Index):
 
     def __init__(self, key: Key) -> None:
         super().__init__()
-        self._read: Callable[[Facts], Any] = attrgetter(key.attribute)
+        self._read: Callable[[Any], Any] = attrgetter(key.attribute)
         self._exact: LargeTable[str, list[int]] = LargeTable()
         self._suffixes: LargeTable[str, list[int]] = LargeTable()
         self._has_suffixes = False
@@ -106,7 +106,7 @@ class NameIndex(Index):
         yield from self._suffixes.emptied()
         yield from self._patterns.dismantle()
 
-    def collect(self, facts: Facts, found: Found) -> bool:
+    def collect(self, facts: Any, found: Found) -> bool:
         host = self._read(facts)
         if host.__class__ is Unknown:
             return host is NOT_YET
@@ -135,7 +135,7 @@ class AddressIndex(Index):
 
     def __init__(self, key: Key) -> None:
         super().__init__()
-        self._read: Callable[[Facts], Any] = attrgetter(key.attribute)
+        self._read: Callable[[Any], Any] = attrgetter(key.attribute)
         self._tables = {4: NetworkTable(), 6: NetworkTable()}
 
     def add(self, operator: Operator, value: Any, position: int) -> None:
@@ -153,7 +153,7 @@ class AddressIndex(Index):
         for table in self._tables.values():
             yield from table.dismantle()
 
-    def collect(self, facts: Facts, found: Found) -> bool:
+    def collect(self, facts: Any, found: Found) -> bool:
         address = self._read(facts)
         if address.__class__ is IPv4Address:
             self._tables[4].find(int(address), found)
@@ -203,7 +203,7 @@ class TextIndex(Index):
         yield from self._exact.emptied()
         yield from self._patterns.dismantle()
 
-    def collect(self, facts: Facts, found: Found) -> bool:
+    def collect(self, facts: Any, found: Found) -> bool:
         value = self._read(facts)
         if value.__class__ is Unknown:
             return value is NOT_YET

@@ -233,7 +233,7 @@ class Stream(Splicing):
             if sent >= size:
                 sent -= size
             else:
-                self._keep(memoryview(part)[sent:] if sent else part)
+                self._keep(memoryview(part)[sent:])
                 sent = 0
 
     def _queue(self, data: Any) -> None:
