@@ -19,10 +19,9 @@ from netfw.policy.facts import Unknown
 from netfw.proxy.data_plane import DataPlane
 from netfw.proxy.exchange import Exchange
 from netfw.proxy.upstream_connection import UpstreamConnection
-from netfw.tls.verification import certificate_facts
+from netfw.tls.failures import OriginVerdict
 from netfw.transport.relay import hand_over
 from netfw.transport.socket_facts import ip_of
-from netfw.x509.reading import validity
 
 Address = IPv4Address | IPv6Address
 
@@ -124,9 +123,9 @@ def secure_origin(
         connection = prepared or new_connection(plane, authority, dialled_address(tls), tls=True)
         connection.verified_by = verified_by
         connection.tls_version = exchange.origin_tls_version = tls.connection.get_protocol_version_name()
-        certificate = tls.connection.get_peer_certificate().to_cryptography()
-        connection.certificate_facts = exchange.origin_certificate = certificate_facts(certificate)
-        connection.certificate_validity = validity(certificate)
+        verdict: OriginVerdict = tls.connection.get_app_data()
+        connection.certificate_facts = exchange.origin_certificate = verdict.facts
+        connection.certificate_validity = verdict.validity
         tls.start(connection)
         return connection
 

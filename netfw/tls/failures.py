@@ -14,6 +14,8 @@ from cryptography import x509
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionLost
 
+from netfw.x509.reading import Validity
+
 # OpenSSL says "tlsv1 alert unknown ca"; 3.2 and later "ssl/tls alert certificate unknown". All of these are the peer's.
 PEER_ALERT = re.compile(r"(?:sslv3|tlsv1|tlsv13|ssl/tls|tls) alert (.+)\Z")
 # Reasons for alerts that came from extensions (RFC 6066) lack the word.
@@ -131,12 +133,15 @@ class OriginVerdict:
     """What a handshake with an origin found out; the connection's application data.
 
     `verified`: a chain was judged and found good, so it is no resumed session. `problem`: the first that was found,
-    when it was not. `staple`: the OCSP response that came, b"" for none.
+    when it was not. `staple`: the OCSP response that came, b"" for none. `facts` and `validity`: of the certificate
+    that `verification.verify_origin` has found good, where it has.
     """
 
     verified: bool = False
     problem: CertificateProblem | None = None
     staple: bytes = b""
+    facts: dict[str, str] | None = None
+    validity: Validity | None = None
 
 
 def text_of(error: SSL.Error) -> str:

@@ -27,7 +27,7 @@ from netfw.errors import (
 )
 from netfw.names.host import Host, HostError, parse_host
 from netfw.tls.failures import OriginVerdict, TlsHandshakeError
-from netfw.x509.reading import fingerprint, key_digest, not_after, not_before
+from netfw.x509.reading import Validity, fingerprint, key_digest, validity
 from netfw.x509.reference_identity import is_certified
 from netfw.x509.staple import StapleProblem, judge_staple, must_staple
 
@@ -83,17 +83,23 @@ def verify_origin(connection: SSL.Connection, host: Host, *, pins: Collection[by
         raise _refusal(host, "unreadable", certificate, detail=f"{len(names) + len(addresses)} alternative names")
     if not is_certified(host, names, addresses):
         raise _refusal(host, "wrong_host" if names or addresses else "no_names", certificate)
-    if not_after(certificate).timestamp() < now:
+    valid = validity(certificate)
+    if valid.ends.timestamp() < now:
         # OpenSSL has looked at it, but not in a resumed session.
         raise _refusal(host, "expired", certificate)
-    _check_staple(connection, certificate, host, now)
-
-
-def _check_staple(connection: SSL.Connection, certificate: x509.Certificate, host: Host, now: float) -> None:
-    """What the origin stapled. In a resumed session nothing is: its certificate was checked when it was earned."""
     verdict = connection.get_app_data()
-    if not isinstance(verdict, OriginVerdict) or not verdict.verified:
-        return
+    if isinstance(verdict, OriginVerdict):
+        if verdict.verified:
+            _check_staple(connection, verdict, certificate, host, now)
+        # Said here, where the certificate has been read: to read it costs more than to compare its name.
+        verdict.facts = _facts(certificate, valid, names, addresses)
+        verdict.validity = valid
+
+
+def _check_staple(
+    connection: SSL.Connection, verdict: OriginVerdict, certificate: x509.Certificate, host: Host, now: float
+) -> None:
+    """What the origin stapled. In a resumed session nothing is: its certificate was checked when it was earned."""
     is_good = False
     if verdict.staple:
         try:
@@ -134,15 +140,21 @@ def origin_error(error: TlsHandshakeError, host: Host, connection: SSL.Connectio
 
 def certificate_facts(certificate: x509.Certificate) -> dict[str, str]:
     """What may be said to anybody: validity, fingerprint, and the host names that are host names."""
-    facts = {
-        "not_before": not_before(certificate).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "not_after": not_after(certificate).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "sha256": fingerprint(certificate),
-    }
     try:
         names, addresses = _alternative_names(certificate)
     except ValueError:
-        return facts
+        names, addresses = [], []
+    return _facts(certificate, validity(certificate), names, addresses)
+
+
+def _facts(
+    certificate: x509.Certificate, valid: Validity, names: list[str], addresses: list[IPv4Address | IPv6Address]
+) -> dict[str, str]:
+    facts = {
+        "not_before": valid.begins.isoformat()[:19] + "Z",
+        "not_after": valid.ends.isoformat()[:19] + "Z",
+        "sha256": fingerprint(certificate),
+    }
     # Only so many are looked at: this is done for every connection.
     looked_at = 2 * MOST_NAMES_SHOWN
     shown = [text for text in map(_canonical, names[:looked_at]) if text is not None]
