@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.internet.defer import Deferred, fail, succeed
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from netfw.interfaces import ICertificateIssuer
 from netfw.names.host import Host
@@ -21,7 +21,6 @@ from netfw.x509.leaf import Leaf, issue_leaf
 from netfw.x509.reading import Validity
 
 
-@implementer(ICertificateIssuer)
 class LocalIssuer:
     """Signs at once: with an EC authority that takes less time than asking for it.
 
@@ -52,3 +51,6 @@ class LocalIssuer:
         except Exception:
             return fail()
         return succeed(leaf)
+
+
+classImplements(LocalIssuer, ICertificateIssuer)

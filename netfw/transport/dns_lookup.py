@@ -20,8 +20,8 @@ from netfw.transport.deadlines import Deadline, Deadlines, later
 from netfw.transport.dns_cache import Absence
 from netfw.transport.dns_heard import DnsHeard, Heard
 from netfw.transport.dns_message import MAX_ADDRESSES, Answer, Question, RecordType, ResponseCode
-from netfw.transport.dns_query import NoAnswer, ask
-from netfw.transport.dns_servers import Server, ServerOrder
+from netfw.transport.dns_query import ask
+from netfw.transport.dns_servers import NoAnswer, Server, ServerOrder
 from netfw.transport.resolution import Resolution, interleave
 
 RESOLUTION_DELAY = 0.05

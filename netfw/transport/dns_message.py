@@ -33,6 +33,7 @@ _MAX_LABEL_STEPS = 8192
 """Labels and pointers read in one message: above what 64 KiB of honest records need, below what costs time."""
 
 _HEADER = struct.Struct("!6H")
+_QUESTION_END = struct.Struct("!B2H")
 _RECORD = struct.Struct("!HHIH")
 _SOA_NUMBERS = struct.Struct("!5I")
 _CLASS_IN = 1
@@ -89,10 +90,9 @@ class _Malformed(Exception):
 
 def print_query(identity: int, question: Question, *, edns: bool) -> bytes:
     """A recursive query with one question; with `edns` an OPT record and no option in it (no client subnet)."""
-    name = b"".join(bytes((len(label),)) + label for label in _labels_of(question.name))
     head = _HEADER.pack(identity, 0x0100, 1, 0, 0, int(edns))
     opt = b"\0" + _RECORD.pack(_TYPE_OPT, EDNS_PAYLOAD, 0, 0) if edns else b""
-    return head + name + b"\0" + struct.pack("!2H", question.type, _CLASS_IN) + opt
+    return head + _printed(question) + opt
 
 
 def read_answer(data: bytes, identity: int, question: Question) -> Answer | None:
@@ -105,6 +105,16 @@ def read_answer(data: bytes, identity: int, question: Question) -> Answer | None
         return _Reader(data).answer(identity, question)
     except (_Malformed, IndexError, struct.error):
         return None
+
+
+def _printed(question: Question) -> bytes:
+    """As it stands behind the head of a message."""
+    parts = []
+    for label in _labels_of(question.name):
+        parts.append(bytes((len(label),)))
+        parts.append(label)
+    parts.append(_QUESTION_END.pack(0, question.type, _CLASS_IN))
+    return b"".join(parts)
 
 
 def _labels_of(name: str) -> Labels:
@@ -132,16 +142,20 @@ class _Reader:
 
     def answer(self, identity: int, question: Question) -> Answer | None:
         got, flags, questions, answers, authority, additional = _HEADER.unpack_from(self._data)
-        self._at = _HEADER.size
         is_response, opcode = flags & 0x8000, flags & 0x7800
         if got != identity or not is_response or opcode:
             return None
         code = flags & 15
         if questions == 0 and code == ResponseCode.FORMERR and not answers:
             return Answer(code)
-        asked = _labels_of(question.name)
-        if questions != 1 or self._name() != asked or self._numbers("!2H") != (question.type, _CLASS_IN):
+        printed = _printed(question)
+        self._at = start = _HEADER.size
+        self._at += len(printed)
+        # Letters may come in another case; the octets of lengths, types and classes are below those of letters.
+        if questions != 1 or self._data[start : self._at].lower() != printed:
             return None
+        asked = _labels_of(question.name)
+        self._known[start] = asked
         if flags & 0x0200:
             return Answer(code, truncated=True)
         cnames: dict[Labels, tuple[Labels, int]] = {}
@@ -204,11 +218,6 @@ class _Reader:
         if end > len(self._data):
             raise _Malformed("a record goes past the end")
         return owner, number, class_, _ttl(ttl), end
-
-    def _numbers(self, form: str) -> tuple[int, ...]:
-        numbers = struct.unpack_from(form, self._data, self._at)
-        self._at += struct.calcsize(form)
-        return numbers
 
     def _name(self) -> Labels:
         """The name at `_at`, in lower case; moves on behind it."""

@@ -1,7 +1,8 @@
 """One question to one DNS server: over UDP, over TCP when the answer was cut, without EDNS when the server has none.
 
 In this room: `ask`, the socket of a query. Not here: which server is asked and what a failure means for the
-name (`dns_lookup`), the messages' bytes (`dns_message`).
+name (`dns_lookup`), the messages' bytes (`dns_message`), a connection
+over TCP (`dns_tcp`).
 
 RFC 5452 (what makes an answer hard to forge): each query has a socket of its own, with a port that the kernel chose at
 random, connected to the server, and a random id; what does not match is dropped and the wait goes on. RFC 7766 (TCP).
@@ -14,33 +15,24 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-import struct
 from collections.abc import Callable
 from ipaddress import IPv4Address
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from netfw.transport.deadlines import Deadline, Deadlines
 from netfw.transport.dns_message import Answer, Question, ResponseCode, print_query, read_answer
-from netfw.transport.dns_servers import Server
+from netfw.transport.dns_servers import NoAnswer, Server
+from netfw.transport.dns_tcp import TcpAttempt
 
 # Larger than EDNS_PAYLOAD, for servers that do not keep to it. A datagram beyond this arrives cut and does not parse.
 _MAX_DATAGRAM = 4096
 # Bounded work a turn: a flood at one socket must not keep the others waiting.
 _DATAGRAMS_A_TURN = 64
-
-
-class NoAnswer(Exception):
-    """This server gave no answer that counts. `timed_out`: it was silent, and may be asked again."""
-
-    def __init__(self, reason: str, *, timed_out: bool = False) -> None:
-        super().__init__(reason)
-        self.timed_out = timed_out
 
 
 def ask(reactor: Any, deadlines: Deadlines, server: Server, question: Question, timeout: float) -> Deferred[Answer]:
@@ -63,7 +55,7 @@ class _Query:
         self._edns = True
         self._result: Deferred[Answer] = Deferred(self._cancelled)
         self._deadline: Deadline | None = None
-        self._attempt: _UdpSocket | _TcpAttempt | None = None
+        self._attempt: _UdpSocket | TcpAttempt | None = None
 
     def start(self) -> Deferred[Answer]:
         self._deadline = self._deadlines.start(self._timeout, self._timed_out)
@@ -113,7 +105,7 @@ class _Query:
                 self._answered(answer)
 
         query = print_query(identity, self._question, edns=self._edns)
-        self._attempt = attempt = _TcpAttempt(query, received, self._failed)
+        self._attempt = attempt = TcpAttempt(query, received, self._failed)
         # The deadline above covers connecting, so the connector needs no delayed call of its own.
         attempt.connector = self._reactor.connectTCP(
             str(self._server.address), self._server.port, attempt, timeout=None
@@ -142,7 +134,6 @@ class _Query:
             attempt.close()
 
 
-@implementer(IReadDescriptor)
 class _UdpSocket:
     """A connected UDP socket that sent one query. `received` gets datagrams, `failed` a reason, until it is closed."""
 
@@ -209,70 +200,7 @@ class _UdpSocket:
             self._socket.close()
 
 
-class _TcpAttempt(ClientFactory):
-    """One connection for one query: its factory, and the end of it that `_Query` holds."""
-
-    noisy = False
-
-    def __init__(self, query: bytes, received: Callable[[bytes], None], failed: Callable[[str], None]) -> None:
-        self.connector: Any = None
-        self._query = query
-        self._received = received
-        self._failed = failed
-        self._open = True
-        self._protocol: _TcpProtocol | None = None
-
-    def buildProtocol(self, addr: Any) -> _TcpProtocol:
-        self._protocol = _TcpProtocol(self._query, self.received, self.failed)
-        return self._protocol
-
-    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
-        self.failed("no TCP connection")
-
-    def received(self, data: bytes) -> None:
-        if self._open:
-            self._received(data)
-
-    def failed(self, reason: str) -> None:
-        if self._open:
-            self._open = False
-            self._failed(reason)
-
-    def close(self) -> None:
-        self._open = False
-        if self._protocol is not None and self._protocol.transport is not None:
-            self._protocol.transport.abortConnection()
-        elif self.connector is not None:
-            self.connector.disconnect()
-
-
-class _TcpProtocol(Protocol):
-    """Two octets of length, then the message (RFC 1035, section 4.2.2). At most 64 KiB are ever kept."""
-
-    transport: Any
-
-    def __init__(self, query: bytes, received: Callable[[bytes], None], failed: Callable[[str], None]) -> None:
-        self._query = query
-        self._received = received
-        self._failed = failed
-        self._buffer = bytearray()
-
-    def connectionMade(self) -> None:
-        # One write: servers exist that do not put a length and a message from two segments together.
-        self.transport.write(struct.pack("!H", len(self._query)) + self._query)
-
-    def dataReceived(self, data: bytes) -> None:
-        self._buffer += data
-        if len(self._buffer) < 2:
-            return
-        length = struct.unpack_from("!H", self._buffer)[0]
-        if len(self._buffer) >= 2 + length:
-            message = bytes(self._buffer[2 : 2 + length])
-            self._buffer.clear()
-            self._received(message)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._failed("the TCP connection ended before the answer")
+classImplements(_UdpSocket, IReadDescriptor)
 
 
 def _socket_address(server: Server) -> tuple[Any, ...]:

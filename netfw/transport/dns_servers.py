@@ -1,6 +1,6 @@
 """The DNS servers and the order they are asked in. PURE: the clock is an argument.
 
-In this room: `Server`, `ServerOrder`. Not here: asking them (`dns_query`), which of them the system names
+In this room: `Server`, `ServerOrder`, `NoAnswer`. Not here: asking them (`dns_query`), which of them the system names
 (`resolv_conf`).
 """
 
@@ -24,6 +24,14 @@ class Server:
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if self.address.version == 6 else f"{self.address}:{self.port}"
+
+
+class NoAnswer(Exception):
+    """This server gave no answer that counts. `timed_out`: it was silent, and may be asked again."""
+
+    def __init__(self, reason: str, *, timed_out: bool = False) -> None:
+        super().__init__(reason)
+        self.timed_out = timed_out
 
 
 class ServerOrder:

@@ -18,7 +18,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from netfw.errors import DnsFailure, NameNotFound, NetfwError
 from netfw.interfaces import IResolver
@@ -39,6 +39,8 @@ from netfw.transport.resolution import (
     loopback_resolution,
 )
 
+_log = Logger()
+
 MAX_LOOKUPS = 1000
 """Lookups under way. Each holds up to two sockets, so the limit of open files has to be above twice this."""
 
@@ -51,7 +53,6 @@ class _Flight:
     lookup: Deferred[Any] | None = None
 
 
-@implementer(IResolver)
 class DnsResolver:
     """Resolve names.
 
@@ -67,8 +68,6 @@ class DnsResolver:
         max_lookups: lookups under way; beyond it a new name fails at once, and is not queued.
         heard: told each answer of the DNS; of those that were kept, at most one a second for each name.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -193,7 +192,7 @@ class DnsResolver:
         if isinstance(error, NetfwError):
             self._land(host, flight, error)
         elif not isinstance(error, CancelledError):
-            self._log.failure("A lookup of {host} failed in itself", failure, host=host.text)
+            _log.failure("A lookup of {host} failed in itself", failure, host=host.text)
             self._land(host, flight, DnsFailure(f"{host} cannot be resolved: the resolver failed"))
 
     def _land(self, host: Host, flight: _Flight, outcome: Resolution | NetfwError) -> None:
@@ -207,6 +206,9 @@ class DnsResolver:
             else:
                 # A copy each: raising it in one caller writes a traceback into it that is not the others' business.
                 waiting.errback(copy(outcome))
+
+
+classImplements(DnsResolver, IResolver)
 
 
 def _kept(host: Host, cached: Resolution | Absence) -> DnsHeard:

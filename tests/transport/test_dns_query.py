@@ -12,8 +12,8 @@ from netfw.testing.dns_server import DnsServer
 from netfw.testing.reactor_runs import run_in_reactor
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.dns_message import Question, RecordType
-from netfw.transport.dns_query import NoAnswer, ask
-from netfw.transport.dns_servers import Server
+from netfw.transport.dns_query import ask
+from netfw.transport.dns_servers import NoAnswer, Server
 
 LOOPBACK = ip_address("127.0.0.1")
 WWW = Question("www.test", RecordType.A)
