@@ -72,7 +72,7 @@ class RuleCounts:
     def add(self, decisions: Sequence[Decision], error: NetfwError | None) -> None:
         """Count an exchange that ended with these decisions."""
         if error is None:
-            combination = self._combinations.get(key := tuple(map(id, decisions)))
+            combination = self._combinations.get(key := tuple([id(decision) for decision in decisions]))
             if combination is not None:
                 combination[0] += 1
                 return

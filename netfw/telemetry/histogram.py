@@ -1,8 +1,7 @@
-"""A histogram for the hot path: one bisection and two additions an observation. PURE."""
+"""A histogram for the hot path: a few comparisons and two additions an observation. PURE."""
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import accumulate
 
@@ -22,7 +21,13 @@ class Histogram:
 
     def observe(self, value: float) -> None:
         """Count one value."""
-        self._counts[bisect_left(self._bounds, value)] += 1
+        # Most values are small, and compiled, looking at a few bounds in turn costs less than calling for a bisection.
+        place = 0
+        for bound in self._bounds:
+            if value <= bound:
+                break
+            place += 1
+        self._counts[place] += 1
         self.total += value
 
     def buckets(self) -> list[tuple[str, int]]:

@@ -8,7 +8,7 @@ decision, a resolution or a certificate adds to a line is printed once and kept,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from json.encoder import encode_basestring_ascii as quote
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Final
 
 from netfw.policy.model import Action
@@ -22,18 +22,20 @@ if TYPE_CHECKING:
     from netfw.telemetry.exchange_record import RecordedCaller, RecordedExchange
     from netfw.transport.resolution import Resolution
 
-_KEPT = 4096
-_LONGEST_WORD = 256
+_KEPT: Final = 4096
+_LONGEST_WORD: Final = 256
 _ALERT: Final = Action.ALERT
-_EMPTY = '""'
+_EMPTY: Final = '""'
+quote: Final = encode_basestring_ascii
 
 # Identity -> (object, ..., fragment). The entry holds its object, so an identity cannot come to mean another one.
-_decisions: dict[tuple[int, ...], tuple[tuple[Decision, ...], str]] = {}
-_resolutions: dict[int, tuple[Resolution, str]] = {}
-_certificates: dict[int, tuple[Mapping[str, str], str]] = {}
-_authorities: dict[int, tuple[Authority, str | None, tuple[str, str]]] = {}
-_durations_forms: dict[tuple[str, ...], str] = {}
-_words: dict[bytes | str, str] = {}
+_decisions: Final[dict[tuple[int, ...], tuple[tuple[Decision, ...], tuple[str, str]]]] = {}
+_resolutions: Final[dict[int, tuple[Resolution, str]]] = {}
+_certificates: Final[dict[int, tuple[Mapping[str, str], str]]] = {}
+_authorities: Final[dict[int, tuple[Authority, str | None, tuple[str, str]]]] = {}
+_durations_forms: Final[dict[tuple[str, ...], str]] = {}
+_words: Final[dict[bytes | str, str]] = {}
+_own_words: Final[dict[str, str]] = {}
 
 
 def _keep(kept: dict[Any, Any], key: Any, entry: Any) -> None:
@@ -53,6 +55,15 @@ def _word(value: bytes | str) -> str:
     return shown
 
 
+def _own_word(value: str) -> str:
+    """A word of the configuration or of ours, quoted."""
+    shown = _own_words.get(value)
+    if shown is None:
+        shown = quote(value)
+        _keep(_own_words, value, shown)
+    return shown
+
+
 def _durations_form(names: tuple[str, ...]) -> str:
     """Which steps were taken differs little between exchanges: one `%` over all of them is half the cost of each."""
     form = _durations_forms.get(names)
@@ -69,12 +80,16 @@ def _match_fragment(match: Match, hook: str) -> str:
     return f'{{"rule_id":{quote(rule_id)},"hook":{quote(hook)},"action":{quote(match.action.name.lower())}}}'
 
 
-def _matches_members(decisions: Sequence[Decision]) -> str:
-    """`first_alert_match` and `all_matches`. Without alerts a compiled policy gives the same objects every time."""
-    key = tuple(map(id, decisions))
-    kept = _decisions.get(key)
-    if kept is not None:
-        return kept[1]
+def _decided(decisions: Sequence[Decision], error: NetfwError | None) -> tuple[str, str]:
+    """`final_action`, and what the decisions add to a line: `first_alert_match`, `all_matches` and the final rule.
+
+    Without alerts a compiled policy gives the same objects every time.
+    """
+    key = tuple([id(decision) for decision in decisions])
+    if error is None:
+        kept = _decisions.get(key)
+        if kept is not None:
+            return kept[1]
     first_alert: str | None = None
     fragments = []
     for decision in decisions:
@@ -82,14 +97,17 @@ def _matches_members(decisions: Sequence[Decision]) -> str:
             fragments.append(_match_fragment(match, decision.phase.hook))
             if first_alert is None and match.action is _ALERT:
                 first_alert = match.rule.name
-    if not fragments:
-        return ""
-    alert = "" if first_alert is None else f'"first_alert_match":{quote(first_alert)},'
-    members = f'{alert}"all_matches":{{"matches":[{",".join(fragments)}]}},'
-    if first_alert is None:
+    allowed, rule = outcome(decisions, error)
+    action = f'"final_action":"{"allow" if allowed else "deny"}",'
+    members = "" if first_alert is None else f'"first_alert_match":{quote(first_alert)},'
+    if fragments:
+        members += f'"all_matches":{{"matches":[{",".join(fragments)}]}},'
+    name, group = (_EMPTY, _EMPTY) if rule is None else (quote(rule.name), quote(rule.group))
+    members += f'"final_rule_name":{name},"final_rule_group_name":{group},'
+    if error is None and first_alert is None:
         # With alerts the decision is a new object each time, and would only push others out.
-        _keep(_decisions, key, (tuple(decisions), members))
-    return members
+        _keep(_decisions, key, (tuple(decisions), (action, members)))
+    return action, members
 
 
 def _authority_fragments(authority: Authority, scheme: str | None) -> tuple[str, str]:
@@ -156,11 +174,11 @@ def _tls_member(exchange: RecordedExchange) -> str:
     if exchange.sni is not None:
         members = f',"sni":{_word(exchange.sni)}'
     if exchange.client_tls_version is not None:
-        members += f',"client_version":{quote(exchange.client_tls_version)}'
+        members += f',"client_version":{_own_word(exchange.client_tls_version)}'
     if exchange.client_alpn is not None:
         members += f',"client_alpn":{_word(exchange.client_alpn)}'
     if exchange.origin_tls_version is not None:
-        members += f',"origin_version":{quote(exchange.origin_tls_version)}'
+        members += f',"origin_version":{_own_word(exchange.origin_tls_version)}'
     if exchange.origin_certificate is not None:
         members += _certificate_member(exchange.origin_certificate)
     if not members and not exchange.intercepted:
@@ -221,10 +239,8 @@ def record_line(exchange: RecordedExchange) -> bytes:
     """The record of a finished exchange as one line of ASCII, its newline included."""
     finished = exchange.finished
     started = exchange.started
-    decisions = exchange.decisions
     error = exchange.error
     caller = exchange.caller
-    allowed, rule = outcome(decisions, error)
 
     before = "" if (method := exchange.method) is None else f'"http_method":{_word(method)},'
     if (dest_ip := exchange.dest_ip) is not None:
@@ -252,7 +268,7 @@ def record_line(exchange: RecordedExchange) -> bytes:
     if durations:
         last += _durations_form(tuple(durations)) % tuple(durations.values())
     if (version := exchange.http_version) is not None:
-        last += f',"http_version":{quote(version)}'
+        last += f',"http_version":{_own_word(version)}'
     if (user_agent := exchange.user_agent) is not None:
         last += f',"user_agent":{_word(user_agent)}'
     if exchange.traceparent is not None:
@@ -271,16 +287,17 @@ def record_line(exchange: RecordedExchange) -> bytes:
     if (close_reason := exchange.close_reason) is not None:
         last += f',"close_reason":{quote(close_reason)}'
 
+    # Not in the braces below: mypyc puts pieces together directly only where none of them has a format of its own.
+    began = format(started, ".3f")
+    action, decided = _decided(exchange.decisions, error)
     line = (
-        f'{{"event_timestamp":{int(finished)},"proxy_name":{quote(exchange.proxy_name)},'
-        f'"final_action":"{"allow" if allowed else "deny"}",'
+        f'{{"event_timestamp":{int(finished)},"proxy_name":{_own_word(exchange.proxy_name)},'
+        f"{action}"
         f"{_client_members(caller)}{_destination_members(exchange)}"
-        f"{before}{_matches_members(decisions)}"
-        f'"final_rule_name":{_EMPTY if rule is None else quote(rule.name)},'
-        f'"final_rule_group_name":{_EMPTY if rule is None else quote(rule.group)},'
+        f"{before}{decided}"
         f'"request_size":{exchange.request_size},"response_size":{exchange.response_size},'
-        f'"id":{quote(exchange.id)},"kind":{quote(exchange.kind)},"listener":{quote(caller.listener_name)},'
-        f'"started":{started:.3f},"duration_ms":{int(total * 1000)},'
+        f'"id":{quote(exchange.id)},"kind":{_own_word(exchange.kind)},"listener":{_own_word(caller.listener_name)},'
+        f'"started":{began},"duration_ms":{int(total * 1000)},'
         f'"bytes_in":{exchange.bytes_in},"bytes_out":{exchange.bytes_out}{last}}}\n'
     )
     return line.encode("ascii")
