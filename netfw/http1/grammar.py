@@ -19,6 +19,7 @@ Deliberate choices, stricter or laxer than the RFC's letter:
 from __future__ import annotations
 
 import re
+from typing import Final
 
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _FIELD_LINES = rb"((?:" + _TOKEN + rb":[\t -~\x80-\xff]*+\r\n)*)"
@@ -36,18 +37,20 @@ REQUEST_HEAD = re.compile(_REQUEST_LINE + _FIELD_LINES + rb"\r\n")
 RESPONSE_HEAD = re.compile(_STATUS_LINE + _FIELD_LINES + rb"\r\n")
 """RFC 9112, sections 4 and 5: minor version, status, reason phrase, field lines."""
 
-# As nearly every head is: no value ends in white space, so that `findall` yields finished values. Tried first; what is
-# no plain head may still be a head.
-PLAIN_REQUEST_HEAD = re.compile(_REQUEST_LINE + _PLAIN_FIELD_LINES + rb"\r\n")
-PLAIN_RESPONSE_HEAD = re.compile(_STATUS_LINE + _PLAIN_FIELD_LINES + rb"\r\n")
+REQUEST_LINE: Final = re.compile(_REQUEST_LINE)
+STATUS_LINE: Final = re.compile(_STATUS_LINE)
+PLAIN_FIELDS: Final = re.compile(_PLAIN_FIELD_LINES + rb"\r\n")
+"""What follows either line in nearly every head: no value ends in white space, so that `findall` yields finished
+values. Tried first; what is not plain may still be a head.
+"""
 
-FIELD = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
+FIELD: Final = re.compile(rb"([^:]++):[ \t]*+([^\r]*+)\r\n")
 """Cuts field lines that one of the patterns above has judged; trailing white space stays with the value."""
 
 TRAILER_SECTION = re.compile(_FIELD_LINES + rb"\r\n")
 """RFC 9112, section 7.1.2."""
 
-NEXT_CHUNK = re.compile(rb"\r\n([0-9A-Fa-f]{1,15}+)\r\n")
+NEXT_CHUNK: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,15}+)\r\n")
 """The end of a chunk and the next chunk line, as nearly all are: without an extension."""
 
 _QUOTED_STRING = rb"\"[\t !#-\[\]-~\x80-\xff]*+(?:\\[\t -~\x80-\xff][\t !#-\[\]-~\x80-\xff]*+)*\""
@@ -56,19 +59,19 @@ CHUNK_LINE = re.compile(
 )
 """RFC 9112, section 7.1: chunk size, extensions. Fifteen digits cannot overflow anybody's 64 bits."""
 
-CONTENT_LENGTH = re.compile(rb"[0-9]{1,18}")
+CONTENT_LENGTH: Final = re.compile(rb"[0-9]{1,18}")
 """RFC 9110, section 8.6. Eighteen digits fit a signed 64-bit integer."""
 
-BROKEN_LINE = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+BROKEN_LINE: Final = re.compile(rb"\r(?!\n|\Z)|(?<!\r)\n|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 """What makes an unfinished head hopeless: a bare CR, a bare LF, a control octet. A final CR may be half a CRLF."""
 
-TARGET_OCTETS = re.compile(rb"[!\"$-~]*+")
+TARGET_OCTETS: Final = re.compile(rb"[!\"$-~]*+")
 """What may stand in a target at all: visible ASCII without `#`."""
 
-TARGET_REST = re.compile(rb"[!\"$&-\[\]-~]*+(?:%[0-9A-Fa-f]{2}[!\"$&-\[\]-~]*+)*")
+TARGET_REST: Final = re.compile(rb"[!\"$&-\[\]-~]*+(?:%[0-9A-Fa-f]{2}[!\"$&-\[\]-~]*+)*")
 """The same less the backslash, every percent sign beginning a pair of hexadecimal digits (RFC 3986, section 2.1)."""
 
-TARGET_PARTS = re.compile(
+TARGET_PARTS: Final = re.compile(
     rb"([A-Za-z][A-Za-z0-9+.-]*+)://([^/?]*+)([!\"$&->@-\[\]-~]*+(?:%[0-9A-Fa-f]{2}[!\"$&->@-\[\]-~]*+)*)(?:\?([!\"$-~]*+))?"
 )
 """RFC 3986, section 3: scheme, authority, path and query of an absolute-form target; the query is not judged yet."""

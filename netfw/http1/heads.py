@@ -7,16 +7,17 @@ In this room: RequestHead, ResponseHead, bytes to head, head to bytes. Not here:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from netfw.http1.diagnosis import request_head_problem, response_head_problem
 from netfw.http1.errors import FramingError
 from netfw.http1.fields import FieldLine, Fields
-from netfw.http1.grammar import FIELD, PLAIN_REQUEST_HEAD, PLAIN_RESPONSE_HEAD, REQUEST_HEAD, RESPONSE_HEAD
+from netfw.http1.grammar import FIELD, PLAIN_FIELDS, REQUEST_HEAD, REQUEST_LINE, RESPONSE_HEAD, STATUS_LINE
 from netfw.http1.limits import HeadLimits
 
 Version = tuple[int, int]
-HTTP_1_0: Version = (1, 0)
-HTTP_1_1: Version = (1, 1)
+HTTP_1_0: Final[Version] = (1, 0)
+HTTP_1_1: Final[Version] = (1, 1)
 _VERSIONS = {b"0": HTTP_1_0, b"1": HTTP_1_1}
 _VERSION_BYTES = {HTTP_1_0: b"HTTP/1.0", HTTP_1_1: b"HTTP/1.1"}
 
@@ -26,12 +27,14 @@ _VERSION_BYTES = {HTTP_1_0: b"HTTP/1.0", HTTP_1_1: b"HTTP/1.1"}
 _MOST_KEPT = 512
 _LONGEST_KEPT = 1024
 _NEVER_KEPT = frozenset([b"authorization", b"proxy-authorization", b"cookie", b"set-cookie", b"x-api-key"])
-_recent: dict[bytes, Fields] = {}
+_recent: Final[dict[bytes, Fields]] = {}
+"""By their lines as they came: only what `PLAIN_FIELDS` lets through."""
 
 
 # Heads are plain slotted dataclasses and not frozen ones: freezing quadruples the cost of making one, and one is made
-# for every message. Nobody writes to them; use `dataclasses.replace`.
-@dataclass(slots=True)
+# for every message. Nobody writes to them; use `dataclasses.replace`. And their `__init__` is written out: one that
+# `dataclass` makes is Python, compiled or not.
+@dataclass(slots=True, init=False)
 class RequestHead:
     """A request line and its fields. The method is any token, in its own case."""
 
@@ -40,8 +43,14 @@ class RequestHead:
     version: Version
     fields: Fields
 
+    def __init__(self, method: bytes, target: bytes, version: Version, fields: Fields) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.fields = fields
 
-@dataclass(slots=True)
+
+@dataclass(slots=True, init=False)
 class ResponseHead:
     """A status line and its fields. The status is 100 to 999."""
 
@@ -50,14 +59,24 @@ class ResponseHead:
     reason: bytes
     fields: Fields
 
+    def __init__(self, version: Version, status: int, reason: bytes, fields: Fields) -> None:
+        self.version = version
+        self.status = status
+        self.reason = reason
+        self.fields = fields
+
 
 def parse_plain_request_head(data: bytes, start: int, limits: HeadLimits) -> tuple[RequestHead, int] | None:
     """The head at `start` and the index behind it if it is there, whole and plain; None says: look closer."""
-    match = PLAIN_REQUEST_HEAD.match(data, start)
-    if match is None or match.end() - start > limits.head_size:
+    line = REQUEST_LINE.match(data, start)
+    if line is None:
         return None
-    method, target, minor, block = match.groups()
-    return RequestHead(method, target, _VERSIONS[minor], _cut(block, limits)), match.end()
+    found = _plain_fields(data, start, line.end(), limits)
+    if found is None:
+        return None
+    method, target, minor = line.groups()
+    fields, end = found
+    return RequestHead(method, target, HTTP_1_1 if minor == b"1" else HTTP_1_0, fields), end
 
 
 def parse_request_head(data: bytes, start: int, end: int, limits: HeadLimits) -> RequestHead:
@@ -71,12 +90,16 @@ def parse_request_head(data: bytes, start: int, end: int, limits: HeadLimits) ->
 
 def parse_plain_response_head(data: bytes, start: int, limits: HeadLimits) -> tuple[ResponseHead, int] | None:
     """The head at `start` and the index behind it if it is there, whole and plain; None says: look closer."""
-    match = PLAIN_RESPONSE_HEAD.match(data, start)
-    if match is None or match.end() - start > limits.head_size:
+    line = STATUS_LINE.match(data, start)
+    if line is None:
         return None
-    minor, status, reason, block = match.groups()
+    found = _plain_fields(data, start, line.end(), limits)
+    if found is None:
+        return None
+    minor, status, reason = line.groups()
+    fields, end = found
     # The pattern let exactly three ASCII digits through: int() has no leniency left to show.
-    return ResponseHead(_VERSIONS[minor], int(status), reason or b"", _cut(block, limits)), match.end()
+    return ResponseHead(HTTP_1_1 if minor == b"1" else HTTP_1_0, int(status), reason or b"", fields), end
 
 
 def parse_response_head(data: bytes, start: int, end: int, limits: HeadLimits) -> ResponseHead:
@@ -90,17 +113,31 @@ def parse_response_head(data: bytes, start: int, end: int, limits: HeadLimits) -
 
 def parse_fields(block: bytes, limits: HeadLimits) -> Fields:
     """Cut field lines that a pattern of `grammar` has judged. Raises FramingError when there are too many."""
-    return Fields([(name, value.rstrip(b" \t")) for name, value in _cut(block, limits).lines])
+    return _counted(Fields([(name, value.rstrip(b" \t")) for name, value in FIELD.findall(block)]), limits)
 
 
-def _cut(block: bytes, limits: HeadLimits) -> Fields:
+def _plain_fields(data: bytes, start: int, at: int, limits: HeadLimits) -> tuple[Fields, int] | None:
+    """The fields from `at` and the index behind the empty line, where all of it is there and plain. `start`: where the
+    head begins.
+    """
+    # Field lines that are kept were judged when they came first, and the empty line ends them now as then.
+    empty_line = data.find(b"\r\n\r\n", at - 2)
+    if empty_line < 0 or empty_line + 4 - start > limits.head_size:
+        return None
+    block = data[at : empty_line + 2]
     fields = _recent.get(block)
     if fields is None:
+        if PLAIN_FIELDS.match(data, at) is None:
+            return None
         fields = Fields(FIELD.findall(block))
         if len(block) <= _LONGEST_KEPT and not fields.has_any(_NEVER_KEPT):
             if len(_recent) >= _MOST_KEPT:
                 _recent.clear()
             _recent[block] = fields
+    return _counted(fields, limits), empty_line + 4
+
+
+def _counted(fields: Fields, limits: HeadLimits) -> Fields:
     if len(fields.lines) > limits.head_fields:
         raise FramingError(f"more than {limits.head_fields} fields", 431)
     return fields

@@ -28,12 +28,12 @@ class TargetForm(Enum):
     ASTERISK = "asterisk-form"
 
 
-DEFAULT_PORTS = {b"http": 80, b"https": 443}
+DEFAULT_PORTS: Final = {b"http": 80, b"https": 443}
 _ABSOLUTE: Final = TargetForm.ABSOLUTE
 _ORIGIN: Final = TargetForm.ORIGIN
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, init=False)
 class RequestTarget:
     """A request target, taken apart.
 
@@ -46,6 +46,15 @@ class RequestTarget:
     authority: Authority | None
     path: bytes
     query: bytes | None
+
+    def __init__(
+        self, form: TargetForm, scheme: bytes | None, authority: Authority | None, path: bytes, query: bytes | None
+    ) -> None:
+        self.form = form
+        self.scheme = scheme
+        self.authority = authority
+        self.path = path
+        self.query = query
 
     @property
     def origin_form(self) -> bytes:

@@ -103,3 +103,50 @@ def test_a_refused_head_always_has_a_reason(junk):
             except FramingError as error:
                 assert error.message.isprintable()
                 assert error.message.isascii()
+
+
+def test_lines_that_came_before_end_where_they_end():
+    """A header section is found again by its bytes: whole, behind any first line, and neither longer nor shorter."""
+    lines = b"Host: a\r\nX-Kept: 1\r\n"
+    first, _ = parse_plain_request_head(b"GET / HTTP/1.1\r\n" + lines + b"\r\n", 0, HeadLimits())
+    again, end = parse_plain_request_head(b"POST /other HTTP/1.0\r\n" + lines + b"\r\nbody", 0, HeadLimits())
+    assert again.fields is first.fields
+    assert (again.method, again.target, again.version) == (b"POST", b"/other", (1, 0))
+    assert end == len(b"POST /other HTTP/1.0\r\n" + lines + b"\r\n")
+    longer, _ = parse_plain_request_head(b"GET / HTTP/1.1\r\n" + lines + b"X-More: 2\r\n\r\n", 0, HeadLimits())
+    assert longer.fields.lines == [*first.fields.lines, (b"X-More", b"2")]
+    answer, _ = parse_plain_response_head(b"HTTP/1.1 200 OK\r\n" + lines + b"\r\n", 0, HeadLimits())
+    assert answer.fields is first.fields
+    for line in (b"GET / HTTP/1.1\r\n", b"HTTP/1.1 200 OK\r\n"):
+        assert parse_plain_request_head(line + lines, 0, HeadLimits()) is None
+        assert parse_plain_response_head(line + lines, 0, HeadLimits()) is None
+
+
+def test_lines_that_came_before_are_counted_and_measured_again():
+    """The limits are those of this connection, whoever sent the same lines before."""
+    lines = b"".join(b"X-%d: kept\r\n" % number for number in range(5))
+    data = b"GET / HTTP/1.1\r\n" + lines + b"\r\n"
+    assert parse_plain_request_head(data, 0, HeadLimits()) is not None
+    assert parse_plain_request_head(data, 0, HeadLimits(head_size=len(data))) is not None
+    assert parse_plain_request_head(data, 0, HeadLimits(head_size=len(data) - 1)) is None
+    with pytest.raises(FramingError) as refused:
+        parse_plain_request_head(data, 0, HeadLimits(head_fields=4))
+    assert refused.value.status_hint == 431
+
+
+def test_lines_with_white_space_behind_a_value_are_never_kept():
+    """What is kept is used as it is, and these are trimmed each time."""
+    data = b"GET / HTTP/1.1\r\nHost: a\r\nX-Trailing: 1 \r\n\r\n"
+    for _ in range(2):
+        assert parse_plain_request_head(data, 0, HeadLimits()) is None
+        head = parse_request_head(data, 0, len(data), HeadLimits())
+        assert head.fields.lines == [(b"Host", b"a"), (b"X-Trailing", b"1")]
+
+
+@pytest.mark.parametrize("line", [b"GET / HTTP/1.1\r\n", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200\r\n"])
+def test_a_head_without_fields(line):
+    """The empty line follows the first line, before and after lines were kept."""
+    parse = parse_plain_request_head if line.startswith(b"GET") else parse_plain_response_head
+    for _ in range(2):
+        head, end = parse(line + b"\r\nX: 1\r\n\r\n", 0, HeadLimits())
+        assert (head.fields.lines, end) == ([], len(line) + 2)
