@@ -13,11 +13,11 @@ import sys
 from setuptools import setup
 
 COMPILED = """
-    http1: bodies chunked events fields first_line forwarding grammar heads host_field reader target traits
+    http1: bodies chunked events fields first_line forwarding grammar heads host_field limits reader target traits
     names: address authority domain_form host printable
-    policy: decision evaluate facts indexes
-    proxy: client_connection exchange first_facts forward forward_by_way guard
-           phases recording routing steps upstream_connection upstream_pool way_connection
+    policy: decision evaluate facts glob_index indexes lookup_tables paths
+    proxy: binding client_connection exchange first_facts forward forward_by_way guard
+           limits_bodies phases recording routing steps upstream_connection upstream_pool way_connection
     telemetry: counters histogram metrics metrics_merge outcome record_line record_values
     tls: record_layer records stream
     transport: deadlines socket_facts splicing stream unsent

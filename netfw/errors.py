@@ -242,6 +242,12 @@ class OriginResponseIncomplete(OriginError):
     token = "http_response_incomplete"
 
 
+class ResponseTooLarge(OriginError):
+    """The origin's body is larger than `limits.response_body` (RFC 9209, section 2.3.18)."""
+
+    token = "http_response_body_size"
+
+
 class OriginTimeout(OriginError):
     """The origin sent nothing within the response or idle deadline."""
 

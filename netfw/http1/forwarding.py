@@ -44,6 +44,10 @@ _PLAIN_OPTIONS = frozenset([b"close", b"keep-alive", b"Keep-Alive", b"Close"])
 FORWARD_LIMITED = frozenset([b"OPTIONS", b"TRACE"])
 """The methods that Max-Forwards is about."""
 _MAX_FORWARDS_DIGITS = 9
+# Octets by number: looking for bytes of length one in bytes raises and drops a TypeError first.
+_LF: Final = 10
+_CR: Final = 13
+_NUL: Final = 0
 
 _VERSION_TEXT = {HTTP_1_0: b"1.0 ", HTTP_1_1: b"1.1 "}
 _CHUNKED_LINE: FieldLine = (b"Transfer-Encoding", b"chunked")
@@ -96,7 +100,7 @@ def print_forwarded_request(
     again.
     """
     traits = request_traits(head)
-    start = b"%b %b HTTP/1.1" % (head.method, target.origin_form)
+    start = b"".join([head.method, b" ", target.origin_form, b" HTTP/1.1"])
     if framing is traits.framing and not upgrade and head.method not in FORWARD_LIMITED:
         if default_port is None:
             default_port = _default_port(target)
@@ -168,7 +172,7 @@ def _print_lines(lines: list[FieldLine]) -> bytes:
         return b""
     printed = b"\r\n".join([*map(b": ".join, lines), b""])
     count = len(lines)
-    if printed.count(b"\n") != count or printed.count(b"\r") != count or b"\0" in printed:
+    if printed.count(b"\n") != count or printed.count(b"\r") != count or _NUL in printed:
         raise ValueError("a field line with a line end or NUL inside is not printed")
     return printed
 
@@ -180,11 +184,10 @@ def _rest(kept: list[FieldLine], after: list[FieldLine]) -> bytes:
 
 def _assemble(first_lines: list[bytes], rest: bytes) -> bytes:
     """A head of its first lines and the rest. Raises ValueError where a line would be more than one."""
-    front = b"\r\n".join(first_lines)
-    ends = len(first_lines) - 1
-    if front.count(b"\n") != ends or front.count(b"\r") != ends or b"\0" in front:
-        raise ValueError("a head with a line end or NUL inside a line is not printed")
-    return b"%b\r\n%b" % (front, rest)
+    for line in first_lines:
+        if _LF in line or _CR in line or _NUL in line:
+            raise ValueError("a head with a line end or NUL inside a line is not printed")
+    return b"\r\n".join([*first_lines, rest])
 
 
 def outgoing_framing(framing: Framing, client_version: Version) -> Framing:

@@ -3,15 +3,14 @@
 In this room: where heads and bodies begin and end, and the caps while that is not yet known. Not here: what a head
 says (`heads`, `framing`), chunk lines (`chunked`), sockets, time. RFC 9112, sections 2, 6, 7 and 9.
 
-A reader is in one step at a time (a function `_read_...`), which returns the next event, or None when it needs more
-bytes. After a FramingError it is spent: it raises the same error for ever and takes no more bytes. A reader does not
-cap what waits behind a complete message: whoever feeds it watches `buffered`.
+A reader is in one step at a time, whose `_read_...` returns the next event, or None when it needs more bytes. After a
+FramingError it is spent: it raises the same error for ever and takes no more bytes. A reader does not cap what waits
+behind a complete message: whoever feeds it watches `buffered`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from netfw.http1.chunked import ChunkedContent
 from netfw.http1.diagnosis import line_problem
@@ -39,10 +38,19 @@ _MAX_INTERIM = 16
 UNENDING = 1 << 62
 """So many bytes are `unfed` of a body that ends by close."""
 
-_COMPLETE = MessageComplete(Fields.EMPTY)
-_ALWAYS_WITHOUT_BODY = frozenset([204, 304])
-_SPECIAL_METHODS = frozenset([b"HEAD", b"CONNECT"])
+_COMPLETE: Final = MessageComplete(Fields.EMPTY)
+_ALWAYS_WITHOUT_BODY: Final = frozenset([204, 304])
+_SPECIAL_METHODS: Final = frozenset([b"HEAD", b"CONNECT"])
 # Looking a member up in its class is a call (Python 3.11).
+# What a reader does next. Numbers, and not the functions: those would have to be looked up in their class.
+_AT_HEAD: Final = 0
+_UNASKED: Final = 1
+_IN_LENGTH: Final = 2
+_IN_CHUNKS: Final = 3
+_UNTIL_CLOSE: Final = 4
+_AT_END: Final = 5
+_STOPPED: Final = 6
+_STEP_NAMES = ("read_head", "read_unasked", "read_length", "read_chunked", "read_until_close", "finish", "stopped")
 _NONE: Final = FramingKind.NONE
 _LENGTH: Final = FramingKind.LENGTH
 _CHUNKED: Final = FramingKind.CHUNKED
@@ -67,8 +75,7 @@ class MessageReader:
         self._error: FramingError | None = None
         self._left = 0
         self._chunks: ChunkedContent | None = None
-        # A function and not a bound method: that would be a reference cycle, and readers come and go by the thousand.
-        self._step: Callable[[Any], Event | None]
+        self._step = _STOPPED
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the peer. They are looked at in `next_event`."""
@@ -102,8 +109,19 @@ class MessageReader:
         """The next event, or None when more bytes are needed, or nothing more is to be read for now."""
         if self._error is not None:
             raise self._error
+        step = self._step
         try:
-            return self._step(self)
+            if step == _AT_HEAD:
+                return self._read_head()
+            if step == _IN_LENGTH:
+                return self._read_length()
+            if step == _AT_END:
+                return self._finish()
+            if step == _IN_CHUNKS:
+                return self._read_chunked()
+            if step == _UNTIL_CLOSE:
+                return self._read_until_close()
+            return self._read_unasked() if step == _UNASKED else None
         except FramingError as error:
             self._spoil(error)
             raise
@@ -113,7 +131,7 @@ class MessageReader:
 
         For whoever would pull once more only to hear that. A message that ends by close, or in chunks, never ends here.
         """
-        if self._step is not type(self)._finish:
+        if self._step != _AT_END:
             return False
         self._finish()
         return True
@@ -126,19 +144,19 @@ class MessageReader:
         """
         if self._at < len(self._data) or self._error is not None:
             return 0
-        if self._step is MessageReader._read_length:
+        if self._step == _IN_LENGTH:
             return self._left
-        return UNENDING if self._step is MessageReader._read_until_close else 0
+        return UNENDING if self._step == _UNTIL_CLOSE else 0
 
     def pass_over(self, count: int) -> None:
         """So many bytes of the body went by and are not fed. Raises RuntimeError for more than are `unfed`."""
         if count > self.unfed:
             raise RuntimeError(f"{count} bytes cannot have gone by {self!r}")
         self._starved = True
-        if self._step is MessageReader._read_length:
+        if self._step == _IN_LENGTH:
             self._left -= count
             if not self._left:
-                self._step = type(self)._finish
+                self._step = _AT_END
 
     def remaining(self) -> bytes:
         """Take the bytes that were fed and not read, for whoever speaks on this connection from now on."""
@@ -153,7 +171,7 @@ class MessageReader:
         return len(self._data) - self._at
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._step.__name__.strip('_')}, buffered {self.buffered}>"
+        return f"<{type(self).__name__} {_STEP_NAMES[self._step]}, buffered {self.buffered}>"
 
     # Want of bytes, and the end.
 
@@ -167,7 +185,7 @@ class MessageReader:
         return None
 
     def _is_within_message(self) -> bool:
-        return self._step is not MessageReader._stopped and self._step is not MessageReader._read_until_close
+        return self._step != _STOPPED and self._step != _UNTIL_CLOSE
 
     def _spoil(self, error: FramingError) -> None:
         self._error = error
@@ -205,15 +223,15 @@ class MessageReader:
     def _begin_body(self, framing: Framing, fields: Fields) -> None:
         kind = framing.kind
         if kind is _NONE:
-            self._step = type(self)._finish
+            self._step = _AT_END
         elif kind is _LENGTH:
             self._left = framing.length
-            self._step = MessageReader._read_length if framing.length else type(self)._finish
+            self._step = _IN_LENGTH if framing.length else _AT_END
         elif kind is _CHUNKED:
             self._chunks = ChunkedContent(self._limits, fields)
-            self._step = MessageReader._read_chunked
+            self._step = _IN_CHUNKS
         else:
-            self._step = MessageReader._read_until_close
+            self._step = _UNTIL_CLOSE
 
     def _whole(self) -> bytes:
         """The buffer as bytes."""
@@ -239,7 +257,7 @@ class MessageReader:
         taken = self._take(self._left)
         self._left -= len(taken)
         if not self._left:
-            self._step = type(self)._finish
+            self._step = _AT_END
         return BodyReceived(taken)
 
     def _read_chunked(self) -> Event | None:
@@ -264,11 +282,14 @@ class MessageReader:
         return self._starve()
 
     def _finish(self) -> Event:
-        self._step = MessageReader._stopped
+        self._step = _STOPPED
         return _COMPLETE
 
-    def _stopped(self) -> Event | None:
-        return None
+    def _read_head(self) -> Event | None:
+        raise NotImplementedError
+
+    def _read_unasked(self) -> Event | None:
+        raise NotImplementedError
 
 
 class RequestReader(MessageReader):
@@ -281,14 +302,14 @@ class RequestReader(MessageReader):
     def __init__(self, limits: HeadLimits) -> None:
         super().__init__(limits)
         self._empty_lines = 0
-        self._step = RequestReader._read_head
+        self._step = _AT_HEAD
 
     def start_next(self) -> None:
         """Go on to the next request. Only after MessageComplete."""
-        if self._error is None and self._step is not MessageReader._stopped:
+        if self._error is None and self._step != _STOPPED:
             raise RuntimeError("the request before is not complete")
         self._empty_lines = 0
-        self._step = RequestReader._read_head
+        self._step = _AT_HEAD
 
     def _read_head(self) -> Event | None:
         if self._at >= len(self._data):
@@ -327,7 +348,7 @@ class RequestReader(MessageReader):
         return len(data) > self._at and data[self._at :] != b"\r"
 
     def _is_within_message(self) -> bool:
-        if self._step is RequestReader._read_head:
+        if self._step == _AT_HEAD:
             return self.buffered > 0
         return super()._is_within_message()
 
@@ -353,7 +374,7 @@ class ResponseReader(MessageReader):
         super().__init__(limits)
         self._method = b""
         self._interim = 0
-        self._step = ResponseReader._read_unasked
+        self._step = _UNASKED
 
     def expect(self, request_method: bytes) -> None:
         """A request of this method is being sent; its response is next.
@@ -362,14 +383,14 @@ class ResponseReader(MessageReader):
         """
         if self._error is not None:
             raise self._error
-        if self._step is not ResponseReader._read_unasked:
+        if self._step != _UNASKED:
             raise RuntimeError("the response before is not complete")
         if self._at < len(self._data):
             self.next_event()
         self._starved = True
         self._method = request_method
         self._interim = 0
-        self._step = ResponseReader._read_head
+        self._step = _AT_HEAD
 
     def _read_unasked(self) -> Event | None:
         if self._at < len(self._data):
@@ -399,7 +420,7 @@ class ResponseReader(MessageReader):
         else:
             framing = response_traits(head).framing
         if status == 101 or (self._method == b"CONNECT" and 200 <= status < 300):
-            self._step = MessageReader._stopped
+            self._step = _STOPPED
         elif status < 200:
             self._interim += 1
             if self._interim > _MAX_INTERIM:
@@ -409,8 +430,8 @@ class ResponseReader(MessageReader):
         return ResponseHeadReceived(head, framing)
 
     def _finish(self) -> Event:
-        self._step = ResponseReader._read_unasked
+        self._step = _UNASKED
         return _COMPLETE
 
     def _is_within_message(self) -> bool:
-        return self._step is not ResponseReader._read_unasked and super()._is_within_message()
+        return self._step != _UNASKED and super()._is_within_message()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, Final, Union
 
 if TYPE_CHECKING:
     from netfw.http1.fields import Fields
@@ -31,9 +31,9 @@ class Unknown(Enum):
         return self.name
 
 
-ABSENT = Unknown.ABSENT
-INVISIBLE = Unknown.INVISIBLE
-NOT_YET = Unknown.NOT_YET
+ABSENT: Final = Unknown.ABSENT
+INVISIBLE: Final = Unknown.INVISIBLE
+NOT_YET: Final = Unknown.NOT_YET
 
 
 class Facts:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address
 from os import urandom
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from netfw.http1.heads import HTTP_1_1
 from netfw.http1.traits import request_traits
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _ALPHABET = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L, O or U to misread over the phone
 _LETTER_OF_OCTET = _ALPHABET * 8
 _MADE_AT_ONCE = 256
-_ids: list[str] = []
+_ids: Final[list[str]] = []
 
 
 def new_exchange_id() -> str:

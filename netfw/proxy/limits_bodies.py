@@ -7,14 +7,8 @@ here: who calls it (`forward`); passed-through tunnels and web sockets, whose by
 from __future__ import annotations
 
 from netfw.config.model import LimitsSection
-from netfw.errors import MalformedRequest, OriginError
+from netfw.errors import MalformedRequest, ResponseTooLarge
 from netfw.http1.framing import Framing
-
-
-class ResponseTooLarge(OriginError):
-    """The origin's body is larger than `limits.response_body` (RFC 9209, section 2.3.18)."""
-
-    token = "http_response_body_size"
 
 
 def request_excess(limits: LimitsSection, size: int) -> MalformedRequest | None:

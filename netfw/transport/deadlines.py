@@ -44,9 +44,10 @@ class Deadline:
         """Let the wait begin again. Without effect on an inactive one: what has fired cannot be taken back."""
         wheel = self._wheel
         if wheel is not None:
-            self._due = due = wheel.seconds() + seconds
+            now: float = wheel.seconds()
+            self._due = due = now + seconds
             # Later is the rule, and left to the sweep. Sooner would be missed by it, so it is moved now.
-            if due <= (self._tick - 1) * wheel.granularity:
+            if due <= float(self._tick - 1) * wheel.granularity:
                 wheel.move(self)
 
     def change(self, seconds: float, callback: Callable[..., object], *args: Any) -> None:
