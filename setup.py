@@ -16,11 +16,14 @@ COMPILED = """
     http1: bodies chunked events fields first_line forwarding grammar heads host_field limits reader target traits
     names: address authority domain_form host printable
     policy: decision evaluate facts glob_index indexes lookup_tables paths
-    proxy: binding client_connection exchange first_facts forward forward_by_way guard
-           limits_bodies phases recording routing steps upstream_connection upstream_pool way_connection
+    proxy: admission binding client_connection connect data_plane destinations exchange first_facts forward
+           forward_by_way guard held_origin joining limits_bodies listener live opaque_origin phases rates recording
+           routing sources steps tunnel tunnel_inside tunnel_opening upstream_connection upstream_opening upstream_pool
+           way_connection
     telemetry: counters histogram metrics metrics_merge outcome record_line record_values
-    tls: record_layer records stream
-    transport: deadlines socket_facts splicing stream unsent
+    tls: client_hello record_layer records stream
+    transport: accepting deadlines descriptor_set dialer dns_cache pipes relay relay_life resolution resolver
+               socket_facts splice splicing stream unsent
 """
 
 # The commands that make modules; pip asks for names and versions before, with others.

@@ -27,12 +27,12 @@ class IDialer(Interface):
     """TCP connections to addresses that were judged; never to names."""
 
     def dial(addresses, port, sources=None):
-        """Return a Deferred of a connected, not yet started `transport.stream.Stream`.
+        """Return a connected, not yet started `transport.stream.Stream`, or a Deferred of it.
 
         `addresses` are `ipaddress` objects, tried as RFC 8305 says and in the order given; nothing else is ever
         dialled. `sources` maps a version of IP (4, 6) to the local address, as text, that a connection of it leaves
-        from; a version that is not there is not dialled. Fails with `errors.OriginRefused`, `OriginUnroutable` or
-        `OriginConnectTimeout`. Cancelling it aborts every attempt under way.
+        from; a version that is not there is not dialled. Raises or fails with `errors.OriginRefused`,
+        `OriginUnroutable` or `OriginConnectTimeout`. Cancelling it aborts every attempt under way.
         """
 
 
@@ -154,7 +154,7 @@ class IAdmission(Interface):
     def admit_connection(listener, peer):
         """Return None, or the reason (a closed set of words) why this connection is closed at once."""
 
-    def connection_closed(listener, peer):
+    def connection_closed(listener_name, peer):
         """An admitted connection ended."""
 
     def admit_sender():

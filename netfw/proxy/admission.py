@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from ipaddress import IPv4Address, IPv6Address
 
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from netfw.config.model import LimitsSection, ListenerSection
 from netfw.interfaces import IAdmission
@@ -26,14 +26,14 @@ DRAINING = "draining"
 PROXY_HEADER = "proxy_header"
 
 
-@implementer(IAdmission)
 class Admission:
     """Counts what is open. `draining` refuses everybody new; `rates` are those of new connections, None: no limit."""
 
     def __init__(self, limits: LimitsSection, rates: Rates | None = None) -> None:
         self.limits = limits
         self.rates = rates
-        self._by_client: dict[IPv4Address | IPv6Address, int] = {}
+        # Each look-up hashes an address, which is Python code: what is counted stands in an object.
+        self._by_client: dict[IPv4Address | IPv6Address, _OfClient] = {}
         self._known: dict[tuple[str, IPv4Address | IPv6Address], bool] = {}
         self.open = 0
         self.tunnels = 0
@@ -45,22 +45,25 @@ class Admission:
 
     def admit_connection(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> str | None:
         """Return None and count the connection, or the reason why it is refused."""
-        reason = self._reason(listener, peer)
+        of_client = self._by_client.get(peer)
+        reason = self._reason(listener, peer, 0 if of_client is None else of_client.open)
         if reason is not None:
             self.refused[reason] += 1
             return reason
         self.open += 1
         self.opened[listener.name] += 1
-        self._by_client[peer] = self._by_client.get(peer, 0) + 1
+        if of_client is None:
+            self._by_client[peer] = of_client = _OfClient()
+        of_client.open += 1
         return None
 
-    def _reason(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> str | None:
+    def _reason(self, listener: ListenerSection, peer: IPv4Address | IPv6Address, of_client: int) -> str | None:
         if not self.is_client(listener, peer):
             return NOT_A_CLIENT
         reason = self._no_room()
         if reason is not None:
             return reason
-        if self._by_client.get(peer, 0) >= self.limits.connections_per_client:
+        if of_client >= self.limits.connections_per_client:
             return TOO_MANY_FROM_CLIENT
         if self.rates is not None and self.rates.of(peer).take():
             return TOO_FAST
@@ -120,13 +123,24 @@ class Admission:
         """The listeners' `clients` may be others now."""
         self._known.clear()
 
-    def connection_closed(self, listener: ListenerSection, peer: IPv4Address | IPv6Address) -> None:
+    def connection_closed(self, listener_name: str, peer: IPv4Address | IPv6Address) -> None:
         """An admitted connection ended."""
         self.open -= 1
-        self.closed[listener.name] += 1
-        # Each look-up hashes an address, which is Python code.
-        left = self._by_client[peer] - 1
-        if left > 0:
-            self._by_client[peer] = left
-        else:
+        self.closed[listener_name] += 1
+        of_client = self._by_client[peer]
+        of_client.open -= 1
+        if not of_client.open:
             del self._by_client[peer]
+
+
+class _OfClient:
+    """How many connections of one address are open."""
+
+    __slots__ = ("open",)
+
+    def __init__(self) -> None:
+        self.open = 0
+
+
+# Not by a decorator: compiled, a decorated class would be an ordinary one.
+classImplements(Admission, IAdmission)

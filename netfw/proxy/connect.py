@@ -12,10 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
+from twisted.internet.defer import CancelledError
 
 from netfw.config.model import DenyOpaque, DenyStyle
 from netfw.errors import (
@@ -38,7 +37,7 @@ from netfw.proxy.failures import error_of
 from netfw.proxy.held_origin import HeldOrigin
 from netfw.proxy.steps import Steps
 from netfw.proxy.tunnel_inside import TunnelInside
-from netfw.proxy.tunnel_opening import Opening, TunnelOpening
+from netfw.proxy.tunnel_opening import TunnelOpening
 from netfw.proxy.way_opening import BY_NAME
 from netfw.transport.closing import close
 from netfw.transport.resolution import Resolution
@@ -47,11 +46,10 @@ if TYPE_CHECKING:
     from netfw.proxy.client_connection import ClientConnection
 
 Address = IPv4Address | IPv6Address
-_log = Logger()
 
-_ESTABLISHED = b"HTTP/1.1 200 Connection Established\r\n\r\n"
+_ESTABLISHED: Final = b"HTTP/1.1 200 Connection Established\r\n\r\n"
 _ACCESS_DENIED = b"\x15\x03\x03\x00\x02\x02\x31"  # a fatal TLS alert, access_denied (RFC 8446, section 6)
-_PLAIN_HTTP_PORT = 80
+_PLAIN_HTTP_PORT: Final = 80
 
 
 class Tunnelling:
@@ -88,10 +86,8 @@ class Tunnelling:
         self._steps.run()
 
     def _admit(self, _: object) -> None:
-        admission = self._plane.admission
-        if admission.admit_tunnel() is not None:
+        if self._client.caller.admit_tunnel() is not None:
             raise Overloaded("as many tunnels are open as may be")
-        self._client.caller.also_when_left(admission.tunnel_closed)
 
     def _pre_dns(self, _: object) -> None:
         phases.pre_dns(self._exchange)
@@ -124,7 +120,7 @@ class Tunnelling:
             self._addresses = phases.not_certainly_denied(exchange, addresses)
         return self._addresses
 
-    def _dial(self, addresses: Sequence[Address | Unknown]) -> Deferred[None] | None:
+    def _dial(self, addresses: Sequence[Address | Unknown]) -> Any:
         # What may carry anything needs a connection that nothing was said on, not one that speaks TLS already.
         if self._intercepts and not self._opaque and self._origin.take_pooled(addresses):
             return None
@@ -143,7 +139,7 @@ class Tunnelling:
             deadline,
             plane.configuration.timeouts.head,
             plane.configuration.limits.client_hello,
-            origin=self._origin if self._opaque else None,
+            self._origin if self._opaque else None,
         )
         opening.when_lost = self.client_gone
         plane.live.openings.add(self)
@@ -151,12 +147,12 @@ class Tunnelling:
         if first:
             opening.dataReceived(first)
 
-    def _opened(self, opening: Opening) -> None:
+    def _opened(self, opening: TunnelOpening) -> None:
         self._opening = None
         self._steps = Steps(self, _INSIDE, self._failed)
         self._steps.run(opening)
 
-    def _enter(self, opening: Opening) -> Any:
+    def _enter(self, opening: TunnelOpening) -> Any:
         if self._to_show is not None and not self._intercepts:
             raise self._to_show
         inside = TunnelInside(
@@ -165,8 +161,8 @@ class Tunnelling:
             self._transport,
             self._origin,
             self._addresses,
-            intercepts=self._intercepts,
-            taken_over=self._no_longer_opening,
+            self._intercepts,
+            self._no_longer_opening,
         )
         return inside.enter(opening, self._to_show)
 

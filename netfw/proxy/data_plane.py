@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from netfw.transport.deadlines import Deadlines
 
 
-@dataclass(slots=True)
 class DataPlane:
     """Only `service.reconfiguration` replaces members, between two turns of the reactor.
 
@@ -45,31 +43,63 @@ class DataPlane:
     origin, from one set of addresses.
     """
 
-    configuration: Configuration
-    reactor: Any
-    descriptors: Any
-    deadlines: Deadlines
-    now: Callable[[], float]
-    monotonic: Callable[[], float]
-    policies: Any
-    resolver: Any
-    dialer: Any
-    guard: DestinationGuard
-    admission: Admission
-    scope: InterceptionScope
-    consistency: Consistency
-    opaque: DestinationList
-    leaf_refusals: LeafRefusals
-    interception: HostIdentities | None
-    upstream_tls: UpstreamTls
-    pool: UpstreamPool
-    recording: Recording
-    refusals: Refusals
-    live: LiveConnections
-    own_pages: OwnPages
-    explainer: Explainer
-    head_limits: HeadLimits
-    via: bytes
-    destinations: Destinations
-    request_rates: Rates | None
-    ways: Ways | None = None
+    def __init__(
+        self,
+        *,
+        configuration: Configuration,
+        reactor: Any,
+        descriptors: Any,
+        deadlines: Deadlines,
+        now: Callable[[], float],
+        monotonic: Callable[[], float],
+        policies: Any,
+        resolver: Any,
+        dialer: Any,
+        guard: DestinationGuard,
+        admission: Admission,
+        scope: InterceptionScope,
+        consistency: Consistency,
+        opaque: DestinationList,
+        leaf_refusals: LeafRefusals,
+        interception: HostIdentities | None,
+        upstream_tls: UpstreamTls,
+        pool: UpstreamPool,
+        recording: Recording,
+        refusals: Refusals,
+        live: LiveConnections,
+        own_pages: OwnPages,
+        explainer: Explainer,
+        head_limits: HeadLimits,
+        via: bytes,
+        destinations: Destinations,
+        request_rates: Rates | None,
+        ways: Ways | None = None,
+    ) -> None:
+        self.configuration = configuration
+        self.reactor: Any = reactor
+        self.descriptors: Any = descriptors
+        self.deadlines = deadlines
+        self.now = now
+        self.monotonic = monotonic
+        self.policies: Any = policies
+        self.resolver: Any = resolver
+        self.dialer: Any = dialer
+        self.guard = guard
+        self.admission = admission
+        self.scope = scope
+        self.consistency = consistency
+        self.opaque = opaque
+        self.leaf_refusals = leaf_refusals
+        self.interception = interception
+        self.upstream_tls = upstream_tls
+        self.pool = pool
+        self.recording = recording
+        self.refusals = refusals
+        self.live = live
+        self.own_pages = own_pages
+        self.explainer = explainer
+        self.head_limits = head_limits
+        self.via = via
+        self.destinations = destinations
+        self.request_rates = request_rates
+        self.ways = ways

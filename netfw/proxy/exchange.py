@@ -7,7 +7,7 @@ which address was dialled, what came back, how long each step took, why it ended
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
 from os import urandom
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from netfw.policy.compile import CompiledPolicy
     from netfw.policy.decision import Decision
     from netfw.policy.facts import Facts
+    from netfw.proxy.admission import Admission
     from netfw.proxy.authentication import Gate
     from netfw.proxy.rates import SourceRate
     from netfw.transport.resolution import Resolution
@@ -30,6 +31,7 @@ _ALPHABET = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # Crockford's base 32: no I, L,
 _LETTER_OF_OCTET = _ALPHABET * 8
 _MADE_AT_ONCE = 256
 _ids: Final[list[str]] = []
+_text_of: Final = lru_cache(maxsize=4096)(str)
 
 
 def new_exchange_id() -> str:
@@ -44,13 +46,14 @@ def new_exchange_id() -> str:
 class Caller:
     """Who is at the other end of a client connection; shared by all its exchanges.
 
-    `is_proven`: a certificate says who it is; `gate`: who asks for a password otherwise. `when_left` is called once,
-    when the connection is over, whichever protocol holds it then.
+    `is_proven`: a certificate says who it is; `gate`: who asks for a password otherwise. `admission` counts it, and its
+    tunnel, until `leave` is called, by whichever protocol holds the connection then.
     """
 
     __slots__ = (
         "address",
         "address_text",
+        "admission",
         "came_by",
         "gate",
         "identity",
@@ -62,7 +65,7 @@ class Caller:
         "source_account",
         "source_vpc",
         "source_vpce",
-        "when_left",
+        "_has_tunnel",
     )
 
     def __init__(
@@ -71,11 +74,11 @@ class Caller:
         address: IPv4Address | IPv6Address,
         port: int,
         listener_name: str,
-        when_left: Callable[[], None] | None = None,
     ) -> None:
-        self.when_left = when_left
+        self.admission: Admission | None = None
+        self._has_tunnel = False
         self.address = address
-        self.address_text = str(address)
+        self.address_text = _text_of(address)
         self.port = port
         self.listener_name = listener_name
         self.came_by: object = None
@@ -91,31 +94,32 @@ class Caller:
         self.printed: str | None = None
         """What the records of this connection have in common; `telemetry.record_line` prints and reads it."""
 
-    def also_when_left(self, function: Callable[[], object]) -> None:
-        """Call this too when the connection is over."""
-        former = self.when_left
-
-        def both() -> None:
-            function()
-            if former is not None:
-                former()
-
-        self.when_left = both
+    def admit_tunnel(self) -> str | None:
+        """Count its tunnel, the only one it can have; or the reason why there are too many."""
+        assert self.admission is not None
+        reason = self.admission.admit_tunnel()
+        self._has_tunnel = reason is None
+        return reason
 
     def leave(self) -> None:
         """The connection is over; calling it again changes nothing."""
-        when_left, self.when_left = self.when_left, None
-        if when_left is not None:
-            when_left()
+        admission, self.admission = self.admission, None
+        if admission is None:
+            return
+        if self._has_tunnel:
+            admission.tunnel_closed()
+        admission.connection_closed(self.listener_name, self.address)
 
 
 class Exchange:
     """One request and its fate. `kind`: what its record is about: `exchange`, `connect` (a CONNECT without an inner
     request), `tunnel` (passed through) or `connection` (no request could be read).
 
-    Times are seconds: `started` and `finished` since the epoch, `durations` of the named steps. `facts` is there from
-    the moment that the destination is known.
+    Times are seconds: `started` and `finished` since the epoch, those of steps by their names, -1 for one that was not
+    taken. `facts` is there from the moment that the destination is known until nothing is left to decide.
     """
+
+    __deletable__ = ("facts",)
 
     id: str
     kind: str
@@ -125,7 +129,6 @@ class Exchange:
     started: float
     finished: float
     decisions: list[Decision]
-    durations: dict[str, float]
     facts: Facts
     resolution: Resolution | None = None
     # What most exchanges never have is set on the class: an exchange costs what it uses.
@@ -147,6 +150,10 @@ class Exchange:
     dest_port: int | None = None
     status: int | None = None
     origin_status: int | None = None
+    dns_seconds = -1.0
+    connect_seconds = -1.0
+    tls_seconds = -1.0
+    first_byte_seconds = -1.0
     response_started = False
     request_size = 0
     response_size = 0
@@ -172,12 +179,30 @@ class Exchange:
         self.started = started
         self.finished = started
         self.decisions = []
-        self.durations = {}
 
     @property
     def generation(self) -> int:
         """The policy generation that decides this exchange."""
         return self.policy.generation
+
+    @property
+    def durations(self) -> dict[str, float]:
+        """How long each step took that was taken, in their order."""
+        taken = {}
+        if self.dns_seconds >= 0.0:
+            taken["dns"] = self.dns_seconds
+        if self.connect_seconds >= 0.0:
+            taken["connect"] = self.connect_seconds
+        if self.tls_seconds >= 0.0:
+            taken["tls"] = self.tls_seconds
+        if self.first_byte_seconds >= 0.0:
+            taken["first_byte"] = self.first_byte_seconds
+        return taken
+
+    def keep_for_record(self) -> None:
+        """All is decided, and all that may be for a long time: let go of what only decisions and answers ask for."""
+        self.head = None
+        del self.facts
 
     def describe_request(self, head: RequestHead) -> None:
         """Take from the head what facts, answers and the record need."""

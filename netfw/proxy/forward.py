@@ -15,8 +15,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -277,7 +276,7 @@ class Forwarding:
             self._failed(OriginProtocolError("the origin switched protocols although nobody asked for that"))
             return
         exchange = self._exchange
-        exchange.durations["first_byte"] = max(0.0, self._plane.now() - exchange.started)
+        exchange.first_byte_seconds = max(0.0, self._plane.now() - exchange.started)
         try:
             self._post_response(event)
             self._relay_response(event)
@@ -375,10 +374,10 @@ class Forwarding:
         self._reused = False
         self._upstream = None
         self._to_origin = []
-        self._reopening = self._open_anew()
+        self._reopening = maybeDeferred(self._open_anew)
         self._reopening.addCallbacks(self._reopened, self._not_reopened)
 
-    def _open_anew(self) -> Deferred[UpstreamConnection]:
+    def _open_anew(self) -> Any:
         return open_origin(self._plane, self._exchange, self._allowed, tls=self._tls)
 
     def _reopened(self, upstream: UpstreamConnection) -> None:
@@ -412,17 +411,7 @@ class Forwarding:
         transport, from_client, deadline = client.hand_over()
         deadline.cancel()
         self._ended = True
-        joined = join(
-            client,
-            self._exchange,
-            transport,
-            upstream.transport,
-            from_client=from_client,
-            from_origin=from_origin,
-        )
-        if client.tunnel is not None:
-            tunnel = client.tunnel
-            joined.addCallback(lambda _: tunnel.inner_connection_lost(Failure(ConnectionDone())))
+        join(client, self._exchange, transport, upstream.transport, from_client, from_origin)
 
     # -- ending -------------------------------------------------------------------------------------------------------
 

@@ -96,7 +96,7 @@ class ForwardingByWay(Forwarding):
         exchange.origin_certificate = waiting.certificate_facts
         return waiting
 
-    def _open_anew(self) -> Deferred[UpstreamConnection]:
+    def _open_anew(self) -> Any:
         way = self._way
         return super()._open_anew() if way is None else self._open_by(way, way.candidates())
 

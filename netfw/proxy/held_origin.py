@@ -73,8 +73,8 @@ class HeldOrigin:
         exchange.origin_certificate = pooled.certificate_facts
         return True
 
-    def dial(self, addresses: Sequence[Address | Unknown]) -> Deferred[None]:
-        """Connect, by the way; cancelling aborts."""
+    def dial(self, addresses: Sequence[Address | Unknown]) -> Any:
+        """Connect, by the way: None, or a Deferred of it; cancelling aborts."""
         if self.way is not None:
             assert self._exchange.authority is not None
             candidates, self._candidates = self._candidates, None

@@ -8,14 +8,16 @@ clear answer: neither hangs until somebody's time-out.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Any, Final
 
 from OpenSSL import SSL
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.interfaces import IAddress, IProtocol
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import classImplements
 
 from netfw.config.model import Address, ListenerSection, ListenerType
 from netfw.errors import (
@@ -37,6 +39,7 @@ from netfw.proxy.sources import Sources
 from netfw.tls.interception import HostIdentity
 from netfw.tls.stream import start_tls
 from netfw.transport.closing import close, linger
+from netfw.transport.deadlines import Deadline
 from netfw.transport.proxy_header import ProxyHeader
 from netfw.transport.socket_facts import ip_of
 from netfw.x509.identity import identity_of
@@ -44,8 +47,8 @@ from netfw.x509.identity import identity_of
 _log = Logger()
 
 # Looking up an enum's member in its class costs more than the comparison (Python 3.11).
-_HTTPS = ListenerType.HTTPS
-_TLS_HANDSHAKE = 0x16
+_HTTPS: Final = ListenerType.HTTPS
+_TLS_HANDSHAKE: Final = 0x16
 _HANDSHAKE_FAILURE = b"\x15\x03\x01\x00\x02\x02\x28"  # a fatal TLS alert (RFC 8446, section 6)
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 _SPEAK_TLS_BODY = b"This port speaks TLS: write the proxy's address with https://, or use its HTTP port.\n"
@@ -65,10 +68,8 @@ _WHY: dict[str, NetfwError] = {
 }
 
 
-class ProxyFactory(Factory):
+class ProxyFactory:
     """One listener's factory. `context` is its TLS context, None for a listener without a certificate of its own."""
-
-    noisy = False
 
     def __init__(self, plane: DataPlane, listener: ListenerSection, context: SSL.Context | None) -> None:
         self.plane = plane
@@ -89,20 +90,19 @@ class ProxyFactory(Factory):
         self.context = context
         self._sources = Sources(self.plane.configuration.sources, listener.name)
 
-    def buildProtocol(self, addr: IAddress | None) -> IProtocol | None:
+    def buildProtocol(self, addr: Any) -> Any:
         """Admit the connection, or refuse it: with 503 over a cap, without a byte for a stranger.
 
         Whose connections begin with a PROXY header is admitted once it is there, as the client that it names.
         """
-        peer, port = ip_of(addr.host), addr.port  # type: ignore[union-attr]  # ours are TCP
+        peer: Address = ip_of(addr.host)
+        port: int = addr.port
         if not self._is_sender(peer):
             return self._admit(peer, port, None)
         reason = self.plane.admission.admit_sender()
         if reason is not None:
             return self._refused(reason, self._caller(peer, port, None))
-        return SenderHeader(  # type: ignore[return-value]
-            self.plane, self._caller(peer, port, None), lambda header: self._named(peer, port, header)
-        )
+        return SenderHeader(self.plane, self._caller(peer, port, None), partial(self._named, peer, port))
 
     def _is_sender(self, peer: Address) -> bool:
         """Whether this address's connections begin with a PROXY header. Anybody else's header is no HTTP."""
@@ -112,7 +112,7 @@ class ProxyFactory(Factory):
         real = _unmapped(peer)
         return any(real.version == network.version and real in network for network in senders)
 
-    def _named(self, peer: Address, port: int, header: ProxyHeader) -> IProtocol | None:
+    def _named(self, peer: Address, port: int, header: ProxyHeader) -> Any:
         """Admit whom the header names, or the sender itself. A health check from outside `clients` is no trespass."""
         if header.source is not None:
             return self._admit(_unmapped(header.source), header.source_port, header.vpce)
@@ -120,16 +120,16 @@ class ProxyFactory(Factory):
             return None
         return self._admit(peer, port, None)
 
-    def _admit(self, peer: Address, port: int, vpce: str | None) -> IProtocol | None:
+    def _admit(self, peer: Address, port: int, vpce: str | None) -> Any:
         plane, listener = self.plane, self.listener
         reason = plane.admission.admit_connection(listener, peer)
         caller = self._caller(peer, port, vpce)
         if reason is not None:
             return self._refused(reason, caller)
-        caller.when_left = lambda: plane.admission.connection_closed(listener, peer)
+        caller.admission = plane.admission
         if plane.request_rates is not None:
             caller.request_rate = plane.request_rates.of(peer)
-        return FirstByte(self, caller)  # type: ignore[return-value]
+        return FirstByte(self, caller)
 
     def _caller(self, peer: Address, port: int, vpce: str | None) -> Caller:
         caller = Caller(address=peer, port=port, listener_name=self.listener.name)
@@ -137,14 +137,14 @@ class ProxyFactory(Factory):
         self._sources.describe(caller, vpce)
         return caller
 
-    def _refused(self, reason: str, caller: Caller) -> IProtocol | None:
+    def _refused(self, reason: str, caller: Caller) -> Any:
         plane = self.plane
         plane.recording.metrics.refused(reason)
         if reason in (NOT_A_CLIENT, DRAINING):
             plane.refusals.record(caller, _WHY[reason])
             return None
         plane.refusals.record(caller, _WHY[reason], answered=True, bytes_out=len(_FULL))
-        return _Refusal(plane)  # type: ignore[return-value]
+        return _Refusal(plane)
 
 
 def _unmapped(address: Address) -> Address:
@@ -152,29 +152,44 @@ def _unmapped(address: Address) -> Address:
     return (address.ipv4_mapped if address.version == 6 else None) or address
 
 
-class _Refusal(Protocol):
+class _Refusal:
     """Says that the proxy is full, at once, and closes."""
 
-    transport: Any
+    transport: Any = None
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+        self.connectionMade()
 
     def connectionMade(self) -> None:
         self.transport.write(_FULL)
         linger(self.transport, self._plane.deadlines, abort_timeout=self._plane.configuration.timeouts.abort)
 
+    def dataReceived(self, data: bytes) -> None:
+        """Whoever lingers drops it."""
 
-class FirstByte(Protocol):
+    def connectionLost(self, reason: Failure) -> None:
+        """All was said."""
+
+
+class FirstByte:
     """Waits for the first byte, then gives the transport to TLS or to HTTP."""
 
-    transport: Any
+    transport: Any = None
 
     def __init__(self, factory: ProxyFactory, caller: Caller) -> None:
         self._factory = factory
         self._plane = factory.plane
         self.caller = caller
-        self._deadline: Any = None
+        self._deadline: Deadline | None = None
+
+    def makeConnection(self, transport: Any) -> None:
+        """Begin."""
+        self.transport = transport
+        self.connectionMade()
 
     def connectionMade(self) -> None:
         """The first byte must come in time."""
@@ -184,17 +199,19 @@ class FirstByte(Protocol):
     def dataReceived(self, data: bytes) -> None:
         """Decide by the first byte."""
         listener = self._factory.listener
+        deadline = self._deadline
+        assert deadline is not None
         if data[0] == _TLS_HANDSHAKE:
-            self._deadline.cancel()
+            deadline.cancel()
             # A leaf may have to be asked for: what comes meanwhile waits in the kernel. The handshake reads on.
             self.transport.pauseProducing()
             self._start_tls(data)
         elif listener.type is _HTTPS:
-            self._deadline.cancel()
+            deadline.cancel()
             self._refuse(_SPEAK_TLS, ClientSpeaksNoTls("this port speaks TLS, and something else came"), len(data))
         else:
             self.caller.gate = self._factory.gate
-            connection = ClientConnection(self._plane, listener, self.caller, deadline=self._deadline)
+            connection = ClientConnection(self._plane, listener, self.caller, None, deadline)
             self._plane.live.openings.discard(self)
             self.transport.switch_protocol(connection)
             connection.dataReceived(data)
@@ -271,5 +288,11 @@ class FirstByte(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The client left without a word."""
         self._plane.live.openings.discard(self)
-        self._deadline.cancel()
+        if self._deadline is not None:
+            self._deadline.cancel()
         self.caller.leave()
+
+
+# Not by Twisted's base classes: compiled, their heirs would be ordinary classes.
+classImplements(_Refusal, IProtocol)
+classImplements(FirstByte, IProtocol)

@@ -4,16 +4,15 @@ draining.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
-
-from twisted.internet.defer import Deferred
+from typing import TYPE_CHECKING, Protocol
 
 from netfw.errors import NetfwError, ShuttingDown
 
 if TYPE_CHECKING:
     from netfw.proxy.authentication import Gate
     from netfw.proxy.client_connection import ClientConnection
-    from netfw.proxy.exchange import Caller, Exchange
+    from netfw.proxy.exchange import Caller
+    from netfw.proxy.joining import Joined
 
 
 class Opening(Protocol):
@@ -27,12 +26,12 @@ class Opening(Protocol):
 
 
 class LiveConnections:
-    """`relays` are the Deferreds of tunnels and upgrades, with what each is for; cancelling one aborts both sides."""
+    """`relays` are tunnels and upgrades, the oldest first; cancelling one aborts both sides."""
 
     def __init__(self) -> None:
         self.connections: set[ClientConnection] = set()
         self.openings: set[Opening] = set()
-        self.relays: dict[Deferred[Any], Exchange] = {}
+        self.relays: dict[Joined, None] = {}
 
     def __len__(self) -> int:
         return len(self.connections) + len(self.openings) + len(self.relays)
@@ -85,8 +84,8 @@ class Leaving:
     def _openings(self) -> list[Opening]:
         return [opening for opening in self._live.openings if self._has(opening.caller)]
 
-    def _relays(self) -> list[Deferred[Any]]:
-        return [joined for joined, exchange in self._live.relays.items() if self._has(exchange.caller)]
+    def _relays(self) -> list[Joined]:
+        return [joined for joined in self._live.relays if self._has(joined.exchange.caller)]
 
     def _has(self, caller: Caller) -> bool:
         return self._came_by is None or caller.came_by is self._came_by

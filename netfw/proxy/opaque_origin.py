@@ -9,22 +9,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+from zope.interface import classImplements
 
 
-class OriginListener(Protocol):
+class OriginListener:
     """Reads a dialled stream until its first bytes, which are kept for `take`; `spoke` is called once, then.
 
     `left` is called where the origin ends before. After `stop` neither is.
     """
 
-    transport: Any
+    transport: Any = None
 
     def __init__(self, spoke: Callable[[], object], left: Callable[[], object]) -> None:
         self._spoke: Callable[[], object] | None = spoke
         self._left: Callable[[], object] | None = left
         self._parts: list[bytes] = []
+
+    def makeConnection(self, transport: Any) -> None:
+        """Begin."""
+        self.transport = transport
+        self.connectionMade()
+
+    def connectionMade(self) -> None:
+        """Nothing is said: the origin is listened to."""
 
     def dataReceived(self, data: bytes) -> None:
         """The origin speaks first."""
@@ -50,3 +60,7 @@ class OriginListener(Protocol):
         data = b"".join(self._parts)
         self._parts = []
         return data
+
+
+# Not by Twisted's base class: compiled, its heirs would be ordinary classes.
+classImplements(OriginListener, IProtocol)

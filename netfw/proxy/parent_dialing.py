@@ -90,10 +90,10 @@ def dial_from(
 ) -> Deferred[Any]:
     """A Deferred of a stream to one of the addresses, leaving from `sources`, which must have one of its family."""
     if sources is None:
-        return plane.dialer.dial(addresses, port)  # type: ignore[no-any-return]  # IDialer
+        return maybeDeferred(plane.dialer.dial, addresses, port)
     fitting = [address for address in addresses if address.version in sources]
     if not fitting:
         versions = " and ".join(f"IPv{version}" for version in sorted({address.version for address in addresses}))
         problem = NoSource(f"{whose} has {versions} addresses only, and the egress pool has none of that kind")
         return fail(Failure(problem))
-    return plane.dialer.dial(fitting, port, sources)  # type: ignore[no-any-return]
+    return maybeDeferred(plane.dialer.dial, fitting, port, sources)

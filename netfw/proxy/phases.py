@@ -102,12 +102,12 @@ def resolve(exchange: Exchange, plane: DataPlane) -> Resolution | Deferred[Resol
 
     def found(resolution: Resolution) -> Resolution:
         exchange.resolution = resolution
-        exchange.durations["dns"] = spent = plane.monotonic() - begun
+        exchange.dns_seconds = spent = plane.monotonic() - begun
         plane.recording.metrics.dns_lookup("ok", spent)
         return resolution
 
     def failed(failure: Failure) -> Failure:
-        exchange.durations["dns"] = spent = plane.monotonic() - begun
+        exchange.dns_seconds = spent = plane.monotonic() - begun
         if isinstance(failure.value, NetfwError):
             plane.recording.metrics.dns_lookup(_DNS_RESULTS.get(type(failure.value), "error"), spent)
         return failure

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
@@ -31,7 +31,7 @@ from netfw.proxy.held_origin import HeldOrigin
 from netfw.proxy.joining import join
 from netfw.proxy.other_name import judge_other_name
 from netfw.proxy.tunnel import Tunnel
-from netfw.proxy.tunnel_opening import Opening
+from netfw.proxy.tunnel_opening import TunnelOpening
 from netfw.proxy.upstream_connection import UpstreamConnection
 from netfw.telemetry.pins import CLIENT_TLS_ALERT, CLOSED_AFTER_LEAF, NO_APPLICATION_PROTOCOL
 from netfw.tls.contexts import HTTP_1_1
@@ -44,7 +44,9 @@ if TYPE_CHECKING:
 
 Address = IPv4Address | IPv6Address
 
-_NO_APPLICATION_PROTOCOL = b"\x15\x03\x03\x00\x02\x02\x78"  # a fatal TLS alert (RFC 7301, section 3.2)
+# Looking up an enum's member in its class costs more than the comparison (Python 3.11).
+_PRE_REQUEST: Final = Phase.PRE_REQUEST
+_NO_APPLICATION_PROTOCOL: Final = b"\x15\x03\x03\x00\x02\x02\x78"  # a fatal TLS alert (RFC 7301, section 3.2)
 
 
 class TunnelInside:
@@ -60,14 +62,13 @@ class TunnelInside:
         transport: Any,
         origin: HeldOrigin,
         addresses: Sequence[Address | Unknown],
-        *,
         intercepts: bool,
         taken_over: Callable[[], object],
     ) -> None:
         self._client = client
         self._plane = client.plane
         self._exchange = exchange
-        self._transport = transport
+        self._transport: Any = transport
         self._origin = origin
         self._addresses = addresses
         self._intercepts = intercepts
@@ -78,7 +79,7 @@ class TunnelInside:
         self._leaf_host = exchange.authority.host
         self._shown_at = 0.0
 
-    def enter(self, opening: Opening, failure: NetfwError | None) -> Any:
+    def enter(self, opening: TunnelOpening, failure: NetfwError | None) -> Any:
         """Go on with what the tunnel begins with, or only show `failure` in it. A Deferred of nothing, or None.
 
         Raises or fails with what the CONNECT itself is to be closed and recorded with.
@@ -111,7 +112,7 @@ class TunnelInside:
             exchange.authority = Authority(name, connect.port)
         return self._go_on(opening, failure)
 
-    def _refuse_name(self, opening: Opening, name: Host | None, failure: NetfwError | None) -> Any:
+    def _refuse_name(self, opening: TunnelOpening, name: Host | None, failure: NetfwError | None) -> Any:
         """With an alert; inside, where it can be explained, to who takes a certificate for the CONNECT's host."""
         refusal = misdirected_tunnel(self._connect, name)
         if name is None and self._intercepts and self._plane.configuration.deny.style is DenyStyle.AUTO:
@@ -119,7 +120,7 @@ class TunnelInside:
             return self._go_on(opening, failure or refusal)
         raise refusal
 
-    def _go_on(self, opening: Opening, failure: NetfwError | None) -> Any:
+    def _go_on(self, opening: TunnelOpening, failure: NetfwError | None) -> Any:
         if not self._intercepts:
             return self._pass_through(opening)
         offered = opening.hello.alpn if opening.hello is not None else ()
@@ -142,7 +143,7 @@ class TunnelInside:
 
     # -- another name -------------------------------------------------------------------------------------------------
 
-    def _evaluate(self, opening: Opening, name: Host | None) -> Deferred[Any]:
+    def _evaluate(self, opening: TunnelOpening, name: Host | None) -> Deferred[Any]:
         """Judge the other name as if the CONNECT had named it; where there is none, the address that was dialled."""
         plane = self._plane
         proves: Authority | None = None
@@ -173,7 +174,7 @@ class TunnelInside:
             return None
         return self._origin.dial(addresses)
 
-    def _other_refused(self, failure: Failure, opening: Opening) -> Any:
+    def _other_refused(self, failure: Failure, opening: TunnelOpening) -> Any:
         """Inside is the only place where it can still be said."""
         if self._intercepts and isinstance(failure.value, NetfwError):
             return self._go_on(opening, failure.value)
@@ -209,7 +210,7 @@ class TunnelInside:
 
     # -- intercepted --------------------------------------------------------------------------------------------------
 
-    def _intercept(self, opening: Opening, failure: NetfwError | None) -> Deferred[None]:
+    def _intercept(self, opening: TunnelOpening, failure: NetfwError | None) -> Deferred[None]:
         tunnel = self._tunnel("https", failure)
         self._exchange.intercepted = True
         ready: Deferred[Any] = succeed(None)
@@ -238,7 +239,7 @@ class TunnelInside:
         assert interception is not None
         return interception.identity_for(self._leaf_host, self._origin.certificate_validity)
 
-    def _shake_hands(self, identity: HostIdentity, opening: Opening) -> Deferred[Any]:
+    def _shake_hands(self, identity: HostIdentity, opening: TunnelOpening) -> Deferred[Any]:
         plane = self._plane
         self._shown_at = plane.monotonic()
         timeouts = plane.configuration.timeouts
@@ -290,7 +291,7 @@ class TunnelInside:
 
     # -- passed through -----------------------------------------------------------------------------------------------
 
-    def _pass_through(self, opening: Opening) -> None:
+    def _pass_through(self, opening: TunnelOpening) -> None:
         exchange = self._exchange
         exchange.kind = "tunnel"
         facts = exchange.facts
@@ -302,12 +303,12 @@ class TunnelInside:
             phases.pre_request_by_name(exchange)
         else:
             facts.destination_ip = address
-            phases.decide(exchange, Phase.PRE_REQUEST)
+            phases.decide(exchange, _PRE_REQUEST)
         data = opening.take()
         self._taken_over()
         said = self._origin.take_said()
         stream = self._origin.release_stream()
-        join(self._client, exchange, self._transport, stream, from_client=data, from_origin=said)
+        join(self._client, exchange, self._transport, stream, data, said)
 
 
 # Where configuration lets a tunnel carry anything, records name that beside the rules.

@@ -7,10 +7,11 @@ is complete and the certificate has proved the authority's name before a byte of
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from netfw.errors import NetfwError, OriginCertificateInvalid
@@ -35,34 +36,57 @@ def dial_origin(
     plane: DataPlane,
     exchange: Exchange,
     addresses: Sequence[Address],
-    use: Callable[[Any], Any] = lambda stream: stream,
-) -> Deferred[Any]:
-    """A Deferred of what `use` makes of a connected stream that nobody reads yet. Cancelling it aborts every attempt.
-    Fails with `Overloaded` where as many are open to this destination as may be.
+    use: Callable[[Any], Any],
+) -> Any:
+    """What `use` makes of a connected stream that nobody reads yet, or a Deferred of it. Cancelling that aborts every
+    attempt. Raises or fails with `Overloaded` where as many are open to this destination as may be.
     """
     assert exchange.authority is not None
-    port = exchange.authority.port
-    begun = plane.monotonic()
+    leave = plane.destinations.enter(exchange.authority)
+    dialling = _Dialling(plane, exchange, leave)
     try:
-        leave = plane.destinations.enter(exchange.authority)
-    except NetfwError:
-        return fail(Failure())
+        dialled = plane.dialer.dial(addresses, exchange.authority.port)
+    except BaseException as problem:
+        dialling.failed(problem)
+        raise
+    if type(dialled) is Deferred:
+        return dialled.addCallbacks(dialling.connected, dialling.broken, callbackArgs=(use,))
+    return dialling.connected(dialled, use)
 
-    def connected(stream: Any) -> Any:
-        stream.when_closed = leave
-        exchange.durations["connect"] = plane.monotonic() - begun
-        exchange.dest_ip = stream.getPeer().host.partition("%")[0]
-        exchange.dest_port = port
+
+class _Dialling:
+    """Counts and times one dial."""
+
+    __slots__ = ("_begun", "_exchange", "_leave", "_plane")
+
+    def __init__(self, plane: DataPlane, exchange: Exchange, leave: Callable[[], None]) -> None:
+        self._plane = plane
+        self._exchange = exchange
+        self._leave = leave
+        self._begun: float = plane.monotonic()
+
+    def connected(self, stream: Any, use: Callable[[Any], Any]) -> Any:
+        exchange = self._exchange
+        stream.when_closed = self._leave
+        exchange.connect_seconds = self._plane.monotonic() - self._begun
+        peer = stream.getPeer()
+        exchange.dest_ip = _without_zone(peer.host)
+        exchange.dest_port = peer.port
         return use(stream)
 
-    def failed(failure: Any) -> Any:
-        leave()
-        exchange.durations["connect"] = plane.monotonic() - begun
-        if isinstance(failure.value, NetfwError):
-            plane.recording.metrics.upstream_connect_error(failure.value.token)
+    def failed(self, problem: BaseException | None) -> None:
+        self._leave()
+        self._exchange.connect_seconds = self._plane.monotonic() - self._begun
+        if isinstance(problem, NetfwError):
+            self._plane.recording.metrics.upstream_connect_error(problem.token)
+
+    def broken(self, failure: Failure) -> Failure:
+        self.failed(failure.value)
         return failure
 
-    return plane.dialer.dial(addresses, port).addCallbacks(connected, failed)
+
+def _without_zone(host: str) -> str:
+    return host.partition("%")[0] if "%" in host else host
 
 
 _Kind = TypeVar("_Kind", bound=UpstreamConnection)
@@ -119,7 +143,7 @@ def secure_origin(
     verified_by = plane.pool.verified_by
 
     def secured(tls: Any) -> UpstreamConnection:
-        exchange.durations["tls"] = plane.monotonic() - begun
+        exchange.tls_seconds = plane.monotonic() - begun
         connection = prepared or new_connection(plane, authority, dialled_address(tls), tls=True)
         connection.verified_by = verified_by
         connection.tls_version = exchange.origin_tls_version = tls.connection.get_protocol_version_name()
@@ -130,7 +154,7 @@ def secure_origin(
         return connection
 
     def failed(failure: Failure) -> Failure:
-        exchange.durations["tls"] = plane.monotonic() - begun
+        exchange.tls_seconds = plane.monotonic() - begun
         if isinstance(failure.value, OriginCertificateInvalid):
             exchange.origin_certificate = failure.value.facts
         if isinstance(failure.value, NetfwError):
@@ -149,7 +173,8 @@ def secure_origin(
 
 def open_origin(
     plane: DataPlane, exchange: Exchange, addresses: Sequence[Address], *, tls: bool
-) -> Deferred[UpstreamConnection]:
-    """Dial and, for `tls`, secure: a Deferred of a connection that may carry a request at once."""
-    use = secure_origin if tls else start_plain
-    return dial_origin(plane, exchange, addresses, lambda stream: use(plane, exchange, stream))
+) -> UpstreamConnection | Deferred[UpstreamConnection]:
+    """Dial and, for `tls`, secure: a connection that may carry a request at once, or a Deferred of it."""
+    opened: UpstreamConnection | Deferred[UpstreamConnection]
+    opened = dial_origin(plane, exchange, addresses, partial(secure_origin if tls else start_plain, plane, exchange))
+    return opened

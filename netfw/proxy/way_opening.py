@@ -120,7 +120,7 @@ def dial_by_way(
         return fail(Failure())
 
     def reached(found: Reached) -> Reached:
-        exchange.durations["connect"] = plane.monotonic() - begun
+        exchange.connect_seconds = plane.monotonic() - begun
         stream = carrier(found.transport)
         if stream.connected:
             stream.when_closed = leave
@@ -133,7 +133,7 @@ def dial_by_way(
 
     def failed(failure: Failure) -> Failure:
         leave()
-        exchange.durations["connect"] = plane.monotonic() - begun
+        exchange.connect_seconds = plane.monotonic() - begun
         if isinstance(failure.value, NetfwError):
             plane.recording.metrics.upstream_connect_error(failure.value.token)
         return failure

@@ -14,7 +14,7 @@ from netfw.proxy.live import LiveConnections
 
 def connection_rows(live: LiveConnections, now: float, most: int) -> list[dict[str, Any]]:
     """Tunnels first; no more than `most` rows."""
-    rows = [_row("tunnel", exchange, now) for exchange in islice(live.relays.values(), most)]
+    rows = [_row("tunnel", joined.exchange, now) for joined in islice(live.relays, most)]
     for connection in islice(live.connections, max(most - len(rows), 0)):
         if connection.exchange is not None:
             rows.append(_row("request", connection.exchange, now))

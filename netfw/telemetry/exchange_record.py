@@ -74,7 +74,6 @@ class RecordedExchange(Protocol):
     response_size: int
     bytes_in: int
     bytes_out: int
-    durations: dict[str, float]
     sni: str | None
     client_tls_version: str | None
     client_alpn: str | None
@@ -89,6 +88,10 @@ class RecordedExchange(Protocol):
     @property
     def caller(self) -> RecordedCaller:
         """Who asked."""
+
+    @property
+    def durations(self) -> dict[str, float]:
+        """Seconds of each step."""
 
     @property
     def generation(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Read a Deferred that must have fired already. For tests."""
+"""Read a Deferred that must have fired already, and have one where there is none. For tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+
+from netfw.transport.relay import RelayOutcome, relay
 
 E = TypeVar("E", bound=BaseException)
 
@@ -19,6 +21,13 @@ def result_of(deferred: Deferred[Any]) -> Any:
     if isinstance(got[0], Failure):
         got[0].raiseException()
     return got[0]
+
+
+def relayed(left: Any, right: Any, **options: Any) -> Deferred[RelayOutcome]:
+    """`transport.relay.relay` as a Deferred of its outcome, which cancels it."""
+    ended: Deferred[RelayOutcome] = Deferred(lambda _: life.cancel())
+    life = relay(left, right, ended.callback, **options)
+    return ended
 
 
 def failure_of(deferred: Deferred[Any], kind: type[E]) -> E:

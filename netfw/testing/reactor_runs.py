@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.epollreactor import EPollReactor
 from twisted.python.failure import Failure
 
+from netfw.testing.fd_reactor import FdReactor
 from netfw.transport.descriptor_set import DescriptorSet
 
 # Closing sockets takes a turn or two, and a sweep of deadlines a quarter of a second.
@@ -28,14 +29,17 @@ def private_reactor() -> Any:
     return EPollReactor()
 
 
-class PrivateDescriptorSet(DescriptorSet):
-    """What watches the data path's descriptors, inside the private reactor; `iterate` turns that one."""
+def private_descriptor_set() -> DescriptorSet:
+    """What watches the data path's descriptors, inside the private reactor."""
+    return DescriptorSet(private_reactor())
 
-    def __init__(self) -> None:
-        reactor = private_reactor()
-        super().__init__(reactor)
-        self.iterate = reactor.iterate
-        self.seconds = reactor.seconds
+
+def turn_of(reactor: Any) -> Callable[..., object]:
+    """What turns this one, whichever of a test's reactors it is, or what stands in it."""
+    if isinstance(reactor, FdReactor):
+        return reactor.turn
+    turn: Callable[..., object] = (private_reactor() if isinstance(reactor, DescriptorSet) else reactor).iterate
+    return turn
 
 
 def run_in_reactor(function: Callable[[Any], Any], timeout: float = 30.0) -> Any:

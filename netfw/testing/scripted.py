@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from zope.interface import implementer
 
 from netfw.errors import NameNotFound, NetfwError
@@ -91,8 +91,8 @@ class ScriptedDialer:
         self.when_accepted: Callable[[Side], object] | None = None
         self._waiting: list[tuple[Deferred[Any], str, int]] = []
 
-    def dial(self, addresses: Sequence[Address], port: int, sources: Mapping[int, str] | None = None) -> Deferred[Any]:
-        """See `IDialer.dial`."""
+    def dial(self, addresses: Sequence[Address], port: int, sources: Mapping[int, str] | None = None) -> Any:
+        """See `IDialer.dial`. What is not `held` needs no Deferred."""
         self.sources.append(sources)
         names = tuple(str(address) for address in addresses)
         self.dialled.append((names, port))
@@ -110,12 +110,12 @@ class ScriptedDialer:
         """End the waiting of `held` calls."""
         waiting, self._waiting = self._waiting, []
         for deferred, address, port in waiting:
-            self._connect(address, port).chainDeferred(deferred)
+            maybeDeferred(self._connect, address, port).chainDeferred(deferred)
 
-    def _connect(self, address: str, port: int) -> Deferred[Any]:
+    def _connect(self, address: str, port: int) -> Stream:
         failure = self.failures.get(address)
         if failure is not None:
-            return fail(failure)
+            raise failure
         near, far = self._play.pair()
         stream = Stream(near, self._play.reactor, host=("192.0.2.1", 40000), peer=(address, port))
         self._play.streams.append(stream)
@@ -124,7 +124,7 @@ class ScriptedDialer:
         self.accepted.append(side)
         if self.when_accepted is not None:
             self.when_accepted(side)
-        return succeed(stream)
+        return stream
 
 
 @implementer(IRecordSink)

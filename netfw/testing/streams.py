@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from netfw.testing.fd_reactor import FdReactor, turn_until
+from netfw.testing.reactor_runs import turn_of
 from netfw.transport.stream import Stream
 
 
@@ -204,5 +205,5 @@ def stream_wire(protocol: Any, reactor: Any = None, *, pair: tuple[socket.socket
     tcp = near.family != socket.AF_UNIX
     stream = Stream(near, reactor)
     stream.start(protocol)
-    turn = reactor.turn if isinstance(reactor, FdReactor) else reactor.iterate
+    turn = turn_of(reactor)
     return Wire(stream, protocol, Peer(far), turn, can_reset=tcp, addresses_of_sockets=tcp)

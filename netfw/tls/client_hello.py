@@ -15,21 +15,24 @@ from functools import lru_cache
 from ipaddress import ip_address
 from struct import Struct, unpack
 from struct import error as StructError
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from netfw.names.host import Host, HostError, parse_host
 
-LARGEST_HELLO = 1 << 16
+LARGEST_HELLO: Final = 1 << 16
 """Of the message. With post-quantum key shares real ones are near 2 KiB; OpenSSL itself stops at 128 KiB."""
 
-_RECORD_HEADER = 5
-_MESSAGE_HEADER = 4
-_LARGEST_RECORD = 1 << 14
-_USUAL_SIZE = 64
+_RECORD_HEADER: Final = 5
+_MESSAGE_HEADER: Final = 4
+_LARGEST_RECORD: Final = 1 << 14
+_USUAL_SIZE: Final = 64
 """Of what is remembered with what was read in it: few programs say it, again and again."""
-_HANDSHAKE = 22
-_CLIENT_HELLO = 1
-_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS, _EARLY_DATA = 0, 16, 43, 42
+_HANDSHAKE: Final = 22
+_CLIENT_HELLO: Final = 1
+_SERVER_NAME: Final = 0
+_ALPN: Final = 16
+_EARLY_DATA: Final = 42
+_SUPPORTED_VERSIONS: Final = 43
 # encrypted_client_hello, and the drafts' encrypted_server_name that came before it
 _ENCRYPTED = frozenset((0xFE0D, 0xFFCE))
 

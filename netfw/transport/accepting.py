@@ -17,11 +17,13 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorFDSet, IReadDescriptor
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from netfw.transport.deadlines import later
 from netfw.transport.socket_facts import Address, as_address
 from netfw.transport.stream import Stream
+
+_log = Logger()
 
 BATCH = 64
 """Accepted in one turn: enough that a flood of new clients does not queue for seconds when turns are long, and so few
@@ -45,11 +47,8 @@ class StreamFactory(Protocol):
         """The protocol for a connection from `peer`, or None: the connection is closed at once."""
 
 
-@implementer(IReadDescriptor)
 class ListeningSocket:
     """A listening socket in the reactor, which it owns from now on."""
-
-    _log = Logger()
 
     def __init__(self, reactor: IReactorFDSet, factory: StreamFactory, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -58,12 +57,12 @@ class ListeningSocket:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._reactor: Any = reactor
         self._factory = factory
-        self._sock: socket.socket = sock
+        self._sock: Any = sock
         self._fd = sock.fileno()
-        self._address = as_address(sock.getsockname())
+        self._address: Any = as_address(sock.getsockname())
         # The local address of a connection is that of the socket, unless that one is any address.
         host = getattr(self._address, "host", None)
-        self._host_of_streams = None if host in ("0.0.0.0", "::") else self._address
+        self._host_of_streams: Address | None = None if host in ("0.0.0.0", "::") else self._address
         self._paused = False
         self._registered = False
         self._back_off: IDelayedCall | None = None
@@ -78,7 +77,7 @@ class ListeningSocket:
     @property
     def port(self) -> int:
         """The port, which the kernel may have chosen; 0 for a UNIX socket."""
-        return getattr(self._address, "port", 0)
+        return int(getattr(self._address, "port", 0))
 
     def getHost(self) -> Address:
         """Where it listens."""
@@ -132,7 +131,7 @@ class ListeningSocket:
             try:
                 self._welcome(sock, peer)
             except Exception:
-                self._log.failure("No protocol for a connection from {peer!r}", peer=peer)
+                _log.failure("No protocol for a connection from {peer!r}", peer=peer)
 
     def _welcome(self, sock: socket.socket, raw_peer: Any) -> None:
         stream = None
@@ -153,7 +152,7 @@ class ListeningSocket:
 
     def _wait_for_resources(self, problem: OSError) -> None:
         """The queue stays readable, so going on would spin; every retry would fail until something is closed."""
-        self._log.error(
+        _log.error(
             "Cannot accept connections at {address!r}: {problem}; trying again in {seconds} s",
             address=self._address, problem=str(problem), seconds=BACK_OFF,
         )  # fmt: skip
@@ -184,6 +183,10 @@ class ListeningSocket:
 
     def logPrefix(self) -> str:
         return "listening"
+
+
+# Not by a decorator: compiled, a decorated class would be an ordinary one.
+classImplements(ListeningSocket, IReadDescriptor)
 
 
 def listen(

@@ -10,18 +10,19 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import cycle
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFDSet, IReadWriteDescriptor
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from netfw import errors
 from netfw.interfaces import IDialer
-from netfw.transport.deadlines import Deadlines, later
+from netfw.transport.deadlines import Deadline, Deadlines, later
 from netfw.transport.stream import Stream
 
 ATTEMPT_DELAY = 0.25
@@ -31,11 +32,17 @@ IPAddress = IPv4Address | IPv6Address
 
 _IP_BIND_ADDRESS_NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)
 _CONNECTED = frozenset({0, errno.EISCONN})
+# Printing an address is Python code, and few are dialled again and again.
+_text_of: Final = lru_cache(maxsize=4096)(str)
 _UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY})
 _REFUSED = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED})
 _OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 # Where the type can say it, the system call that would make the socket non-blocking afterwards is saved.
 _NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
+# Numbers: or-ing and comparing members of an Enum is Python code.
+_STREAM: Final = int(socket.SOCK_STREAM) | int(_NONBLOCK)
+_AF_INET: Final = int(socket.AF_INET)
+_AF_INET6: Final = int(socket.AF_INET6)
 
 # The most informative failure of several is reported: the later in this order.
 _RANK: tuple[type[errors.NetfwError], ...] = (
@@ -59,7 +66,6 @@ def failure_for(code: int, where: str) -> errors.NetfwError:
     return errors.OriginUnroutable(f"{where} cannot be reached from here", detail=detail)
 
 
-@implementer(IReadWriteDescriptor)
 class _Attempt:
     """One connect(2) under way."""
 
@@ -67,7 +73,7 @@ class _Attempt:
 
     def __init__(self, dial: _Dial, sock: socket.socket, target: tuple[Any, ...]) -> None:
         self.dial: _Dial | None = dial
-        self.sock = sock
+        self.sock: Any = sock
         self.fd = sock.fileno()
         self.target = target
 
@@ -101,16 +107,17 @@ class _Attempt:
 class _Dial:
     """One call of `Dialer.dial`."""
 
-    __slots__ = ("reactor", "deferred", "deadline", "waiting", "attempts", "next_call", "worst", "bind", "port")
+    __slots__ = ("reactor", "deferred", "deadline", "waiting", "attempts", "next_call", "worst", "bind", "port", "won")
 
     def __init__(
         self, reactor: Any, addresses: Sequence[IPAddress], port: int, bind: Callable[[socket.socket, int], None] | None
     ) -> None:
-        self.reactor = reactor
+        self.reactor: Any = reactor
         self.port = port
         self.bind = bind
-        self.deferred: Any = Deferred(self.cancelled)
-        self.deadline: Any = None
+        self.deferred: Any = None  # made when there is something to wait for
+        self.won: Stream | None = None
+        self.deadline: Deadline | None = None
         self.waiting = list(reversed(addresses))
         self.attempts: list[_Attempt] = []
         self.next_call: Any = None
@@ -121,11 +128,11 @@ class _Dial:
         self.next_call = None
         while self.waiting:
             address = self.waiting.pop()
-            family = socket.AF_INET if address.version == 4 else socket.AF_INET6
-            target = (str(address), self.port)
+            family = _AF_INET if address.version == 4 else _AF_INET6
+            target = (_text_of(address), self.port)
             sock = None
             try:
-                sock = socket.socket(family, socket.SOCK_STREAM | _NONBLOCK)
+                sock = socket.socket(family, _STREAM)
                 if not _NONBLOCK:
                     sock.setblocking(False)
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -172,7 +179,11 @@ class _Dial:
     def win(self, sock: socket.socket, target: tuple[Any, ...]) -> None:
         """Hand out the socket that is connected; the others are closed."""
         stream = Stream(sock, self.reactor, peer=target)
-        self.finish().callback(stream)
+        deferred = self.finish()
+        if deferred is not None:
+            deferred.callback(stream)
+        else:
+            self.won = stream
 
     def failed(self, attempt: _Attempt, code: int) -> None:
         """This one has lost: the next starts at once."""
@@ -191,13 +202,18 @@ class _Dial:
         self.give_up(errors.OriginConnectTimeout(f"no connection to {target[0]} port {target[1]} within {seconds:g} s"))
 
     def give_up(self, problem: errors.NetfwError) -> None:
-        self.finish().errback(Failure(problem))
+        deferred = self.finish()
+        if deferred is None:
+            raise problem
+        deferred.errback(Failure(problem))
 
     def cancelled(self, deferred: Deferred[Stream]) -> None:
         self.finish()
 
-    def finish(self) -> Deferred[Stream]:
-        """Leave nothing behind: no timer, no attempt, and no cycle through the Deferred, which is returned."""
+    def finish(self) -> Any:
+        """Leave nothing behind: no timer, no attempt, and no cycle through the Deferred, which is returned if there is
+        one.
+        """
         self.waiting.clear()
         if self.deadline is not None:
             self.deadline.cancel()
@@ -217,7 +233,6 @@ class _Dial:
         attempt.sock.close()
 
 
-@implementer(IDialer)
 class Dialer:
     """Connects to addresses.
 
@@ -233,7 +248,7 @@ class Dialer:
         connect_timeout: float,
         source_addresses: Sequence[str | IPAddress] = (),
     ) -> None:
-        self._reactor = reactor
+        self._reactor: Any = reactor
         self._deadlines = deadlines
         self._connect_timeout = connect_timeout
         self._sources: dict[int, Any] = {}
@@ -244,28 +259,32 @@ class Dialer:
 
     def dial(
         self, addresses: Sequence[IPAddress], port: int, sources: Mapping[int, str] | None = None
-    ) -> Deferred[Stream]:
+    ) -> Stream | Deferred[Stream]:
         """Connect to the first of `addresses` that answers, tried in this order.
 
         `sources`: what to leave from instead of `source_addresses`, by the version of IP; another version is not
-        dialled. The Stream is connected and does not read before it is started; who gets it closes it. Fails with
-        `errors.OriginRefused`, `OriginUnroutable`, `OriginConnectTimeout`, or `Overloaded` when the process is out of
-        descriptors. Cancelling closes every attempt.
+        dialled. A Deferred where that has to be waited for. The Stream is connected and does not read before it is
+        started; who gets it closes it. Raises or fails with `errors.OriginRefused`, `OriginUnroutable`,
+        `OriginConnectTimeout`, or `Overloaded` when the process is out of descriptors. Cancelling closes every attempt.
         """
         bind: Callable[[socket.socket, int], None] | None = self._bind_next if self._sources else None
         if sources is not None:
-            given = sources
-            bind = lambda sock, version: _bind(sock, given.get(version))  # noqa: E731  # a function for one use
+            bind = partial(_bind_to, sources)
         dial = _Dial(self._reactor, addresses, port, bind)
-        deferred: Deferred[Stream] = dial.deferred
         dial.attempt_next()
-        if not deferred.called:
-            dial.deadline = self._deadlines.start(self._connect_timeout, dial.timed_out, self._connect_timeout)
+        if dial.won is not None:
+            return dial.won
+        dial.deferred = deferred = Deferred(dial.cancelled)
+        dial.deadline = self._deadlines.start(self._connect_timeout, dial.timed_out, self._connect_timeout)
         return deferred
 
     def _bind_next(self, sock: socket.socket, version: int) -> None:
         sources = self._sources.get(version)
         _bind(sock, next(sources) if sources is not None else None)
+
+
+def _bind_to(sources: Mapping[int, str], sock: socket.socket, version: int) -> None:
+    _bind(sock, sources.get(version))
 
 
 def _bind(sock: socket.socket, source: str | None) -> None:
@@ -278,3 +297,8 @@ def _bind(sock: socket.socket, source: str | None) -> None:
     except OSError:
         pass  # an old kernel, or IPv6 on some
     sock.bind((source, 0))
+
+
+# Not by decorators: compiled, decorated classes would be ordinary ones.
+classImplements(_Attempt, IReadWriteDescriptor)
+classImplements(Dialer, IDialer)

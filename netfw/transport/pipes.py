@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import fcntl
 import os
+from typing import Final
 
 AVAILABLE = hasattr(os, "splice") and hasattr(os, "pipe2")
 """Whether this platform has it: Linux. Where it does not, bytes are copied."""
 
-BULK = 1 << 19
+BULK: Final = 1 << 19
 """How much is taken from a socket at once."""
-_FLAGS = 1 | 2  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK, which os names only since Python 3.14
-_F_SETPIPE_SZ = 1031
-_LARGE_PIPE = 1 << 20
+_FLAGS: Final = 1 | 2  # SPLICE_F_MOVE | SPLICE_F_NONBLOCK, which os names only since Python 3.14
+_F_SETPIPE_SZ: Final = 1031
+_LARGE_PIPE: Final = 1 << 20
 
 
 class Pipe:

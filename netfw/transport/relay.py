@@ -12,16 +12,14 @@ lost.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer
-from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
-from netfw.interfaces import IByteTransport
 from netfw.transport import pipes, splice
 from netfw.transport.closing import close
 from netfw.transport.deadlines import Deadlines
@@ -32,8 +30,9 @@ __all__ = ["RelayOutcome", "relay"]
 
 
 def relay(
-    left: IByteTransport,
-    right: IByteTransport,
+    left: Any,
+    right: Any,
+    over: Callable[[RelayOutcome], object],
     *,
     deadlines: Deadlines,
     idle: float | None,
@@ -41,23 +40,27 @@ def relay(
     left_first: bytes = b"",
     right_first: bytes = b"",
     abort_timeout: float = 10.0,
-) -> Deferred[RelayOutcome]:
-    """Join two transports; fires, never fails, when both are closed.
+) -> RelayLife:
+    """Join two transports (`IByteTransport`); `over` is called once, when both are closed.
 
     The protocols that had the transports hear no more of them. `left_first` was read from the left side already and
     is sent to the right before all else; `right_first` likewise. `idle` seconds without a byte in either direction,
     or `lifetime` seconds in all, abort both sides; None is no such deadline. When one connection breaks the other is
-    aborted. Cancelling aborts both, and the Deferred fires with the reason `cancelled`.
+    aborted. Cancelling what is returned aborts both, with the reason `cancelled`.
     """
     if isinstance(left, Stream) and isinstance(right, Stream) and pipes.AVAILABLE:
         right.write(left_first)
         left.write(right_first)
         # What the kernel did not take keeps the streams in use; so short a buffer is rare enough to copy instead.
         if left.may_detach and right.may_detach:
-            spliced = splice.SplicedRelay(left, right, deadlines, idle, lifetime)
-            return spliced.start(len(left_first), len(right_first))
-        return _Relay(left, right, deadlines, idle, lifetime, abort_timeout).start(left_first, right_first, sent=True)
-    return _Relay(left, right, deadlines, idle, lifetime, abort_timeout).start(left_first, right_first)
+            life = splice.SplicedRelay(left, right, deadlines, idle, lifetime, over).life
+            life.from_left = len(left_first)
+            life.from_right = len(right_first)
+            return life
+        sent = True
+    else:
+        sent = False
+    return _Relay(left, right, deadlines, idle, lifetime, abort_timeout, over).start(left_first, right_first, sent)
 
 
 class _Relay:
@@ -71,16 +74,16 @@ class _Relay:
         idle: float | None,
         lifetime: float | None,
         abort_timeout: float,
+        over: Callable[[RelayOutcome], object],
     ) -> None:
-        self.transports = (left, right)
+        self.transports: tuple[Any, Any] = (left, right)
         self.gone = [False, False]
         self.input_ended = [False, False]
         self.deadlines = deadlines
         self.abort_timeout = abort_timeout
-        self.life = RelayLife(deadlines, idle=idle, lifetime=lifetime, abort=self.abort)
+        self.life = RelayLife(deadlines, idle, lifetime, self.abort, over)
 
-    def start(self, left_first: bytes, right_first: bytes, sent: bool = False) -> Deferred[RelayOutcome]:
-        deferred: Deferred[RelayOutcome] = self.life.deferred
+    def start(self, left_first: bytes, right_first: bytes, sent: bool) -> RelayLife:
         # A Stream is known to end one side alone; of other transports only the two ends together are asked for.
         half_close = all(isinstance(transport, Stream) for transport in self.transports)
         sides = [(_HalfClosingSide if half_close else _Side)(self, index) for index in (LEFT, RIGHT)]
@@ -105,7 +108,7 @@ class _Relay:
                 side.readConnectionLost()
             elif not valve.closed:
                 transport.resumeProducing()
-        return deferred
+        return self.life
 
     def abort(self) -> None:
         for transport in self.transports:
@@ -116,13 +119,21 @@ class _Relay:
             close(self.transports[index], self.deadlines, self.abort_timeout)
 
 
-class _Side(Protocol):
+class _Side:
     """What one side receives."""
 
     def __init__(self, relay: _Relay, index: int) -> None:
         self.relay = relay
         self.index = index
-        self.other = relay.transports[1 - index]
+        self.other: Any = relay.transports[1 - index]
+        self.transport: Any = None
+
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
+        self.connectionMade()
+
+    def connectionMade(self) -> None:
+        pass
 
     def dataReceived(self, data: bytes) -> None:
         self.other.write(data)
@@ -152,7 +163,6 @@ class _Side(Protocol):
         self.relay.life.ended(self.index)
 
 
-@implementer(IHalfCloseableProtocol)
 class _HalfClosingSide(_Side):
     """The same between two plain streams: an end of input ends the other side's output only."""
 
@@ -168,7 +178,6 @@ class _HalfClosingSide(_Side):
         pass
 
 
-@implementer(IPushProducer)
 class _Valve:
     """Pauses one side while too much of it waits on the other.
 
@@ -203,3 +212,9 @@ def hand_over(transport: Any, protocol: IProtocol) -> None:
     else:  # Twisted's own
         transport.protocol = protocol
         protocol.makeConnection(transport)
+
+
+# Not by decorators: compiled, decorated classes would be ordinary ones.
+classImplements(_Side, IProtocol)
+classImplements(_HalfClosingSide, IHalfCloseableProtocol)
+classImplements(_Valve, IPushProducer)

@@ -6,13 +6,12 @@ In this room: what the two ways to relay have in common (`relay`, `splice`). Not
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
-
-from twisted.internet.defer import Deferred
+from typing import Final, NamedTuple
 
 from netfw.transport.deadlines import Deadlines
 
-LEFT, RIGHT = 0, 1
+LEFT: Final = 0
+RIGHT: Final = 1
 
 _CLOSED = ("client_closed", "origin_closed")
 _ABORTED = ("client_aborted", "origin_aborted")
@@ -32,24 +31,36 @@ class RelayOutcome(NamedTuple):
 
 
 class RelayLife:
-    """Counts, deadlines and the Deferred of one relay. `abort` closes both sides at once."""
+    """Counts, deadlines and the end of one relay. `abort` closes both sides at once; `over` is called once, at the end.
 
-    __slots__ = ("deferred", "moved_from", "reason", "_abort", "_idle", "_idle_seconds", "_lifetime")
+    Not a Deferred: one object waits for one other, and most of what a tunnel does besides moving bytes would be its.
+    """
+
+    __slots__ = ("from_left", "from_right", "reason", "_abort", "_over", "_idle", "_idle_seconds", "_lifetime")
 
     def __init__(
-        self, deadlines: Deadlines, *, idle: float | None, lifetime: float | None, abort: Callable[[], object]
+        self,
+        deadlines: Deadlines,
+        idle: float | None,
+        lifetime: float | None,
+        abort: Callable[[], object],
+        over: Callable[[RelayOutcome], object],
     ) -> None:
-        self.deferred: Any = Deferred(self._cancelled)
-        self.moved_from = [0, 0]
+        self.from_left = 0
+        self.from_right = 0
         self.reason: str | None = None
         self._abort: Callable[[], object] | None = abort
+        self._over: Callable[[RelayOutcome], object] | None = over
         self._idle_seconds = idle or 0.0
         self._idle = deadlines.start(idle, self.cut, "idle_timeout") if idle else None
         self._lifetime = deadlines.start(lifetime, self.cut, "lifetime_timeout") if lifetime else None
 
     def moved(self, side: int, count: int) -> None:
         """Bytes that came from `side` went on."""
-        self.moved_from[side] += count
+        if side == LEFT:
+            self.from_left += count
+        else:
+            self.from_right += count
         idle = self._idle
         if idle is not None:
             idle.restart(self._idle_seconds)
@@ -65,22 +76,25 @@ class RelayLife:
 
     def cut(self, reason: str) -> None:
         """Abort both sides, for this reason."""
-        if self._abort is not None:
+        abort = self._abort
+        if abort is not None:
             self.reason = reason
-            self._abort()
+            abort()
             self.over()
 
     def over(self) -> None:
         """Both sides are closed, or are as good as closed."""
-        if self._abort is None:
+        over = self._over
+        if over is None:
             return
-        self._abort = None
-        for deadline in (self._idle, self._lifetime):
-            if deadline is not None:
-                deadline.cancel()
+        self._abort = self._over = None
+        if self._idle is not None:
+            self._idle.cancel()
+        if self._lifetime is not None:
+            self._lifetime.cancel()
         self._idle = self._lifetime = None
-        deferred, self.deferred = self.deferred, None
-        deferred.callback(RelayOutcome(self.moved_from[LEFT], self.moved_from[RIGHT], self.reason or "cancelled"))
+        over(RelayOutcome(self.from_left, self.from_right, self.reason or "cancelled"))
 
-    def _cancelled(self, deferred: Deferred[RelayOutcome]) -> None:
+    def cancel(self) -> None:
+        """Abort both sides: nobody wants it any more."""
         self.cut("cancelled")

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -45,12 +44,14 @@ MAX_LOOKUPS = 1000
 """Lookups under way. Each holds up to two sockets, so the limit of open files has to be above twice this."""
 
 
-@dataclass(slots=True)
 class _Flight:
     """A lookup and those who wait for it."""
 
-    waiting: dict[Deferred[Resolution], None] = field(default_factory=dict)
-    lookup: Deferred[Any] | None = None
+    __slots__ = ("lookup", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: dict[Deferred[Resolution], None] = {}
+        self.lookup: Deferred[Any] | None = None
 
 
 class DnsResolver:
@@ -83,7 +84,7 @@ class DnsResolver:
         max_lookups: int = MAX_LOOKUPS,
         heard: Heard | None = None,
     ) -> None:
-        self._reactor = reactor
+        self._reactor: Any = reactor
         self._deadlines = deadlines
         self._settings = settings_of(servers, timeout, resolve_timeout, families, heard)
         self._hosts = hosts
@@ -208,6 +209,7 @@ class DnsResolver:
                 waiting.errback(copy(outcome))
 
 
+# Not by a decorator: compiled, a decorated class would be an ordinary one.
 classImplements(DnsResolver, IResolver)
 
 

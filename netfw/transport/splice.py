@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import classImplements
 
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.descriptor_set import leave
@@ -26,18 +26,18 @@ from netfw.transport.pipes import SHARED, Buffer, Pipe, PipePool
 from netfw.transport.relay_life import LEFT, RIGHT, RelayLife, RelayOutcome
 from netfw.transport.stream import Stream
 
-_SMALL = 1 << 14
+_SMALL: Final = 1 << 14
 """A direction is copied until a read is as large as this, and again when what came was smaller."""
-_MORE_MAY_BE_THERE = 1 << 16
+_MORE_MAY_BE_THERE: Final = 1 << 16
 """Where so much came at once; it is all that a pipe of the usual size takes."""
 _ROUNDS_A_TURN = 4
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class SplicedRelay:
-    """One relay in the kernel. Takes the sockets of both streams, which must be `may_detach`."""
+    """One relay in the kernel. Takes the sockets of both streams, which must be `may_detach`; `over` as `RelayLife`."""
 
-    __slots__ = ("reactor", "pipes", "ends", "life")
+    __slots__ = ("reactor", "pipes", "left", "right", "life")
 
     def __init__(
         self,
@@ -46,19 +46,15 @@ class SplicedRelay:
         deadlines: Deadlines,
         idle: float | None,
         lifetime: float | None,
+        over: Callable[[RelayOutcome], object],
         pipes: PipePool = SHARED,
     ) -> None:
-        self.reactor = left.reactor
+        self.reactor: Any = left.reactor
         self.pipes = pipes
-        self.life = RelayLife(deadlines, idle=idle, lifetime=lifetime, abort=self.abort)
-        self.ends = ends = (_End(self, LEFT, left), _End(self, RIGHT, right))
-        ends[LEFT].other, ends[RIGHT].other = ends[RIGHT], ends[LEFT]
-
-    def start(self, left_sent: int = 0, right_sent: int = 0) -> Deferred[RelayOutcome]:
-        """The Deferred of its end; the counts are of first bytes that were sent before."""
-        deferred: Deferred[RelayOutcome] = self.life.deferred
-        self.life.moved_from[:] = [left_sent, right_sent]
-        return deferred
+        self.life = life = RelayLife(deadlines, idle, lifetime, self.abort, over)
+        self.left = near = _End(self, life, LEFT, left)
+        self.right = far = _End(self, life, RIGHT, right)
+        near.other, far.other = far, near
 
     def both_ended(self) -> None:
         """All is said, and handed to the kernel."""
@@ -66,7 +62,7 @@ class SplicedRelay:
         self.life.over()
 
     def abort(self) -> None:
-        for end in self.ends:
+        for end in (self.left, self.right):
             if end.fd >= 0:
                 try:
                     end.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
@@ -75,27 +71,26 @@ class SplicedRelay:
         self.close()
 
     def close(self) -> None:
-        for end in self.ends:
-            end.close()
-            end.other = end.relay = None  # no cycle is left behind
+        self.left.close()
+        self.right.close()
 
 
-@implementer(IReadWriteDescriptor)
 class _End:
     """One socket: the source of one direction, and the sink of the other."""
 
     __slots__ = (
-        "relay", "index", "sock", "when_closed", "fd", "other", "pipe", "bulk", "ended", "shut", "reading", "writing",
-        "__weakref__",
+        "relay", "life", "index", "sock", "when_closed", "fd", "other", "pipe", "bulk", "ended", "shut", "reading",
+        "writing", "__weakref__",
     )  # fmt: skip
 
-    def __init__(self, relay: SplicedRelay, index: int, stream: Stream) -> None:
-        self.relay: Any = relay  # and `other`: None once it is closed
+    def __init__(self, relay: SplicedRelay, life: RelayLife, index: int, stream: Stream) -> None:
+        self.relay: SplicedRelay | None = relay  # and `other`: None once it is closed, so that no cycle is left behind
+        self.life = life
         self.index = index
         self.fd = stream.fileno()
-        self.sock = stream.detach(self)
+        self.sock: Any = stream.detach(self)  # type: ignore[arg-type]  # classImplements, below
         self.when_closed = stream.when_closed
-        self.other: Any = None
+        self.other: _End | None = None
         self.pipe: Pipe | Buffer | None = None  # only while bytes of this end are in flight
         self.bulk = False  # so much comes at once that it is worth a pipe
         self.ended = False  # this end has said all
@@ -110,6 +105,7 @@ class _End:
     def watch(self) -> None:
         if not self.reading and not self.ended:
             self.reading = True
+            assert self.relay is not None
             self.relay.reactor.addReader(self)
 
     def doRead(self) -> None:
@@ -119,7 +115,8 @@ class _End:
         if self.bulk:
             self.fill_pipes()
             return
-        life, other = self.relay.life, self.other
+        life, other = self.life, self.other
+        assert other is not None
         try:
             data = self.sock.recv(_SMALL)
         except BlockingIOError:
@@ -151,6 +148,7 @@ class _End:
 
     def fill_pipes(self) -> None:
         """Much has come."""
+        assert self.relay is not None
         pipes = self.relay.pipes
         for _ in range(_ROUNDS_A_TURN):
             pipe = pipes.borrow()
@@ -161,7 +159,7 @@ class _End:
                 return
             except OSError:
                 pipes.give_back(pipe)
-                self.relay.life.broke(self.index)
+                self.life.broke(self.index)
                 return
             if not moved:
                 pipes.give_back(pipe)
@@ -174,21 +172,21 @@ class _End:
 
     def push(self) -> bool:
         """What is in flight goes to the other socket. False when it did not take all, or is gone."""
-        pipe, moved = self.pipe, 0
-        assert pipe is not None
+        pipe, moved, other = self.pipe, 0, self.other
+        assert pipe is not None and other is not None and self.relay is not None
         try:
             while pipe.held:
-                moved += pipe.drain(self.other.fd)
+                moved += pipe.drain(other.fd)
         except BlockingIOError:
             pass
         except OSError:
-            self.relay.life.broke(self.other.index)
+            self.life.broke(other.index)
             return False
         if moved:
-            self.relay.life.moved(self.index, moved)
+            self.life.moved(self.index, moved)
         if pipe.held:
             self.ignore()
-            self.other.await_room()
+            other.await_room()
             return False
         self.pipe = None
         self.relay.pipes.give_back(pipe)
@@ -196,40 +194,46 @@ class _End:
 
     def doWrite(self) -> None:
         """There is room again for what the other end has in flight."""
-        if not self.writing or not self.other.push():
+        other = self.other
+        if not self.writing or other is None or not other.push():
             return
         self.writing = False
+        assert self.relay is not None
         self.relay.reactor.removeWriter(self)
-        if self.other.ended:
-            self.other.pass_end_on()
+        if other.ended:
+            other.pass_end_on()
         else:
-            self.other.watch()
+            other.watch()
 
     def await_room(self) -> None:
         if not self.writing:
             self.writing = True
+            assert self.relay is not None
             self.relay.reactor.addWriter(self)
 
     def input_ended(self) -> None:
         self.ended = True
-        self.relay.life.ended(self.index)
+        self.life.ended(self.index)
         if self.pipe is None:
             self.pass_end_on()
         self.ignore()  # last: where all is closed by now, that has done it
 
     def pass_end_on(self) -> None:
         self.shut = True
-        if self.other.shut:  # the second end: closing says it too
+        other = self.other
+        assert other is not None and self.relay is not None
+        if other.shut:  # the second end: closing says it too
             self.relay.both_ended()
             return
         try:
-            self.other.sock.shutdown(socket.SHUT_WR)
+            other.sock.shutdown(socket.SHUT_WR)
         except OSError:
-            self.relay.life.broke(self.other.index)
+            self.life.broke(other.index)
 
     def ignore(self) -> None:
         if self.reading:
             self.reading = False
+            assert self.relay is not None
             self.relay.reactor.removeReader(self)
 
     def connectionLost(self, reason: Failure) -> None:
@@ -244,24 +248,30 @@ class _End:
             self.watch()
             self.doRead()
         else:
-            self.relay.life.broke(self.index)
+            self.life.broke(self.index)
 
     def close(self) -> None:
-        if self.fd < 0:
+        relay, self.relay, self.other = self.relay, None, None
+        if relay is None:
             return
         if self.reading or self.writing:
             self.reading = self.writing = False
-            leave(self.relay.reactor, self)
+            leave(relay.reactor, self)
         self.fd = -1
         self.sock.close()
-        if self.when_closed is not None:
-            self.when_closed()
-        if self.pipe is not None:
-            self.relay.pipes.give_back(self.pipe)
-            self.pipe = None
+        when_closed, self.when_closed = self.when_closed, None
+        if when_closed is not None:
+            when_closed()
+        pipe, self.pipe = self.pipe, None
+        if pipe is not None:
+            relay.pipes.give_back(pipe)
 
     def fileno(self) -> int:
         return self.fd
 
     def logPrefix(self) -> str:
         return "relay"
+
+
+# Not by a decorator: compiled, a decorated class would be an ordinary one.
+classImplements(_End, IReadWriteDescriptor)

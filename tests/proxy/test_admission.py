@@ -65,7 +65,7 @@ def test_the_cap_on_all():
     assert door.admit_connection(LISTENER, first) is None
     assert door.admit_connection(LISTENER, second) is None
     assert door.admit_connection(LISTENER, third) == TOO_MANY
-    door.connection_closed(LISTENER, first)
+    door.connection_closed(LISTENER.name, first)
     assert door.admit_connection(LISTENER, third) is None
     assert door.open == 2
 
@@ -76,7 +76,7 @@ def test_the_cap_on_one_client():
     one, other = ip_address("10.0.0.1"), ip_address("10.0.0.2")
     assert [door.admit_connection(LISTENER, one) for _ in range(3)] == [None, None, TOO_MANY_FROM_CLIENT]
     assert door.admit_connection(LISTENER, other) is None
-    door.connection_closed(LISTENER, one)
+    door.connection_closed(LISTENER.name, one)
     assert door.admit_connection(LISTENER, one) is None
 
 

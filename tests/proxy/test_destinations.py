@@ -27,6 +27,16 @@ def test_counted_up_and_down():
     assert (open_now.open_to(ORIGIN), open_now.open_to(SECURE)) == (2, 1)
 
 
+def test_a_destination_that_comes_again():
+    """Counted anew once all have left."""
+    open_now = Destinations(1)
+    for _ in range(2):
+        leave = open_now.enter(ORIGIN)
+        assert open_now.open_to(ORIGIN) == 1
+        leave()
+        assert open_now.open_to(ORIGIN) == 0
+
+
 def test_without_a_limit():
     """They are only counted, and forgotten when they have left."""
     open_now = Destinations(0)

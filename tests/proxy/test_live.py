@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
+from netfw.policy.facts import Facts
+from netfw.proxy.client_connection import ClientConnection
 from netfw.proxy.live import Leaving
 from netfw.testing.conversation import Conversation
+from netfw.testing.living_objects import alive
 
 GET = b"GET http://origin.test/ HTTP/1.1\r\nHost: origin.test\r\n\r\n"
 CONNECT = b"CONNECT origin.test:%d HTTP/1.1\r\nHost: origin.test:%d\r\n\r\n"
@@ -25,6 +30,28 @@ def test_counting():
         assert (len(live.connections), len(live.relays)) == (0, 1)
         client.resets()
         play.until(lambda: len(live) == 0, "the end")
+
+
+def test_an_open_tunnel_keeps_what_its_record_needs():
+    """Not the connection that asked for it, nor what only decisions ask for; its caller is counted until it ends."""
+    with Conversation() as play:
+        live, admission = play.plane.live, play.plane.admission
+        gc.collect()
+        before = alive(ClientConnection), alive(Facts)
+        client = play.client()
+        client.says(CONNECT % (443, 443))
+        client.hears_head()
+        client.starts_tls()
+        play.until(lambda: live.relays, "a tunnel")
+        (joined,) = live.relays
+        assert joined.exchange.head is None
+        assert (alive(ClientConnection), alive(Facts)) == before
+        assert (admission.open, admission.tunnels) == (1, 1)
+        client.leaves()
+        play.origin().leaves()
+        play.until(lambda: len(live) == 0, "the end")
+        assert (admission.open, admission.tunnels) == (0, 0)
+        assert play.record()["durations"]["connect"] >= 0
 
 
 def test_aborting_all():

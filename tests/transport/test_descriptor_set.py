@@ -209,3 +209,21 @@ def test_without_epoll_the_reactor_serves(monkeypatch, reactor):
     assert isinstance(descriptor_set(reactor), DescriptorSet) is hasattr(select, "epoll")
     monkeypatch.setattr(module, "_HAS_EPOLL", False)
     assert descriptor_set(reactor) is reactor
+
+
+def test_what_comes_meanwhile_is_of_the_same_turn(watched, pairs):
+    """Up to a limit: who never has enough leaves room for the reactor's timers and other descriptors."""
+    (first, far), (second, its_far), _ = pairs
+    one = Descriptor(first, lambda self: its_far.send(b"x") and read_all(self))
+    other = Descriptor(second, read_all)
+    greedy = Descriptor(second)
+    watched.addReader(one)
+    watched.addReader(other)
+    far.send(b"x")
+    watched.doRead()
+    assert (one.events, other.events) == (["read"], ["read"])
+    watched.removeReader(other)
+    watched.addReader(greedy)
+    its_far.send(b"x")
+    watched.doRead()
+    assert greedy.events == ["read"] * 4

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from types import SimpleNamespace
 
 import pytest
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, maybeDeferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReadWriteDescriptor
 from twisted.python.failure import Failure
@@ -19,6 +19,7 @@ from netfw.testing.fd_reactor import FdReactor
 from netfw.testing.streams import Recorder
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.dialer import ATTEMPT_DELAY, Dialer, failure_for
+from netfw.transport.stream import Stream
 
 V4 = ip_address("127.0.0.1")
 V6 = ip_address("::1")
@@ -90,7 +91,7 @@ def test_interface(dialer):
 @pytest.mark.parametrize("address", [V4, V6])
 def test_connects(reactor, deadlines, dialer, origin, address):
     """The Stream is connected, not started, knows both addresses, and sends without delay."""
-    deferred = dialer.dial([address], origin.port)
+    deferred = maybeDeferred(dialer.dial, [address], origin.port)
     reactor.turn_until(lambda: deferred.called)
     stream = result_of(deferred)
     assert not stream.started
@@ -112,7 +113,7 @@ def test_connects(reactor, deadlines, dialer, origin, address):
 def test_a_refused_connection(reactor, deadlines, dialer):
     """ECONNREFUSED is OriginRefused, and names the address only."""
     port = free_port()
-    deferred = dialer.dial([V4], port)
+    deferred = maybeDeferred(dialer.dial, [V4], port)
     reactor.turn_until(lambda: deferred.called)
     problem = failure_of(deferred, errors.OriginRefused)
     assert (problem.message, problem.detail) == (f"127.0.0.1:{port} refused the connection", "ECONNREFUSED")
@@ -121,15 +122,26 @@ def test_a_refused_connection(reactor, deadlines, dialer):
 
 def test_an_address_without_route(reactor, deadlines, dialer):
     """What the kernel has no route to is OriginUnroutable."""
-    deferred = dialer.dial([ip_address("255.255.255.255")], 80)
+    deferred = maybeDeferred(dialer.dial, [ip_address("255.255.255.255")], 80)
     reactor.turn_until(lambda: deferred.called)
     failure_of(deferred, errors.OriginUnroutable)
     nothing_left(reactor, deadlines)
 
 
+def test_what_is_there_at_once_is_no_deferred(reactor, deadlines, dialer, origin):
+    """On this very host the kernel has its answer at once: a stream, or an error that is raised."""
+    stream = dialer.dial([V4], origin.port)
+    assert type(stream) is Stream
+    nothing_left(reactor, deadlines)
+    stream.abortConnection()
+    with pytest.raises(errors.OriginRefused):
+        dialer.dial([V4], free_port())
+    nothing_left(reactor, deadlines)
+
+
 def test_no_address_at_all(reactor, deadlines, dialer):
     """Nothing to dial is a failure, not a wait."""
-    failure_of(dialer.dial([], 80), errors.OriginUnroutable)
+    failure_of(maybeDeferred(dialer.dial, [], 80), errors.OriginUnroutable)
     nothing_left(reactor, deadlines)
 
 
@@ -137,7 +149,7 @@ def test_a_deadline_for_the_whole(reactor, deadlines, dialer, silent):
     """No answer in time is OriginConnectTimeout, status 504; every attempt is closed."""
     port = silent("127.0.0.1")
     silent("127.0.0.2", port)
-    deferred = dialer.dial([V4, ip_address("127.0.0.2")], port)
+    deferred = maybeDeferred(dialer.dial, [V4, ip_address("127.0.0.2")], port)
     reactor.settle()
     reactor.advance(ATTEMPT_DELAY)
     assert len(reactor.getWriters()) == 2
@@ -150,7 +162,7 @@ def test_a_deadline_for_the_whole(reactor, deadlines, dialer, silent):
 def test_the_next_address_starts_after_a_delay(reactor, deadlines, dialer, silent, origin):
     """While one address is silent the next is tried; the first that answers wins and the others are closed."""
     silent("127.0.0.2", origin.port)
-    deferred = dialer.dial([ip_address("127.0.0.2"), V4], origin.port)
+    deferred = maybeDeferred(dialer.dial, [ip_address("127.0.0.2"), V4], origin.port)
     reactor.advance(ATTEMPT_DELAY * 0.9)
     reactor.settle()
     assert not deferred.called
@@ -164,7 +176,7 @@ def test_the_next_address_starts_after_a_delay(reactor, deadlines, dialer, silen
 
 def test_the_next_address_starts_at_once_after_a_failure(reactor, deadlines, dialer, origin):
     """No delay is spent on an address that refuses, and the order is the given one."""
-    deferred = dialer.dial([ip_address("127.0.0.9"), ip_address("127.0.0.8"), V4], origin.port)
+    deferred = maybeDeferred(dialer.dial, [ip_address("127.0.0.9"), ip_address("127.0.0.8"), V4], origin.port)
     reactor.turn_until(lambda: deferred.called)
     stream = result_of(deferred)
     assert (stream.getPeer().host, reactor.seconds()) == ("127.0.0.1", 0)
@@ -175,7 +187,7 @@ def test_the_next_address_starts_at_once_after_a_failure(reactor, deadlines, dia
 def test_a_slow_failure_hastens_the_next(reactor, deadlines, dialer, origin, silent):
     """When the attempt under way fails late, the next starts then; a timer that is left fires nothing."""
     silent("127.0.0.2", origin.port)
-    deferred = dialer.dial([ip_address("127.0.0.2"), V4, V6], origin.port)
+    deferred = maybeDeferred(dialer.dial, [ip_address("127.0.0.2"), V4, V6], origin.port)
     (attempt,) = reactor.getWriters()
     attempt.dial.failed(attempt, errno.EHOSTUNREACH)
     reactor.turn_until(lambda: deferred.called)
@@ -186,7 +198,7 @@ def test_a_slow_failure_hastens_the_next(reactor, deadlines, dialer, origin, sil
 def test_the_only_one_left_goes_on(reactor, dialer, origin, silent):
     """A failure of the second attempt does not end the first."""
     port = silent("127.0.0.2")
-    deferred = dialer.dial([ip_address("127.0.0.2"), V4], port)
+    deferred = maybeDeferred(dialer.dial, [ip_address("127.0.0.2"), V4], port)
     reactor.advance(ATTEMPT_DELAY)
     reactor.settle()
     assert not deferred.called
@@ -200,7 +212,7 @@ def test_cancel(reactor, deadlines, dialer, silent, turns):
     """Cancelling closes every attempt and leaves nothing behind."""
     port = silent("127.0.0.1")
     silent("127.0.0.2", port)
-    deferred = dialer.dial([V4, ip_address("127.0.0.2"), ip_address("127.0.0.1")], port)
+    deferred = maybeDeferred(dialer.dial, [V4, ip_address("127.0.0.2"), ip_address("127.0.0.1")], port)
     for _ in range(turns):
         reactor.advance(ATTEMPT_DELAY)
     socks = [attempt.sock for attempt in reactor.getWriters()]
@@ -224,7 +236,7 @@ def test_cancel(reactor, deadlines, dialer, silent, turns):
 def test_the_most_informative_failure_is_told(reactor, dialer, silent, codes, kind):
     """Of several failures: a time-out before a refusal before a missing route."""
     port = silent("127.0.0.1")
-    deferred = dialer.dial([V4] * len(codes), port)
+    deferred = maybeDeferred(dialer.dial, [V4] * len(codes), port)
     for code in codes:
         (attempt,) = reactor.getWriters()
         attempt.dial.failed(attempt, code)
@@ -259,7 +271,7 @@ def test_source_addresses_take_turns(reactor, deadlines, origin):
     )
     seen = []
     for address in (V4, V4, V6, V4):
-        deferred = dialer.dial([address], origin.port)
+        deferred = maybeDeferred(dialer.dial, [address], origin.port)
         reactor.turn_until(lambda deferred=deferred: deferred.called)
         stream = result_of(deferred)
         seen.append(stream.getHost().host)
@@ -270,8 +282,8 @@ def test_source_addresses_take_turns(reactor, deadlines, origin):
 def test_a_family_without_source_address_is_not_dialled(reactor, deadlines, origin):
     """When only IPv4 addresses are configured, IPv6 is unroutable rather than dialled from any address."""
     dialer = Dialer(reactor, deadlines, connect_timeout=5, source_addresses=["127.0.0.1"])
-    failure_of(dialer.dial([V6], origin.port), errors.OriginUnroutable)
-    deferred = dialer.dial([V6, V4], origin.port)
+    failure_of(maybeDeferred(dialer.dial, [V6], origin.port), errors.OriginUnroutable)
+    deferred = maybeDeferred(dialer.dial, [V6, V4], origin.port)
     reactor.turn_until(lambda: deferred.called)
     result_of(deferred).abortConnection()
 
@@ -279,14 +291,14 @@ def test_a_family_without_source_address_is_not_dialled(reactor, deadlines, orig
 def test_a_source_address_that_is_not_ours(reactor, deadlines, origin):
     """An address that cannot be bound is a missing route."""
     dialer = Dialer(reactor, deadlines, connect_timeout=5, source_addresses=["192.0.2.1"])
-    problem = failure_of(dialer.dial([V4], origin.port), errors.OriginUnroutable)
+    problem = failure_of(maybeDeferred(dialer.dial, [V4], origin.port), errors.OriginUnroutable)
     assert problem.detail == "EADDRNOTAVAIL"
     nothing_left(reactor, deadlines)
 
 
 def test_an_old_event_does_not_connect(reactor, dialer, silent):
     """Readiness or a hang-up of another socket with the same descriptor is seen through."""
-    deferred = dialer.dial([V4], silent("127.0.0.1"))
+    deferred = maybeDeferred(dialer.dial, [V4], silent("127.0.0.1"))
     (attempt,) = reactor.getWriters()
     assert verifyObject(IReadWriteDescriptor, attempt)
     attempt.doWrite()
@@ -306,7 +318,7 @@ def test_an_old_event_does_not_connect(reactor, dialer, silent):
 def test_a_late_answer(reactor, deadlines, dialer, silent):
     """A connection that needs more than one turn is made by the reactor's event."""
     port = silent("127.0.0.1")
-    deferred = dialer.dial([V4], port)
+    deferred = maybeDeferred(dialer.dial, [V4], port)
     assert not deferred.called
     (attempt,) = reactor.getWriters()
     near, far = socket.socketpair()

@@ -9,7 +9,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from netfw.testing.fd_reactor import FdReactor, turn_until
-from netfw.testing.reactor_runs import PrivateDescriptorSet, private_reactor
+from netfw.testing.reactor_runs import private_descriptor_set, private_reactor, turn_of
 from netfw.testing.streams import tcp_pair
 
 
@@ -38,12 +38,11 @@ class Descriptor:
         self.events.append(reason.type)
 
 
-@pytest.fixture(params=[FdReactor, private_reactor, PrivateDescriptorSet])
+@pytest.fixture(params=[FdReactor, private_reactor, private_descriptor_set])
 def reactor(request):
     """`DescriptorSet` is held against the real one here too: it takes its place."""
     reactor = request.param()
     before = set(reactor.getReaders()) | set(reactor.getWriters())
-    reactor.step = reactor.turn if isinstance(reactor, FdReactor) else reactor.iterate
     yield reactor
     assert not (set(reactor.getReaders()) | set(reactor.getWriters())) - before
 
@@ -58,7 +57,7 @@ def pair():
 
 def turns(reactor, count=3):
     for _ in range(count):
-        reactor.step(0.01)
+        turn_of(reactor)(0.01)
 
 
 def test_interfaces():
@@ -75,7 +74,7 @@ def test_reads_as_long_as_there_is_something(reactor, pair):
     reactor.addReader(descriptor)
     assert descriptor in reactor.getReaders()
     far.send(b"x")
-    turn_until(reactor.step, lambda: len(descriptor.events) > 2)
+    turn_until(turn_of(reactor), lambda: len(descriptor.events) > 2)
     reactor.removeReader(descriptor)
     reactor.removeReader(descriptor)
     del descriptor.events[:]
@@ -91,7 +90,7 @@ def test_writes_and_reads_in_one_turn(reactor, pair):
     far.send(b"x")
     reactor.addWriter(descriptor)
     assert descriptor in reactor.getWriters()
-    turn_until(reactor.step, lambda: "read" in descriptor.events)
+    turn_until(turn_of(reactor), lambda: "read" in descriptor.events)
     assert "write" in descriptor.events
     reactor.removeWriter(descriptor)
     reactor.removeReader(descriptor)
@@ -105,7 +104,7 @@ def test_what_is_returned_ends_the_descriptor(reactor, pair, kind):
     reactor.addReader(descriptor)
     reactor.addWriter(descriptor)
     far.send(b"x")
-    turn_until(reactor.step, lambda: kind in descriptor.events)
+    turn_until(turn_of(reactor), lambda: kind in descriptor.events)
     count = len(descriptor.events)
     turns(reactor)
     assert count == len(descriptor.events)
@@ -121,7 +120,7 @@ def test_what_is_raised_ends_the_descriptor(reactor, pair):
     descriptor = Descriptor(near, fail)
     reactor.addReader(descriptor)
     far.send(b"x")
-    turn_until(reactor.step, lambda: ZeroDivisionError in descriptor.events)
+    turn_until(turn_of(reactor), lambda: ZeroDivisionError in descriptor.events)
 
 
 def test_a_hang_up_while_writing_only(reactor, pair):
@@ -130,9 +129,9 @@ def test_a_hang_up_while_writing_only(reactor, pair):
     far.close()
     near.send(b"x")
     descriptor = Descriptor(near)
-    turn_until(reactor.step, lambda: near.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x07")
+    turn_until(turn_of(reactor), lambda: near.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1) == b"\x07")
     reactor.addWriter(descriptor)
-    turn_until(reactor.step, lambda: descriptor.events)
+    turn_until(turn_of(reactor), lambda: descriptor.events)
     assert [ConnectionLost] == descriptor.events
 
 

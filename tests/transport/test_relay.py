@@ -12,14 +12,14 @@ from twisted.internet.protocol import Factory
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
-from netfw.testing.deferreds import result_of
+from netfw.testing.deferreds import relayed, result_of
 from netfw.testing.fd_reactor import FdReactor, turn_until
 from netfw.testing.living_objects import alive
-from netfw.testing.reactor_runs import PrivateDescriptorSet, private_reactor
+from netfw.testing.reactor_runs import private_descriptor_set, private_reactor
 from netfw.testing.streams import HalfClosingRecorder, Peer, Recorder, stream_wire, tcp_pair
 from netfw.transport import pipes
 from netfw.transport.deadlines import Deadlines
-from netfw.transport.relay import RelayOutcome, relay
+from netfw.transport.relay import RelayOutcome
 from netfw.transport.stream import HIGH_WATER, Stream
 
 BIG = bytes(range(256)) * (1 << 15)  # 8 MiB
@@ -44,7 +44,7 @@ class Joined:
         self.options = {"idle": 60, "lifetime": None, **options}
 
     def join(self, **first):
-        self.deferred = relay(self.left, self.right, deadlines=self.deadlines, **self.options, **first)
+        self.deferred = relayed(self.left, self.right, deadlines=self.deadlines, **self.options, **first)
         return self
 
     def until(self, condition):
@@ -95,7 +95,7 @@ def way(request, monkeypatch):
     return request.param
 
 
-@pytest.fixture(params=[FdReactor, private_reactor, PrivateDescriptorSet])
+@pytest.fixture(params=[FdReactor, private_reactor, private_descriptor_set])
 def joined(request, way):
     joined = Joined(request.param())
     yield joined
@@ -268,7 +268,7 @@ def test_a_side_that_is_gone_already(way):
     joined = Joined()
     joined.left.abortConnection()
     joined.before[0].lost.clear()
-    joined.deferred = relay(joined.left, joined.right, deadlines=joined.deadlines, idle=60, lifetime=None)
+    joined.deferred = relayed(joined.left, joined.right, deadlines=joined.deadlines, idle=60, lifetime=None)
     joined.end_of(joined.origin)
     joined.until(lambda: joined.deferred.called)
     assert result_of(joined.deferred).reason == "client_closed"
@@ -432,7 +432,7 @@ def test_twisted_transports():
         port.stopListening()
         protocols.append(protocol)
     left, right = (protocol.transport for protocol in protocols)
-    deferred = relay(left, right, deadlines=deadlines, idle=5, lifetime=None, left_first=b"one ")
+    deferred = relayed(left, right, deadlines=deadlines, idle=5, lifetime=None, left_first=b"one ")
     peers[0].send(b"two")
     turn_until(reactor.iterate, lambda: peers[1].read() is None or peers[1].data == b"one two")
     peers[0].end()

@@ -3,7 +3,6 @@
 import pytest
 from twisted.internet.task import Clock
 
-from netfw.testing.deferreds import result_of
 from netfw.transport.deadlines import Deadlines
 from netfw.transport.relay_life import LEFT, RIGHT, RelayLife, RelayOutcome
 
@@ -12,14 +11,16 @@ class Scene:
     def __init__(self, **deadlines):
         self.clock, self.aborted = Clock(), 0
         self.deadlines = Deadlines(self.clock)
-        self.life = RelayLife(self.deadlines, **{"idle": None, "lifetime": None, **deadlines}, abort=self.abort)
-        self.deferred = self.life.deferred
+        self.outcomes = []
+        waits = {"idle": None, "lifetime": None, **deadlines}
+        self.life = RelayLife(self.deadlines, **waits, abort=self.abort, over=self.outcomes.append)
 
     def abort(self):
         self.aborted += 1
 
     def outcome(self):
-        return result_of(self.deferred)
+        (outcome,) = self.outcomes
+        return outcome
 
 
 def test_counts():
@@ -75,10 +76,10 @@ def test_lifetime():
 
 
 def test_cancel():
-    """Cancelling aborts both and fires, with the counts."""
+    """Cancelling aborts both, and is the end, with the counts."""
     scene = Scene(idle=2, lifetime=3)
     scene.life.moved(RIGHT, 7)
-    scene.deferred.cancel()
+    scene.life.cancel()
     assert scene.outcome() == RelayOutcome(0, 7, "cancelled")
     assert (scene.aborted, len(scene.deadlines)) == (1, 0)
     scene.life.moved(RIGHT, 7)

@@ -242,7 +242,12 @@ def test_without_descriptors_bytes_come(scene, monkeypatch):
 
 def test_without_descriptors_a_reset_is_told(scene, monkeypatch):
     """As ever."""
-    monkeypatch.setattr(SHARED, "borrow", pipes.Buffer)
+
+    def none_left(flags):
+        raise OSError(errno.EMFILE, "none left")
+
+    SHARED.close()
+    monkeypatch.setattr(os, "pipe2", none_left)
     scene.source.transport.splice_next(5)
     scene.source.peer.reset()
     scene.reactor.turn_until(lambda: scene.passing.lost)

@@ -3,13 +3,12 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netfw.testing.deferreds import result_of
+from netfw.testing.deferreds import relayed, result_of
 from netfw.testing.fd_reactor import FdReactor
 from netfw.testing.streams import HalfClosingRecorder, Recorder, RecordingProducer, stream_wire
 from netfw.transport import pipes
 from netfw.transport.closing import close, linger
 from netfw.transport.deadlines import Deadlines
-from netfw.transport.relay import relay
 
 SIZES = st.sampled_from([1, 100, 5000, 65_536, 300_000, 5_000_000])
 STEPS = st.lists(
@@ -151,7 +150,7 @@ def test_a_relay_delivers_all(spliced, steps, order):
         deadlines = Deadlines(reactor)
         left, right = stream_wire(Recorder(), reactor), stream_wire(Recorder(), reactor)
         peers, sent = [left.peer, right.peer], [0, 0]
-        deferred = relay(left.transport, right.transport, deadlines=deadlines, idle=60, lifetime=None)
+        deferred = relayed(left.transport, right.transport, deadlines=deadlines, idle=60, lifetime=None)
         for who, what, size in steps:
             if what == "send":
                 sent[who] += peers[who].send(Numbers.between(sent[who], sent[who] + size))

@@ -5,7 +5,7 @@ import socket
 from twisted.internet.protocol import Factory
 
 from netfw.testing.fd_reactor import turn_until
-from netfw.testing.reactor_runs import PrivateDescriptorSet, private_reactor
+from netfw.testing.reactor_runs import private_descriptor_set, private_reactor
 from netfw.testing.streams import Peer, Wire, stream_wire, tcp_pair
 from netfw.testing.transport_conformance import TransportConformance
 
@@ -42,7 +42,7 @@ class TestStreamOnDescriptorSet(TransportConformance):
     """A Stream as it is served: watched by an epoll inside the reactor's."""
 
     def open_wire(self, protocol):
-        return stream_wire(protocol, PrivateDescriptorSet())
+        return stream_wire(protocol, private_descriptor_set())
 
 
 class TestTwistedTcp(TransportConformance):
