@@ -18,7 +18,7 @@ SIDE_BY_SIDE = -n 3 --dist loadfile
 
 # What stands on the modules that setup.py compiles.
 DATA_PATH ?= tests/http1 tests/names tests/policy tests/proxy tests/telemetry/test_record_line.py \
-	tests/telemetry/test_metrics.py tests/tls tests/transport $(WHOLE_SERVER)
+	tests/telemetry/test_metrics.py tests/tls tests/transport tests/x509 $(WHOLE_SERVER)
 
 # A test that hangs is a failed one. pytest-timeout reads this.
 export PYTEST_TIMEOUT ?= 120

@@ -21,9 +21,10 @@ COMPILED = """
            routing sources steps tunnel tunnel_inside tunnel_opening upstream_connection upstream_opening upstream_pool
            way_connection
     telemetry: counters histogram metrics metrics_merge outcome record_line record_values
-    tls: client_hello record_layer records stream
-    transport: accepting deadlines descriptor_set dialer dns_cache pipes relay relay_life resolution resolver
-               socket_facts splice splicing stream unsent
+    tls: client_hello contexts interception issuer record_layer records stream upstream verification
+    transport: accepting deadlines descriptor_set dialer dns_cache dns_lookup dns_message dns_query pipes relay
+               relay_life resolution resolver socket_facts splice splicing stream turns unsent
+    x509: leaf leaf_template reading reference_identity
 """
 
 # The commands that make modules; pip asks for names and versions before, with others.

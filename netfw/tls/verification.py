@@ -10,12 +10,13 @@ only.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address
 
 from cryptography import x509
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 
 from netfw.errors import (
     NetfwError,
@@ -73,7 +74,8 @@ def verify_origin(connection: SSL.Connection, host: Host, *, pins: Collection[by
     if peer is None:
         raise _refusal(host, "missing", None)
     try:
-        certificate = peer.to_cryptography()
+        der = crypto.dump_certificate(crypto.FILETYPE_ASN1, peer)
+        certificate = x509.load_der_x509_certificate(der)
         names, addresses = _alternative_names(certificate)
         if pins and key_digest(certificate) not in pins:
             raise _refusal(host, "pin_mismatch", certificate)
@@ -92,7 +94,7 @@ def verify_origin(connection: SSL.Connection, host: Host, *, pins: Collection[by
         if verdict.verified:
             _check_staple(connection, verdict, certificate, host, now)
         # Said here, where the certificate has been read: to read it costs more than to compare its name.
-        verdict.facts = _facts(certificate, valid, names, addresses)
+        verdict.facts = _facts(hashlib.sha256(der).hexdigest(), valid, names, addresses)
         verdict.validity = valid
 
 
@@ -144,16 +146,16 @@ def certificate_facts(certificate: x509.Certificate) -> dict[str, str]:
         names, addresses = _alternative_names(certificate)
     except ValueError:
         names, addresses = [], []
-    return _facts(certificate, validity(certificate), names, addresses)
+    return _facts(fingerprint(certificate), validity(certificate), names, addresses)
 
 
 def _facts(
-    certificate: x509.Certificate, valid: Validity, names: list[str], addresses: list[IPv4Address | IPv6Address]
+    sha256: str, valid: Validity, names: list[str], addresses: list[IPv4Address | IPv6Address]
 ) -> dict[str, str]:
     facts = {
         "not_before": valid.begins.isoformat()[:19] + "Z",
         "not_after": valid.ends.isoformat()[:19] + "Z",
-        "sha256": fingerprint(certificate),
+        "sha256": sha256,
     }
     # Only so many are looked at: this is done for every connection.
     looked_at = 2 * MOST_NAMES_SHOWN

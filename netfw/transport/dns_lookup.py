@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -18,8 +18,9 @@ from netfw.errors import DnsFailure, DnsTimeout
 from netfw.names.host import Host
 from netfw.transport.deadlines import Deadline, Deadlines, later
 from netfw.transport.dns_cache import Absence
+from netfw.transport.dns_codes import RecordType, ResponseCode
 from netfw.transport.dns_heard import DnsHeard, Heard
-from netfw.transport.dns_message import MAX_ADDRESSES, Answer, Question, RecordType, ResponseCode
+from netfw.transport.dns_message import MAX_ADDRESSES, Answer, Question
 from netfw.transport.dns_query import ask
 from netfw.transport.dns_servers import NoAnswer, Server, ServerOrder
 from netfw.transport.resolution import Resolution, interleave
@@ -34,6 +35,9 @@ PARTIAL_TTL = 10
 """Seconds that a result is kept which lacks a family because its answer was late or failed."""
 
 _TYPES = {"ipv4": RecordType.A, "ipv6": RecordType.AAAA}
+# Looking a member up in its class is a call (Python 3.11).
+_NOERROR: Final = int(ResponseCode.NOERROR)
+_NXDOMAIN: Final = int(ResponseCode.NXDOMAIN)
 _CODE_WORDS = {1: "FORMERR", 2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED"}
 
 
@@ -130,7 +134,7 @@ class _Lookup:
             return DnsFailure(f"{self._host} cannot be resolved: {answered[0].problem} ({answered[0].server})")
         answers = [family.answer for family in asked if family.answer is not None]
         # A server that says NXDOMAIN for AAAA only is broken in a known way (RFC 4074, section 4.2): the name exists.
-        exists = any(answer.code != ResponseCode.NXDOMAIN for answer in answers)
+        exists = any(answer.code != _NXDOMAIN for answer in answers)
         keep = [answer.negative_ttl for answer in answers if answer.negative_ttl is not None]
         return Found(Absence(exists, str(asked[0].server)), min(keep) if len(keep) == len(answers) else None)
 
@@ -279,7 +283,7 @@ def _is_negative(answer: Answer) -> bool:
     """NXDOMAIN, or NOERROR without an address."""
     if answer.looped:
         return False
-    return answer.code == ResponseCode.NXDOMAIN or (answer.code == ResponseCode.NOERROR and not answer.addresses)
+    return answer.code == _NXDOMAIN or (answer.code == _NOERROR and not answer.addresses)
 
 
 def settings_of(

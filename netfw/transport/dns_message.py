@@ -1,6 +1,7 @@
 """DNS messages: a question printed, an answer read against the question it is for. PURE: bytes in, values out.
 
-In this room: `print_query`, `read_answer`, `Answer`. Not here: sockets, time-outs, which server is asked (`dns_query`).
+In this room: `print_query`, `read_answer`, `Answer`. Not here: sockets, time-outs, which server is asked (`dns_query`),
+what the numbers mean (`dns_codes`).
 
 RFC 1035, section 4 (format, compression), RFC 2181, section 5.2 and 8 (TTLs), RFC 2308 (negative answers), RFC 3596
 (AAAA), RFC 6891 (EDNS). An answer is hostile input, and the reader is stricter than the one of twisted.names, which the
@@ -14,8 +15,10 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
+
+from netfw.transport.dns_codes import RecordType, ResponseCode
 
 Address = IPv4Address | IPv6Address
 Labels = tuple[bytes, ...]
@@ -38,24 +41,10 @@ _RECORD = struct.Struct("!HHIH")
 _SOA_NUMBERS = struct.Struct("!5I")
 _CLASS_IN = 1
 _TYPE_CNAME, _TYPE_SOA, _TYPE_OPT = 5, 6, 41
-
-
-class RecordType(IntEnum):
-    """The types that are asked for."""
-
-    A = 1
-    AAAA = 28
-
-
-class ResponseCode(IntEnum):
-    """The response codes that mean something to us; an answer may carry any number up to 4095."""
-
-    NOERROR = 0
-    FORMERR = 1
-    SERVFAIL = 2
-    NXDOMAIN = 3
-    NOTIMP = 4
-    REFUSED = 5
+# Looking a member up in its class is a call (Python 3.11).
+_A: Final = int(RecordType.A)
+_NOERROR: Final = int(ResponseCode.NOERROR)
+_FORMERR: Final = int(ResponseCode.FORMERR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +135,7 @@ class _Reader:
         if got != identity or not is_response or opcode:
             return None
         code = flags & 15
-        if questions == 0 and code == ResponseCode.FORMERR and not answers:
+        if questions == 0 and code == _FORMERR and not answers:
             return Answer(code)
         printed = _printed(question)
         self._at = start = _HEADER.size
@@ -268,9 +257,9 @@ def _ttl(number: int) -> int:
 
 
 def _address(type_: RecordType, data: bytes) -> Address:
-    if len(data) != (4 if type_ is RecordType.A else 16):
+    if len(data) != (4 if type_ == _A else 16):
         raise _Malformed("an address of a wrong length")
-    return IPv4Address(data) if type_ is RecordType.A else IPv6Address(data)
+    return IPv4Address(data) if type_ == _A else IPv6Address(data)
 
 
 def _follow(
@@ -292,7 +281,7 @@ def _follow(
             return Answer(code, chain=tuple(chain[:MAX_CHAIN]), looped=True)
         seen.add(owner)
     addresses: dict[Address, None] = {}
-    if code == ResponseCode.NOERROR:
+    if code == _NOERROR:
         for address, ttl in found.get(owner, [])[: 4 * MAX_ADDRESSES]:
             ttls.append(ttl)
             addresses[address] = None

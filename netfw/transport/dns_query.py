@@ -25,12 +25,15 @@ from twisted.python.failure import Failure
 from zope.interface import classImplements
 
 from netfw.transport.deadlines import Deadline, Deadlines
-from netfw.transport.dns_message import Answer, Question, ResponseCode, print_query, read_answer
+from netfw.transport.dns_codes import ResponseCode
+from netfw.transport.dns_message import Answer, Question, print_query, read_answer
 from netfw.transport.dns_servers import NoAnswer, Server
 from netfw.transport.dns_tcp import TcpAttempt
 
 # Larger than EDNS_PAYLOAD, for servers that do not keep to it. A datagram beyond this arrives cut and does not parse.
 _MAX_DATAGRAM = 4096
+# What a server from before EDNS answers to it (RFC 6891, section 7).
+_WITHOUT_EDNS = (int(ResponseCode.FORMERR), int(ResponseCode.NOTIMP))
 # Bounded work a turn: a flood at one socket must not keep the others waiting.
 _DATAGRAMS_A_TURN = 64
 
@@ -79,8 +82,8 @@ class _Query:
 
     def _answered(self, answer: Answer) -> None:
         self._close_attempt()
-        if self._edns and answer.code in (ResponseCode.FORMERR, ResponseCode.NOTIMP):
-            # RFC 6891, section 7: a server from before EDNS; without it, it may know the answer.
+        if self._edns and answer.code in _WITHOUT_EDNS:
+            # Without it, it may know the answer.
             self._edns = False
             self._again(self._send_datagram)
         elif answer.truncated:

@@ -40,6 +40,7 @@ EXTENDED_KEY_USAGE = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
 # One for each process that leaves are signed for, and some more.
 MOST_TEMPLATES = 64
 _SHA256 = hashes.SHA256()
+_ECDSA = ec.ECDSA(_SHA256)
 
 
 class OutsideValidity(ValueError):
@@ -146,7 +147,7 @@ def model_leaf(
 def _signature(signer: SigningKey, data: bytes) -> bytes:
     """By the algorithm that `model_leaf` is signed by."""
     if isinstance(signer, ec.EllipticCurvePrivateKey):
-        return signer.sign(data, ec.ECDSA(_SHA256))
+        return signer.sign(data, _ECDSA)
     if isinstance(signer, rsa.RSAPrivateKey):
         return signer.sign(data, padding.PKCS1v15(), _SHA256)
     return signer.sign(data)

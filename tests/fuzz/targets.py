@@ -35,7 +35,8 @@ from netfw.policy.problems import PolicyErrors
 from netfw.telemetry.record_values import VALUE_LIMIT, path_text, peer_text, query_text
 from netfw.testing import proxy_headers
 from netfw.tls.client_hello import ClientHello, ClientHelloError, ClientHelloReader, read_client_hello
-from netfw.transport.dns_message import MAX_ADDRESSES, MAX_CHAIN, Question, RecordType, read_answer
+from netfw.transport.dns_codes import RecordType
+from netfw.transport.dns_message import MAX_ADDRESSES, MAX_CHAIN, Question, read_answer
 from netfw.transport.proxy_header import LARGEST_HEADER, ProxyHeader, ProxyHeaderError, ProxyHeaderReader
 
 CORPUS = Path(__file__).parents[1] / "corpus"

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from twisted.names import dns
 
 from netfw.testing.dns_zone import HOSTILE_MODES, ZoneAnswers, parse_question, print_message, print_name, print_record
+from netfw.transport.dns_codes import RecordType
 from netfw.transport.dns_message import (
     EDNS_PAYLOAD,
     MAX_ADDRESSES,
     MAX_CHAIN,
     Answer,
     Question,
-    RecordType,
     print_query,
     read_answer,
 )

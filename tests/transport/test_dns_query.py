@@ -11,7 +11,8 @@ from twisted.internet.defer import CancelledError, gatherResults
 from netfw.testing.dns_server import DnsServer
 from netfw.testing.reactor_runs import run_in_reactor
 from netfw.transport.deadlines import Deadlines
-from netfw.transport.dns_message import Question, RecordType
+from netfw.transport.dns_codes import RecordType
+from netfw.transport.dns_message import Question
 from netfw.transport.dns_query import ask
 from netfw.transport.dns_servers import NoAnswer, Server
 
