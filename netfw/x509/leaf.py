@@ -15,6 +15,8 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.x509 import Certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from netfw.names.host import Host
@@ -49,6 +51,7 @@ class OutsideValidity(ValueError):
     """
 
 
+# Types of its fields by their names alone: mypyc 1.0 looks for no others.
 @dataclass(frozen=True, slots=True)
 class Leaf:
     """A certificate for one host.
@@ -57,9 +60,9 @@ class Leaf:
     """
 
     host: Host
-    certificate: x509.Certificate
-    chain: tuple[x509.Certificate, ...]
-    private_key: ec.EllipticCurvePrivateKey
+    certificate: Certificate
+    chain: tuple[Certificate, ...]
+    private_key: EllipticCurvePrivateKey
     validity: Validity
     renew_at: datetime
 

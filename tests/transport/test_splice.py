@@ -20,7 +20,6 @@ from netfw.transport.splice import SplicedRelay
 
 pytestmark = pytest.mark.skipif(not pipes.AVAILABLE, reason="this platform has no splice")
 
-
 @pytest.fixture
 def pool():
     pool = PipePool(capacity=2, large=2)
