@@ -325,7 +325,8 @@ class ClientConnection:
     def write(self, parts: list[bytes]) -> None:
         """Send response bytes."""
         if self.is_open:
-            self._sent += sum(map(len, parts))
+            for part in parts:
+                self._sent += len(part)
             if len(parts) == 1:
                 self.transport.write(parts[0])
             else:

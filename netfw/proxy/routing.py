@@ -96,8 +96,7 @@ def _outer(client: ClientConnection, exchange: Exchange, event: RequestHeadRecei
         facts.sni = ABSENT
         facts.tls_intercepted = False
         facts.show_request(event.head, target, authority)
-        kind = Forwarding if client.plane.ways is None else ForwardingByWay
-        kind(client, exchange, event, target, tls=False).start()
+        _forward(client, exchange, event, target, tls=False)
     elif form is _AUTHORITY:
         exchange.kind = "connect"
         exchange.scheme = "https"
@@ -125,8 +124,17 @@ def _inner(client: ClientConnection, exchange: Exchange, event: RequestHeadRecei
     exchange.facts.tls_intercepted = tunnel.scheme == "https"
     exchange.facts.sni = tunnel.sni or ABSENT
     exchange.facts.show_request(event.head, target, named or tunnel.authority)
-    kind = Forwarding if client.plane.ways is None else ForwardingByWay
-    kind(client, exchange, event, target, tls=tunnel.scheme == "https").start()
+    _forward(client, exchange, event, target, tls=tunnel.scheme == "https")
+
+
+def _forward(
+    client: ClientConnection, exchange: Exchange, event: RequestHeadReceived, target: RequestTarget, *, tls: bool
+) -> None:
+    # Each by its own name: compiled, a class in a variable is called like any other object.
+    if client.plane.ways is None:
+        Forwarding(client, exchange, event, target, tls=tls).start()
+    else:
+        ForwardingByWay(client, exchange, event, target, tls=tls).start()
 
 
 def _other_host(client: ClientConnection, exchange: Exchange, tunnel: Tunnel, named: Authority) -> None:

@@ -31,7 +31,7 @@ quote: Final = encode_basestring_ascii
 # Identity -> (object, ..., fragment). The entry holds its object, so an identity cannot come to mean another one.
 _decisions: Final[dict[tuple[int, ...], tuple[tuple[Decision, ...], tuple[str, str]]]] = {}
 _resolutions: Final[dict[int, tuple[Resolution, str]]] = {}
-_certificates: Final[dict[int, tuple[Mapping[str, str], str]]] = {}
+_tls_members: Final[dict[tuple[Any, ...], tuple[Mapping[str, str] | None, str]]] = {}
 _authorities: Final[dict[int, tuple[Authority, str | None, tuple[str, str]]]] = {}
 _durations_forms: Final[dict[tuple[str, ...], str]] = {}
 _words: Final[dict[bytes | str, str]] = {}
@@ -158,32 +158,41 @@ def _dns_member(resolution: Resolution) -> str:
     return member
 
 
-def _certificate_member(facts: Mapping[str, str]) -> str:
-    kept = _certificates.get(id(facts))
+def _tls_member(exchange: RecordedExchange) -> str:
+    certificate = exchange.origin_certificate
+    if exchange.sni is None and certificate is None and not exchange.intercepted and _no_version(exchange):
+        return ""
+    key = (
+        exchange.sni,
+        exchange.client_tls_version,
+        exchange.client_alpn,
+        exchange.origin_tls_version,
+        id(certificate),
+        exchange.intercepted,
+    )
+    kept = _tls_members.get(key)
     if kept is not None:
         return kept[1]
-    shown = list(facts.items())[:LIST_LIMIT]
-    members = ",".join([f"{quote(cut(name))}:{quote(peer_text(value))}" for name, value in shown])
-    member = f',"origin_certificate":{{{members}}}'
-    _keep(_certificates, id(facts), (facts, member))
-    return member
-
-
-def _tls_member(exchange: RecordedExchange) -> str:
     members = ""
     if exchange.sni is not None:
         members = f',"sni":{_word(exchange.sni)}'
     if exchange.client_tls_version is not None:
-        members += f',"client_version":{_own_word(exchange.client_tls_version)}'
+        members += f',"client_version":{quote(exchange.client_tls_version)}'
     if exchange.client_alpn is not None:
         members += f',"client_alpn":{_word(exchange.client_alpn)}'
     if exchange.origin_tls_version is not None:
-        members += f',"origin_version":{_own_word(exchange.origin_tls_version)}'
-    if exchange.origin_certificate is not None:
-        members += _certificate_member(exchange.origin_certificate)
-    if not members and not exchange.intercepted:
-        return ""
-    return f',"tls":{{"intercepted":{"true" if exchange.intercepted else "false"}{members}}}'
+        members += f',"origin_version":{quote(exchange.origin_tls_version)}'
+    if certificate is not None:
+        shown = list(certificate.items())[:LIST_LIMIT]
+        printed = ",".join([f"{quote(cut(name))}:{quote(peer_text(value))}" for name, value in shown])
+        members += f',"origin_certificate":{{{printed}}}'
+    member = f',"tls":{{"intercepted":{"true" if exchange.intercepted else "false"}{members}}}'
+    _keep(_tls_members, key, (certificate, member))
+    return member
+
+
+def _no_version(exchange: RecordedExchange) -> bool:
+    return exchange.client_tls_version is None and exchange.client_alpn is None and exchange.origin_tls_version is None
 
 
 def _names_member(exchange: RecordedExchange, names: dict[str, str | None]) -> str:
@@ -237,67 +246,46 @@ def _client_members(caller: RecordedCaller) -> str:
 
 def record_line(exchange: RecordedExchange) -> bytes:
     """The record of a finished exchange as one line of ASCII, its newline included."""
-    finished = exchange.finished
-    started = exchange.started
-    error = exchange.error
+    started, finished = exchange.started, exchange.finished
     caller = exchange.caller
-
-    before = "" if (method := exchange.method) is None else f'"http_method":{_word(method)},'
-    if (dest_ip := exchange.dest_ip) is not None:
-        before += f'"dest_ip":{quote(dest_ip)},'
+    error = exchange.error
+    status = exchange.status
     dest_port = exchange.dest_port
     if dest_port is None and exchange.authority is not None:
         dest_port = exchange.authority.port
-    if dest_port is not None:
-        before += f'"dest_port":{dest_port},'
-    if (status := exchange.status) is not None:
-        before += f'"http_status_code":{status},'
-
     durations = exchange.durations
     total = durations.get("total")
     if total is None:
         total = finished - started
+    action, decided = _decided(exchange.decisions, error)
 
-    last = ""
-    if (parent_id := exchange.parent_id) is not None:
-        last = f',"parent_id":{quote(parent_id)}'
-    if (generation := exchange.generation) is not None:
-        last += f',"generation":{generation}'
-    if (identity := caller.identity) is not None:
-        last += f',"client_identity":{_word(identity)}'
-    if durations:
-        last += _durations_form(tuple(durations)) % tuple(durations.values())
-    if (version := exchange.http_version) is not None:
-        last += f',"http_version":{_own_word(version)}'
-    if (user_agent := exchange.user_agent) is not None:
-        last += f',"user_agent":{_word(user_agent)}'
-    if exchange.traceparent is not None:
-        last += _trace_members(exchange.traceparent)
-    if (origin_status := exchange.origin_status) is not None and origin_status != status:
-        last += f',"origin_status":{origin_status}'
-    if (resolution := exchange.resolution) is not None:
-        last += _dns_member(resolution)
-    last += _tls_member(exchange)
-    if (names := exchange.names) is not None:
-        last += _names_member(exchange, names)
-    if (route := exchange.route) is not None:
-        last += _route_member(route)
-    if error is not None:
-        last += _error_member(error)
-    if (close_reason := exchange.close_reason) is not None:
-        last += f',"close_reason":{quote(close_reason)}'
-
+    method = "" if exchange.method is None else f'"http_method":{_word(exchange.method)},'
+    dest_ip = "" if exchange.dest_ip is None else f'"dest_ip":{_own_word(exchange.dest_ip)},'
+    port = "" if dest_port is None else f'"dest_port":{dest_port},'
+    code = "" if status is None else f'"http_status_code":{status},'
+    parent = "" if exchange.parent_id is None else f',"parent_id":{quote(exchange.parent_id)}'
+    generation = "" if exchange.generation is None else f',"generation":{exchange.generation}'
+    identity = "" if caller.identity is None else f',"client_identity":{_word(caller.identity)}'
+    steps = _durations_form(tuple(durations)) % tuple(durations.values()) if durations else ""
+    version = "" if exchange.http_version is None else f',"http_version":{_own_word(exchange.http_version)}'
+    agent = "" if exchange.user_agent is None else f',"user_agent":{_word(exchange.user_agent)}'
+    trace = "" if exchange.traceparent is None else _trace_members(exchange.traceparent)
+    origin_status = exchange.origin_status
+    origin = "" if origin_status is None or origin_status == status else f',"origin_status":{origin_status}'
+    dns = "" if exchange.resolution is None else _dns_member(exchange.resolution)
+    names = "" if exchange.names is None else _names_member(exchange, exchange.names)
+    route = "" if exchange.route is None else _route_member(exchange.route)
+    failure = "" if error is None else _error_member(error)
+    reason = "" if exchange.close_reason is None else f',"close_reason":{_own_word(exchange.close_reason)}'
     # Not in the braces below: mypyc puts pieces together directly only where none of them has a format of its own.
     began = format(started, ".3f")
-    action, decided = _decided(exchange.decisions, error)
     line = (
-        f'{{"event_timestamp":{int(finished)},"proxy_name":{_own_word(exchange.proxy_name)},'
-        f"{action}"
-        f"{_client_members(caller)}{_destination_members(exchange)}"
-        f"{before}{decided}"
+        f'{{"event_timestamp":{int(finished)},"proxy_name":{_own_word(exchange.proxy_name)},{action}'
+        f"{_client_members(caller)}{_destination_members(exchange)}{method}{dest_ip}{port}{code}{decided}"
         f'"request_size":{exchange.request_size},"response_size":{exchange.response_size},'
         f'"id":{quote(exchange.id)},"kind":{_own_word(exchange.kind)},"listener":{_own_word(caller.listener_name)},'
         f'"started":{began},"duration_ms":{int(total * 1000)},'
-        f'"bytes_in":{exchange.bytes_in},"bytes_out":{exchange.bytes_out}{last}}}\n'
+        f'"bytes_in":{exchange.bytes_in},"bytes_out":{exchange.bytes_out}{parent}{generation}{identity}{steps}'
+        f"{version}{agent}{trace}{origin}{dns}{_tls_member(exchange)}{names}{route}{failure}{reason}}}\n"
     )
     return line.encode("ascii")

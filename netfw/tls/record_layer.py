@@ -6,7 +6,7 @@ In here: bytes in and out of one Connection, and how the peer ended it. Not in h
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionLost
@@ -14,11 +14,17 @@ from twisted.internet.error import ConnectionLost
 from netfw.tls.failures import TlsAlertReceived, TlsRecordsBroken, peer_alert, text_of
 from netfw.tls.records import RecordBoundary
 
-RECORD = 1 << 14
+RECORD: Final = 1 << 14
 """The most plaintext that one record holds, and so the most that one call of OpenSSL takes or gives."""
-FEED = 1 << 16
+FEED: Final = 1 << 16
 """How much goes into OpenSSL's memory buffers at once: they never shrink while the connection lives."""
-_OVERHEAD = 1 << 12
+# By name of the module: pyOpenSSL's Connection looks attributes up in Python, so finding a method costs a third of a
+# call.
+_send: Final = SSL.Connection.send
+_recv: Final = SSL.Connection.recv
+_bio_read: Final = SSL.Connection.bio_read
+_bio_write: Final = SSL.Connection.bio_write
+_OVERHEAD: Final = 1 << 12
 """More than the heads and tags of the records that `FEED` bytes become, so that one read empties the buffer."""
 
 
@@ -39,7 +45,7 @@ class RecordLayer:
     def feed(self, data: bytes) -> None:
         """Take bytes of the handshake; OpenSSL is asked by `do_handshake`."""
         self._boundary.take(data)
-        self.connection.bio_write(data)
+        _bio_write(self.connection, data)
 
     def is_whole(self, data: bytes) -> bool:
         """Whether these next bytes are exactly one record. To be asked once for all bytes that are then opened."""
@@ -51,8 +57,8 @@ class RecordLayer:
         What is in it is never more than it is long itself.
         """
         try:
-            self.connection.bio_write(data)
-            return self.connection.recv(len(data))  # type: ignore[no-any-return]  # untyped in the oldest release
+            _bio_write(self.connection, data)
+            return _recv(self.connection, len(data))  # type: ignore[no-any-return]  # untyped in the oldest release
         except SSL.WantReadError:
             pass  # not data but a message: a session ticket, say
         except SSL.Error as error:
@@ -67,21 +73,21 @@ class RecordLayer:
         parts: list[bytes] = []
         if len(data) <= FEED:
             if data:
-                self.connection.bio_write(data)
+                _bio_write(self.connection, data)
             self._take_plaintext(parts)
         else:
             for position in range(0, len(data), FEED):
-                self.connection.bio_write(data[position : position + FEED])
+                _bio_write(self.connection, data[position : position + FEED])
                 self._take_plaintext(parts)
                 if self.ended:
                     break
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _take_plaintext(self, parts: list[bytes]) -> None:
-        recv = self.connection.recv
+        connection = self.connection
         try:
             while True:
-                parts.append(recv(RECORD))
+                parts.append(_recv(connection, RECORD))
         except SSL.WantReadError:
             pass
         except SSL.Error as error:
@@ -102,7 +108,7 @@ class RecordLayer:
         """The records that these bytes become. Raises SSL.Error."""
         connection = self.connection
         if len(data) <= RECORD:
-            sent = connection.send(data)
+            sent = _send(connection, data)
             sealed = [self._sealed(sent)]
             if sent == len(data):
                 return sealed
@@ -114,7 +120,7 @@ class RecordLayer:
             piece, view = view[:FEED], view[FEED:]
             sent = 0
             while sent < len(piece):
-                sent += connection.send(piece[sent:])
+                sent += _send(connection, piece[sent:])
             sealed.append(self._sealed(sent))
         return sealed
 
@@ -135,12 +141,12 @@ class RecordLayer:
     def _sealed(self, size: int) -> bytes:
         """The records that this much plaintext became, and whatever else waits to be sent."""
         room = size + _OVERHEAD
-        data: bytes = self.connection.bio_read(room)
+        data: bytes = _bio_read(self.connection, room)
         if len(data) < room:
             return data
         parts = [data]
         try:
             while True:
-                parts.append(self.connection.bio_read(room))
+                parts.append(_bio_read(self.connection, room))
         except SSL.WantReadError:
             return b"".join(parts)
