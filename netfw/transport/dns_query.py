@@ -78,7 +78,7 @@ class _Query:
             self._attempt = _UdpSocket(self._reactor, self._server, query, received, self._failed)
         except OSError as error:
             # No route, no descriptor left, a full buffer: the next server may do better.
-            self._failed(f"cannot send: {error.strerror}")
+            self._failed(f"cannot send: {_words_of(error)}")
 
     def _answered(self, answer: Answer) -> None:
         self._close_attempt()
@@ -182,7 +182,7 @@ class _UdpSocket:
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
-                self._fail(error.strerror or "the socket failed")
+                self._fail(_words_of(error))
                 return
             self._received(data)
 
@@ -212,6 +212,11 @@ def _socket_address(server: Server) -> tuple[Any, ...]:
     zone = server.address.scope_id or "0"
     index = int(zone) if zone.isdigit() else socket.if_nametoindex(zone)
     return (str(server.address).partition("%")[0], server.port, 0, index)
+
+
+def _words_of(error: OSError) -> str:
+    # `strerror` is None where the standard library raises by itself, which older type stubs do not know.
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _reason_of(number: int) -> str:
