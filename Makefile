@@ -11,7 +11,7 @@ WORKERS ?= 2
 WHOLE_SERVER ?= tests/integration
 BIN := $(VENV)/bin
 OLDEST ?= /usr/bin/python3
-SUITE ?= bookworm
+SUITE ?=
 
 # Most tests wait for real programs: a process more than there are processors, each with whole files of tests.
 SIDE_BY_SIDE = -n 3 --dist loadfile
@@ -106,11 +106,11 @@ docs: $(VENV)/.stamp-docs ## Build the documentation into build/docs, and fail w
 	$(BIN)/python scripts/build_docs.py
 
 .PHONY: deb
-deb: ## Build the Debian package into build/deb; as root it first installs what that needs
-	@scripts/build-deb
+deb: ## Build the Debian package, data path compiled, into build/deb; as root it first installs what that needs. SUITE=trixie for another Debian
+	@SUITE=$(SUITE) scripts/build-deb
 
 .PHONY: test-deb
-test-deb: ## Install, upgrade under load, remove and purge the package in a Debian SUITE (bookworm) of its own (as root, ten minutes)
+test-deb: ## Install, upgrade under load, remove and purge the package in a Debian of its own, or of SUITE (as root, ten minutes)
 	@SUITE=$(SUITE) scripts/test-deb
 
 .PHONY: wheel
