@@ -66,6 +66,10 @@ test-oldest: ## The tests with Debian 12's own Python, Twisted and libraries; as
 	@scripts/install-oldest $(OLDEST)
 	$(OLDEST) -m pytest -q -o cache_dir=.pytest_cache/oldest $(SIDE_BY_SIDE) $(ARGS)
 
+.PHONY: test-oldest-compiled
+test-oldest-compiled: build/oldest/.stamp ## The same with the data path as Debian 12's mypyc compiles it, which is what the package has
+	cd build/oldest && $(OLDEST) -m pytest -q -o cache_dir=$(abspath .pytest_cache/oldest) $(SIDE_BY_SIDE) $(ARGS)
+
 .PHONY: soak
 soak: $(VENV)/.stamp-dev ## What takes minutes: 9,000 tunnels, slowhttptest, 100 reloads, gigabytes, every cut, many examples (as root it installs programs)
 	@scripts/install-test-programs || echo 'Tests of what is missing are skipped, and named at the end.'
@@ -135,8 +139,15 @@ $(VENV)/.stamp-run: setup.cfg pyproject.toml scripts/make-venv
 	@touch $@
 
 # A copy: a compiled module beside its source would hide what is edited later.
-build/compiled/.stamp: $(VENV)/.stamp-dev $(shell git ls-files netfw twisted tests benchmarks setup.py setup.cfg 2>/dev/null)
+COPIED = $(shell git ls-files netfw twisted tests benchmarks setup.py setup.cfg 2>/dev/null)
+
+build/compiled/.stamp: $(VENV)/.stamp-dev $(COPIED)
 	scripts/compile
+	@touch $@
+
+build/oldest/.stamp: scripts/install-oldest $(COPIED)
+	@scripts/install-oldest $(OLDEST)
+	PYTHON=$(OLDEST) scripts/compile build/oldest
 	@touch $@
 
 $(VENV)/.stamp-docs: $(VENV)/.stamp-run
