@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from ipaddress import IPv4Address, IPv6Address
+from typing import Final
 
 from zope.interface import classImplements
 
@@ -17,13 +18,13 @@ from netfw.interfaces import IAdmission
 from netfw.names.address import unwrap
 from netfw.proxy.rates import Rates
 
-NOT_A_CLIENT = "not_a_client"
-TOO_MANY = "too_many_connections"
-TOO_MANY_FROM_CLIENT = "too_many_connections_from_client"
-TOO_FAST = "connection_rate"
-TOO_MANY_TUNNELS = "too_many_tunnels"
-DRAINING = "draining"
-PROXY_HEADER = "proxy_header"
+NOT_A_CLIENT: Final = "not_a_client"
+TOO_MANY: Final = "too_many_connections"
+TOO_MANY_FROM_CLIENT: Final = "too_many_connections_from_client"
+TOO_FAST: Final = "connection_rate"
+TOO_MANY_TUNNELS: Final = "too_many_tunnels"
+DRAINING: Final = "draining"
+PROXY_HEADER: Final = "proxy_header"
 
 
 class Admission:

@@ -11,7 +11,7 @@ Whatever cannot be parsed, or could be read in two ways, is answered 400 and not
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from typing import Protocol as Shape
 
 from twisted.internet.interfaces import IProtocol
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from netfw.proxy.tunnel import Tunnel
     from netfw.proxy.upstream_connection import UpstreamConnection
 
-_READ_AHEAD = 64 * 1024
-_IN_A_ROW = 16
+_READ_AHEAD: Final = 64 * 1024
+_IN_A_ROW: Final = 16
 """Pipelined requests that are answered in one turn of the reactor, so that one client cannot have it for itself."""
 
 

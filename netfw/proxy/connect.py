@@ -260,7 +260,7 @@ class Tunnelling:
             self._steps.cancel()
 
 
-_STEPS = (
+_STEPS: Final = (
     Tunnelling._admit,
     Tunnelling._pre_dns,
     Tunnelling._resolve,
@@ -268,4 +268,4 @@ _STEPS = (
     Tunnelling._dial,
     Tunnelling._establish,
 )
-_INSIDE = (Tunnelling._enter,)
+_INSIDE: Final = (Tunnelling._enter,)

@@ -29,7 +29,7 @@ from netfw.transport.resolution import Resolution, literal_resolution
 Address = IPv4Address | IPv6Address
 _log = Logger()
 
-DESTINATION_IP = "request:DestinationIp"
+DESTINATION_IP: Final = "request:DestinationIp"
 _DNS_RESULTS: dict[type[NetfwError], str] = {NameNotFound: "not_found", DnsTimeout: "timeout"}
 # Enum members by name of the module: looking one up in its class costs more than the comparison (Python 3.11).
 _PRE_DNS: Final = Phase.PRE_DNS

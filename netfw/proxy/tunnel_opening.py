@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _TLS_HANDSHAKE: Final = 0x16
 _TLS_MAJOR: Final = 3
 # What may begin a method: the reader judges the rest and answers it.
-_METHOD_START = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
+_METHOD_START: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]")
 
 _READ_AHEAD: Final = 64 * 1024
 

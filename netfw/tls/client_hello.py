@@ -34,7 +34,7 @@ _ALPN: Final = 16
 _EARLY_DATA: Final = 42
 _SUPPORTED_VERSIONS: Final = 43
 # encrypted_client_hello, and the drafts' encrypted_server_name that came before it
-_ENCRYPTED = frozenset((0xFE0D, 0xFFCE))
+_ENCRYPTED: Final = frozenset((0xFE0D, 0xFFCE))
 
 
 class HelloProblem(Enum):
@@ -175,9 +175,9 @@ class ClientHelloReader:
             raise ClientHelloError(HelloProblem.MALFORMED, "something behind the ClientHello in its record")
 
 
-_headers = Struct(">BBBHBBH").unpack_from
-_length = Struct(">H").unpack_from
-_extension = Struct(">HH").unpack_from
+_headers: Final = Struct(">BBBHBBH").unpack_from
+_length: Final = Struct(">H").unpack_from
+_extension: Final = Struct(">HH").unpack_from
 
 
 def _malformed(what: str) -> ClientHelloError:
@@ -311,7 +311,7 @@ def _read_protocols(data: bytes) -> tuple[bytes, ...]:
     return tuple(protocols)
 
 
-_usual_protocols = lru_cache(maxsize=256)(_read_protocols)
+_usual_protocols: Final = lru_cache(maxsize=256)(_read_protocols)
 
 
 @lru_cache(maxsize=256)

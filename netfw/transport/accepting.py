@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IReactorFDSet, IReadDescriptor
 from twisted.logger import Logger
@@ -25,14 +25,14 @@ from netfw.transport.stream import Stream
 
 _log = Logger()
 
-BATCH = 64
+BATCH: Final = 64
 """Accepted in one turn: enough that a flood of new clients does not queue for seconds when turns are long, and so few
 that it does not hold up those who are in. HAProxy's maxaccept was 64 for years.
 """
-BACK_OFF = 1.0
+BACK_OFF: Final = 1.0
 """Seconds without accepting after the process ran out of descriptors or memory."""
 
-_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 # Errors of the one connection that was waiting, not of the socket (accept(2), "Error handling").
 _LOST_BEFORE_ACCEPTED = frozenset(
     {errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.EINTR, errno.ENETDOWN, errno.ENOPROTOOPT, errno.EHOSTDOWN}

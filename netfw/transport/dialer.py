@@ -25,20 +25,20 @@ from netfw.interfaces import IDialer
 from netfw.transport.deadlines import Deadline, Deadlines, later
 from netfw.transport.stream import Stream
 
-ATTEMPT_DELAY = 0.25
+ATTEMPT_DELAY: Final = 0.25
 """Seconds before the next address is tried beside one that has not answered (RFC 8305, section 5)."""
 
 IPAddress = IPv4Address | IPv6Address
 
 _IP_BIND_ADDRESS_NO_PORT = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)
-_CONNECTED = frozenset({0, errno.EISCONN})
+_CONNECTED: Final = frozenset({0, errno.EISCONN})
 # Printing an address is Python code, and few are dialled again and again.
 _text_of: Final = lru_cache(maxsize=4096)(str)
-_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EALREADY})
-_REFUSED = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED})
-_OUT_OF_RESOURCES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EALREADY})
+_REFUSED: Final = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ECONNABORTED})
+_OUT_OF_RESOURCES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 # Where the type can say it, the system call that would make the socket non-blocking afterwards is saved.
-_NONBLOCK = getattr(socket, "SOCK_NONBLOCK", 0)
+_NONBLOCK: Final = getattr(socket, "SOCK_NONBLOCK", 0)
 # Numbers: or-ing and comparing members of an Enum is Python code.
 _STREAM: Final = int(socket.SOCK_STREAM) | int(_NONBLOCK)
 _AF_INET: Final = int(socket.AF_INET)

@@ -138,5 +138,5 @@ class PipePool:
             self._idle.pop().close()
 
 
-SHARED = PipePool()
+SHARED: Final = PipePool()
 """The process's own."""

@@ -13,8 +13,8 @@ from netfw.transport.deadlines import Deadlines
 LEFT: Final = 0
 RIGHT: Final = 1
 
-_CLOSED = ("client_closed", "origin_closed")
-_ABORTED = ("client_aborted", "origin_aborted")
+_CLOSED: Final = ("client_closed", "origin_closed")
+_ABORTED: Final = ("client_aborted", "origin_aborted")
 
 
 class RelayOutcome(NamedTuple):

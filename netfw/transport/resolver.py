@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.logger import Logger
@@ -40,7 +40,7 @@ from netfw.transport.resolution import (
 
 _log = Logger()
 
-MAX_LOOKUPS = 1000
+MAX_LOOKUPS: Final = 1000
 """Lookups under way. Each holds up to two sockets, so the limit of open files has to be above twice this."""
 
 

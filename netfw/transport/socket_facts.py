@@ -10,7 +10,7 @@ from functools import lru_cache
 from ipaddress import IPv4Address as Ip4
 from ipaddress import IPv6Address as Ip6
 from ipaddress import ip_address
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 
@@ -26,7 +26,7 @@ def as_address(raw: Any) -> Address:
     return UNIXAddress(raw or None)
 
 
-_known_address = lru_cache(maxsize=4096)(as_address)
+_known_address: Final = lru_cache(maxsize=4096)(as_address)
 
 
 @lru_cache(maxsize=4096)

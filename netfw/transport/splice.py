@@ -30,8 +30,8 @@ _SMALL: Final = 1 << 14
 """A direction is copied until a read is as large as this, and again when what came was smaller."""
 _MORE_MAY_BE_THERE: Final = 1 << 16
 """Where so much came at once; it is all that a pipe of the usual size takes."""
-_ROUNDS_A_TURN = 4
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+_ROUNDS_A_TURN: Final = 4
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
 
 
 class SplicedRelay:

@@ -6,7 +6,7 @@ to be sent (`unsent`); which bytes nobody needs to look at (the protocol's busin
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.error import ConnectionLost
 from twisted.python.failure import Failure
@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from netfw.transport.pipes import BULK, SHARED, Pipe
 from netfw.transport.socket_facts import SocketFacts
 
-_ROUNDS_A_TURN = 4
-_COPIED_AT_ONCE = 1 << 16
+_ROUNDS_A_TURN: Final = 4
+_COPIED_AT_ONCE: Final = 1 << 16
 
 
 class Splicing(SocketFacts):

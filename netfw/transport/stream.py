@@ -29,7 +29,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Final
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
@@ -51,18 +51,18 @@ from netfw.transport.descriptor_set import leave, replace
 from netfw.transport.splicing import Splicing
 from netfw.transport.unsent import PARTS_A_WRITE, Unsent
 
-HIGH_WATER = 1 << 16
+HIGH_WATER: Final = 1 << 16
 """A producer is paused when more than this waits to be sent; Twisted's own figure."""
-LOW_WATER = 1 << 14
+LOW_WATER: Final = 1 << 14
 """And resumed when no more than this waits: above zero, so that the kernel is not left with nothing to send."""
 
 # A read of more than 128 KiB makes malloc map and unmap memory, which costs several times the read itself. So only a
 # stream whose last read was a full one asks for much.
-_USUAL_READ = 1 << 16
-_BULK_READ = 1 << 18
-_READS_A_TURN = 4
-_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
-_DONE = Failure(ConnectionDone())
+_USUAL_READ: Final = 1 << 16
+_BULK_READ: Final = 1 << 18
+_READS_A_TURN: Final = 4
+_RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+_DONE: Final = Failure(ConnectionDone())
 _log = Logger()
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import socket
 from collections import deque
 from itertools import islice, takewhile
-from typing import Any
+from typing import Any, Final
 
 from netfw.transport.pipes import SHARED, Pipe
 
-PARTS_A_WRITE = 64
+PARTS_A_WRITE: Final = 64
 """How many pieces one sendmsg takes; the kernel's own limit is 1024."""
 
 
