@@ -24,7 +24,7 @@ COMPILED = """
     tls: client_hello contexts interception issuer record_layer records stream upstream verification
     transport: accepting deadlines descriptor_set dialer dns_cache dns_lookup dns_message dns_query pipes relay
                relay_life resolution resolver socket_facts splice splicing stream turns unsent
-    x509: leaf leaf_template reading reference_identity
+    x509: leaf reading reference_identity
 """
 
 # The commands that make modules; pip asks for names and versions before, with others.

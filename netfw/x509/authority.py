@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, Union
+from typing import Union
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -62,11 +62,6 @@ class CertificateAuthority:
     def validity(self) -> Validity:
         """When what it signs is taken: not before the issuing certificate, and as long as all of them."""
         return Validity(not_before(self.certificate), min(map(not_after, self.certificates)))
-
-    @cached_property
-    def leaf_templates(self) -> dict[Any, Any]:
-        """Kept for `leaf`, here so that they are gone with the authority."""
-        return {}
 
     @cached_property
     def chain(self) -> tuple[x509.Certificate, ...]:

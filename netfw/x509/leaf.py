@@ -11,24 +11,17 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.x509 import Certificate
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from netfw.names.host import Host
-from netfw.x509.authority import (
-    BACKDATE,
-    LEAF_KEY_USAGE,
-    CertificateAuthority,
-    SigningKey,
-    random_serial,
-    signature_hash,
-)
-from netfw.x509.leaf_template import LeafTemplate
+from netfw.x509.authority import BACKDATE, LEAF_KEY_USAGE, CertificateAuthority, random_serial, signature_hash
 from netfw.x509.reading import Validity
 
 LIFETIME = timedelta(days=3)
@@ -39,10 +32,6 @@ LONGEST_COMMON_NAME = 64
 
 BASIC_CONSTRAINTS = x509.BasicConstraints(ca=False, path_length=None)
 EXTENDED_KEY_USAGE = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])
-# One for each process that leaves are signed for, and some more.
-MOST_TEMPLATES = 64
-_SHA256 = hashes.SHA256()
-_ECDSA = ec.ECDSA(_SHA256)
 
 
 class OutsideValidity(ValueError):
@@ -88,6 +77,7 @@ def issue_leaf(
     Valid from an hour before `now`, for `lifetime`, and never outside the authority's validity nor `within`, that of
     the origin's certificate: what a client would refuse there, it refuses here. Raises `OutsideValidity`.
     """
+    issuer = authority.certificate
     start, end = now - BACKDATE, now + lifetime
     for whose, bounds in (("the authority", authority.validity), ("the origin's certificate", within)):
         if bounds is None:
@@ -97,60 +87,43 @@ def issue_leaf(
         start, end = max(start, bounds.begins), min(end, bounds.ends)
     # A certificate has whole seconds. To ask it for its dates would have it parsed, which nobody needs here.
     start, end = start.replace(microsecond=0), end.replace(microsecond=0)
-    template = _template(authority, key, organization)
-    to_be_signed = template.to_be_signed(
-        host, random_serial(random_bytes), start, end, common_name=len(host.text) <= LONGEST_COMMON_NAME
-    )
-    signature = _signature(authority.private_key, to_be_signed)
-    certificate = x509.load_der_x509_certificate(template.signed(to_be_signed, signature))
-    return Leaf(host, certificate, authority.chain, key, Validity(start, end), renewal(now, end))
-
-
-def _template(authority: CertificateAuthority, key: ec.EllipticCurvePrivateKey, organization: str) -> LeafTemplate:
-    """What all leaves of these have in common."""
-    templates = authority.leaf_templates
-    found: LeafTemplate | None = templates.get((key, organization))
-    if found is None:
-        if len(templates) >= MOST_TEMPLATES:
-            templates.clear()
-        found = templates[key, organization] = LeafTemplate(model_leaf(authority, key, organization))
-    return found
-
-
-def model_leaf(
-    authority: CertificateAuthority,
-    key: ec.EllipticCurvePrivateKey,
-    organization: str,
-) -> x509.Certificate:
-    """A leaf for nobody, by the library's builder: what every leaf says stands there."""
-    public_key = key.public_key()
-    subject = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization)] if organization else []
+    subject = _subject(host, organization)
+    public_key, identifier = _public_half(key)
+    general_name = x509.DNSName(host.text) if host.address is None else x509.IPAddress(host.address)
     builder = (
         x509.CertificateBuilder()
-        .subject_name(x509.Name([*subject, x509.NameAttribute(NameOID.COMMON_NAME, "model.invalid")]))
-        .issuer_name(authority.certificate.subject)
+        .subject_name(subject)
+        .issuer_name(issuer.subject)
         .public_key(public_key)
-        .serial_number(1)
-        .not_valid_before(authority.validity.begins)
-        .not_valid_after(authority.validity.ends)
-        # The first of all: see `LeafTemplate`.
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("model.invalid")]), critical=False)
+        .serial_number(random_serial(random_bytes))
+        .not_valid_before(start)
+        .not_valid_after(end)
+        # RFC 5280 4.2.1.6: without a subject the alternative name must be critical.
+        .add_extension(x509.SubjectAlternativeName([general_name]), critical=not len(subject))
         .add_extension(BASIC_CONSTRAINTS, critical=True)
         .add_extension(LEAF_KEY_USAGE, critical=True)
         .add_extension(EXTENDED_KEY_USAGE, critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(identifier, critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority.subject_key_identifier),
             critical=False,
         )
     )
-    return builder.sign(authority.private_key, signature_hash(authority.private_key))
+    certificate = builder.sign(authority.private_key, signature_hash(authority.private_key))
+    return Leaf(host, certificate, authority.chain, key, Validity(start, end), renewal(now, end))
 
 
-def _signature(signer: SigningKey, data: bytes) -> bytes:
-    """By the algorithm that `model_leaf` is signed by."""
-    if isinstance(signer, ec.EllipticCurvePrivateKey):
-        return signer.sign(data, _ECDSA)
-    if isinstance(signer, rsa.RSAPrivateKey):
-        return signer.sign(data, padding.PKCS1v15(), _SHA256)
-    return signer.sign(data)
+@lru_cache(maxsize=64)
+def _public_half(key: Any) -> tuple[Any, x509.SubjectKeyIdentifier]:
+    """Of a key that serves many leaves."""
+    public_key = key.public_key()
+    return public_key, x509.SubjectKeyIdentifier.from_public_key(public_key)
+
+
+def _subject(host: Host, organization: str) -> x509.Name:
+    attributes = []
+    if organization:
+        attributes.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, organization))
+    if len(host.text) <= LONGEST_COMMON_NAME:
+        attributes.append(x509.NameAttribute(NameOID.COMMON_NAME, host.text))
+    return x509.Name(attributes)
