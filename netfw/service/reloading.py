@@ -30,7 +30,8 @@ Commit = Callable[[], object]
 
 class Reloading:
     """`prepare` builds what a configuration needs and gives the function that puts it in force, or a Deferred of that;
-    what it raises or fails with refuses the configuration. `configuration` is the one in force, as the file had it.
+    what it raises or fails with refuses the configuration. That function may give a Deferred of when all is in force.
+    `configuration` is the one in force, as the file had it.
     """
 
     def __init__(
@@ -93,11 +94,17 @@ class Reloading:
         )  # fmt: skip
         return succeed(ReloadResult(False, generation, tuple(problems)))
 
-    def _take(self, result: ReloadResult, changes: Changes, commit: Commit) -> ReloadResult:
+    def _take(self, result: ReloadResult, changes: Changes, commit: Commit) -> ReloadResult | Deferred[ReloadResult]:
         if not result.ok:
             return result
-        commit()
+        committed = commit()
         self.configuration = changes.in_force
+        if isinstance(committed, Deferred):
+            return committed.addCallback(lambda _: self._taken(result, changes))
+        return self._taken(result, changes)
+
+    @staticmethod
+    def _taken(result: ReloadResult, changes: Changes) -> ReloadResult:
         if changes.taken:
             _log.info("settings taken over: {settings}", settings=", ".join(changes.taken))
         if changes.waiting:

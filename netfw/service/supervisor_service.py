@@ -157,7 +157,7 @@ class SupervisorService(MultiService):
             self._unused = found.copies
             change_outputs = prepare_outputs(self._records, self._configuration.log, new.log, self._reactor)
 
-            def commit() -> None:
+            def commit() -> Deferred[Any]:
                 self._unused = {}
                 self._configuration = new
                 self.inheritance.reconfigure(new, found.copies)
@@ -165,7 +165,7 @@ class SupervisorService(MultiService):
                 self._renewed(found)
                 change_outputs(found.credentials.records)
                 plain = to_plain(self.inheritance.configuration)
-                self.supervisor.reconfigure(plain, found.copies, new.timeouts.drain)
+                return self.supervisor.reconfigure(plain, found.copies, new.timeouts.drain)
 
             return commit
 

@@ -1,4 +1,4 @@
-"""Asking every worker for rows, and joining what they answer.
+"""Asking every worker for something, and joining what they answer.
 
 In this room: who was asked, and what has come. Not here: figures for the status, which every worker gives all the time
 (`gathering`), and the pool (`supervisor`).
@@ -6,7 +6,7 @@ In this room: who was asked, and what has come. Not here: figures for the status
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,16 +14,11 @@ from twisted.internet.defer import Deferred, succeed
 
 from netfw.transport.deadlines import Deadline, Deadlines
 from netfw.workers.child import Child
-from netfw.workers.messages import Connections, ConnectionsReply
-
-PATIENCE = 2.0
-"""A worker that hangs must not hide the others."""
 
 
 @dataclass(slots=True)
 class _Question:
     waiting: set[Child]
-    most: int
     done: Deferred[list[dict[str, Any]]]
     deadline: Deadline
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -37,27 +32,31 @@ class Asking:
         self._serial = 0
         self._questions: dict[int, _Question] = {}
 
-    def connections(self, children: Iterable[Child], most: int) -> Deferred[list[dict[str, Any]]]:
-        """A Deferred of the rows of all, each with its worker's number."""
+    def ask(
+        self, children: Iterable[Child], say: Callable[[Child, int], object], patience: float
+    ) -> Deferred[list[dict[str, Any]]]:
+        """A Deferred of the rows of all, each with its worker's number; after `patience` seconds of those that came:
+        one that hangs must not hide others. `say` sends a child the question, whose serial number its answer has.
+        """
         waiting = set(children)
         if not waiting:
             return succeed([])
         self._serial += 1
         serial = self._serial
-        deadline = self._deadlines.start(PATIENCE, self._end, serial)
-        question = self._questions[serial] = _Question(waiting, most, Deferred(), deadline)
+        deadline = self._deadlines.start(patience, self._end, serial)
+        question = self._questions[serial] = _Question(waiting, Deferred(), deadline)
         for child in tuple(waiting):
-            child.send(Connections(serial, most))
+            say(child, serial)
         return question.done
 
-    def answered(self, child: Child, reply: ConnectionsReply) -> None:
-        """It has said who is connected."""
-        question = self._questions.get(reply.serial)
+    def answered(self, child: Child, serial: int, rows: Any = ()) -> None:
+        """It has said what it had to say."""
+        question = self._questions.get(serial)
         if question is None or child not in question.waiting:
             return
-        if isinstance(reply.rows, list):
-            question.rows += [{"worker": child.number, **row} for row in reply.rows if isinstance(row, dict)]
-        self._without(reply.serial, child)
+        if isinstance(rows, list):
+            question.rows += [{"worker": child.number, **row} for row in rows if isinstance(row, dict)]
+        self._without(serial, child)
 
     def gone(self, child: Child) -> None:
         """It will not answer any more."""
@@ -74,4 +73,4 @@ class Asking:
         question = self._questions.pop(serial, None)
         if question is not None:
             question.deadline.cancel()
-            question.done.callback(question.rows[: question.most])
+            question.done.callback(question.rows)

@@ -115,9 +115,10 @@ class Reopen:
 @dataclass(frozen=True, slots=True)
 class Reconfigure:
     """Go on with these settings, in the form that `Start` has them, and with the certificates, keys and lists in these
-    files. Their descriptors come with the message, in order.
+    files. Their descriptors come with the message, in order. Say when that is done.
     """
 
+    serial: int
     configuration: Any
     files: tuple[str, ...]
 
@@ -214,6 +215,15 @@ class ConnectionsReply:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconfigured:
+    """The answer to `Reconfigure`: new connections meet the new settings, or the former ones where new ones cannot be
+    used here.
+    """
+
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
 class Leaving:
     """This worker was asked by somebody else to end, and drains: another one should take its place."""
 
@@ -242,7 +252,17 @@ ToWorker = Union[
     Intercept,
     Ping,
 ]
-FromWorker = Union[SnapshotAccepted, SnapshotRefused, Swapped, IssueLeaf, StatusReply, ConnectionsReply, Leaving, Pong]
+FromWorker = Union[
+    SnapshotAccepted,
+    SnapshotRefused,
+    Swapped,
+    IssueLeaf,
+    StatusReply,
+    ConnectionsReply,
+    Reconfigured,
+    Leaving,
+    Pong,
+]
 Message = Union[ToWorker, FromWorker]
 
 TO_WORKER: tuple[type[Any], ...] = ToWorker.__args__  # type: ignore[attr-defined]

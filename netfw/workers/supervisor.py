@@ -31,6 +31,9 @@ HUNG = 10
 """Ticks without a word. Counted, not measured: a machine that slept would find every worker silent."""
 HUNG_AT_START = 60
 """The same until the first word: a cold start on a busy machine imports for seconds."""
+ROWS_PATIENCE = 2.0
+SETTINGS_PATIENCE = 10.0
+"""It may have modules to import, and files to read."""
 _GRACE = 5.0
 # Besides: records that wait for a server are sent once more when a worker has drained.
 _LAST_DELIVERIES = 3.0
@@ -230,7 +233,9 @@ class Supervisor:
         elif isinstance(message, messages.StatusReply):
             self._figures(child, message)
         elif isinstance(message, messages.ConnectionsReply):
-            self._asking.answered(child, message)
+            self._asking.answered(child, message.serial, message.rows)
+        elif isinstance(message, messages.Reconfigured):
+            self._asking.answered(child, message.serial)
         elif isinstance(message, messages.SnapshotAccepted):
             if message.serial == child.sent:  # an answer that crossed a newer snapshot says nothing any more
                 child.prepared = message.serial
@@ -351,19 +356,33 @@ class Supervisor:
 
     def connections(self, most: int) -> Deferred[list[dict[str, Any]]]:
         """A Deferred of who is connected to any worker, as rows."""
-        return self._asking.connections((child for child in self.children if child.heard), most)
+        asked = self._asking.ask(
+            self._heard(), lambda child, serial: child.send(messages.Connections(serial, most)), ROWS_PATIENCE
+        )
+        return asked.addCallback(lambda rows: rows[:most])
+
+    def _heard(self) -> list[Child]:
+        """Those that can answer."""
+        return [child for child in self.children if child.heard]
 
     def reopen(self) -> None:
         """Let every worker open its record file again."""
         for child in list(self.children):
             child.send(messages.Reopen())
 
-    def reconfigure(self, configuration: Any, files: Mapping[Path, int], drain_seconds: float) -> None:
-        """Let every worker go on with these settings (in plain form) and copies of files."""
+    def reconfigure(self, configuration: Any, files: Mapping[Path, int], drain_seconds: float) -> Deferred[Any]:
+        """Let every worker go on with these settings (in plain form) and copies of files. A Deferred of when all do, or
+        are not waited for any longer.
+        """
         self._drain_seconds = drain_seconds
-        message = messages.Reconfigure(configuration, tuple(map(str, files)))
-        for child in list(self.children):
+
+        def say(child: Child, serial: int) -> None:
+            message = messages.Reconfigure(serial, configuration, tuple(map(str, files)))
             child.send_with_files(message, list(files.values()))
+
+        for child in [child for child in self.children if not child.heard]:
+            say(child, 0)
+        return self._asking.ask(self._heard(), say, SETTINGS_PATIENCE)
 
     # replacing and ending
 

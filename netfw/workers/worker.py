@@ -246,7 +246,8 @@ class Worker:
                 self._stop(1)
             return
         files = dict(zip(message.files, descriptors, strict=True))
-        self._parts.path.reconfigure(message.configuration, files).addErrback(self._keeps_settings)
+        done = self._parts.path.reconfigure(message.configuration, files).addErrback(self._keeps_settings)
+        done.addCallback(lambda _: self._send(messages.Reconfigured(message.serial)))
 
     def _keeps_settings(self, failure: Any) -> None:
         _log.failure("the worker cannot use the new settings and keeps the old ones", failure=failure)

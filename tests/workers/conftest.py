@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -33,6 +33,10 @@ class ScriptedChild(Child):
 
     def send(self, message: messages.ToWorker) -> None:
         """Read by the test."""
+        self._messages.append(message)
+
+    def send_with_files(self, message: messages.ToWorker, descriptors: Sequence[int]) -> None:
+        """Likewise; descriptors are of no concern."""
         self._messages.append(message)
 
     def send_bytes(self, data: bytes) -> None:

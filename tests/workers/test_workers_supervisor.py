@@ -346,6 +346,38 @@ def test_one_that_ends_is_not_waited_for(pool: Any) -> None:
     assert result_of(late) is None
 
 
+def test_new_settings_are_in_force_when_all_workers_say_so(pool: Any) -> None:
+    """One that has not said a word yet is told, and not waited for; nor is one that ends, or hangs for ten seconds."""
+    first, second = pool.started()
+    done = pool.supervisor.reconfigure({"a": 1}, {}, 7.0)
+    (asked,) = of_kind(first.sent_to(), messages.Reconfigure)
+    assert asked.configuration == {"a": 1}
+    assert of_kind(second.sent_to(), messages.Reconfigure) == [asked]
+    first.say(messages.Reconfigured(asked.serial))
+    assert not done.called
+    second.say(messages.Reconfigured(asked.serial))
+    assert done.called
+    first.end()
+    pool.pass_time(0.5)
+    third = pool.spawned[-1]
+    third.sent_to()
+    ended = pool.supervisor.reconfigure({}, {}, 7.0)
+    assert len(of_kind(third.sent_to(), messages.Reconfigure)) == 1
+    assert not ended.called
+    second.end()
+    assert ended.called
+
+
+def test_a_worker_that_does_not_take_settings_over_is_not_waited_for_long(pool: Any) -> None:
+    """It is replaced for hanging, if it does."""
+    pool.started()
+    done = pool.supervisor.reconfigure({}, {}, 7.0)
+    pool.pass_time(9.0)
+    assert not done.called
+    pool.pass_time(1.25)
+    assert done.called
+
+
 def test_counters_that_cannot_be_read_change_nothing(pool: Any) -> None:
     """A worker may be broken; the admin surface is not."""
     first, _ = pool.started()

@@ -21,6 +21,7 @@ class Path:
     def __init__(self) -> None:
         self.did: list[Any] = []
         self.drained: Deferred[None] = Deferred()
+        self.reconfigured: Deferred[None] = Deferred()
         self.trouble: Exception | None = None
 
     def begin(self) -> None:
@@ -44,7 +45,7 @@ class Path:
     def reconfigure(self, configuration: Any, files: Mapping[str, int]) -> Deferred[None]:
         """Go over to them."""
         self.did.append(("reconfigure", configuration, dict(files)))
-        return succeed(None)
+        return self.reconfigured
 
     def drain(self, seconds: float) -> Deferred[None]:
         """Drain."""
@@ -288,9 +289,24 @@ def test_new_files_go_to_the_data_path() -> None:
     process = Process()
     process.hear(START)
     process.came += [7, 8, 9]
-    process.hear(messages.Reconfigure({}, ("/a.pem", "/a.key")))
+    process.hear(messages.Reconfigure(3, {}, ("/a.pem", "/a.key")))
     assert process.path.did == [("reconfigure", {}, {"/a.pem": 7, "/a.key": 8})]
     assert process.came == [9]
+
+
+@pytest.mark.parametrize("trouble", [None, ValueError("unreadable")])
+def test_it_says_when_new_settings_are_in_force(trouble: Exception | None) -> None:
+    """Or that it keeps the former ones: either way nobody need wait."""
+    process = Process()
+    process.hear(START)
+    process.said.clear()
+    process.hear(messages.Reconfigure(3, {}, ()))
+    assert process.said == []
+    if trouble is None:
+        process.path.reconfigured.callback(None)
+    else:
+        process.path.reconfigured.errback(trouble)
+    assert process.said == [messages.Reconfigured(3)]
 
 
 def test_files_that_do_not_come_end_it() -> None:
@@ -299,7 +315,7 @@ def test_files_that_do_not_come_end_it() -> None:
     process.hear(START)
     came = os.open(os.devnull, os.O_RDONLY)
     process.came.append(came)
-    process.hear(messages.Reconfigure({}, ("/a.pem", "/a.key")))
+    process.hear(messages.Reconfigure(3, {}, ("/a.pem", "/a.key")))
     assert process.stopped == [1]
     with pytest.raises(OSError, match="Bad file"):
         os.fstat(came)
