@@ -258,7 +258,7 @@ class DataPath:
         _log.info("draining: {open} connections are under way", open=len(leaving))
         self._ends_at = plane.monotonic() + seconds
         finished: Deferred[None] = Deferred()
-        self._look(leaving, finished)
+        plane.deadlines.start(_DRAIN_LOOK, self._look, leaving, finished)
         return finished.addCallback(lambda _: self._last.make())
 
     def hurry(self, seconds: float) -> None:
